@@ -1,0 +1,47 @@
+# Turnpike: `make` lists what can be done. Nothing here asks a question.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help run test check reset format lock install
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+LOCK := requirements/dev.txt
+PYTEST_WORKERS ?= 2
+
+help: ## List the targets
+	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "  make run PORT=9000 SANDBOX_PORT=9001 DATABASE_URL=... REDIS_URL=...   any setting of .env.example"
+	@echo "  make test ARGS='tests/unit -k money'                                 arguments for pytest"
+
+run: install ## Set everything up and start it; Ctrl-C stops it again
+	@exec $(PYTHON) -m portal.cli.stack run
+
+test: install ## Run all tests, the browser's too
+	@exec $(PYTHON) -m pytest -n $(PYTEST_WORKERS) $(ARGS)
+
+check: install ## Lint, formatting, types, templates
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+	if [ -d templates ]; then $(PYTHON) -m djlint --check --lint --quiet templates; fi
+
+format: install ## Put the formatting right
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+	if [ -d templates ]; then $(PYTHON) -m djlint --reformat --quiet templates || true; fi
+
+reset: ## Stop what runs here and forget all of its data
+	@if [ -x $(PYTHON) ] && [ -d instance ]; then $(PYTHON) -m portal.cli.stack stop; fi
+	rm -rf instance
+	@echo "Data removed. The next 'make run' starts afresh."
+
+install: # A virtual environment with exactly the locked packages; seconds when nothing has changed
+	@requirements/install $(VENV) $(LOCK)
+
+lock: ## Resolve requirements/*.in anew into the lock files (needs uv on the PATH)
+	for name in base dev; do \
+	  uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url \
+	    --custom-compile-command "make lock" --output-file requirements/$$name.txt requirements/$$name.in || exit 1; \
+	done
