@@ -1,0 +1,45 @@
+"""Runs the migrations as the owner of the database, then grants the app role what it needs and no more."""
+
+from __future__ import annotations
+
+from alembic import context
+from flask import current_app
+from sqlalchemy import create_engine, pool, text
+from sqlalchemy.engine import make_url
+
+from portal.core.database import db
+from portal.core.database_roles import grant_app_role
+
+settings = current_app.config["SETTINGS"]
+
+# Two hosts that deploy at once take turns; the number only has to be the same everywhere.
+LOCK = 7_305_118
+
+
+def run() -> None:
+    engine = create_engine(settings.database_owner_url, poolclass=pool.NullPool)
+    with engine.connect() as connection:
+        connection.execute(text("select pg_advisory_lock(:lock)"), {"lock": LOCK})
+        # A migration waits for a lock only briefly: behind a waiting ALTER every other query would queue up.
+        connection.execute(text("set lock_timeout = '4s'"))
+        connection.commit()
+        context.configure(
+            connection=connection,
+            target_metadata=db.metadata,
+            compare_type=True,
+            transaction_per_migration=True,
+            include_object=_ours,
+        )
+        with context.begin_transaction():
+            context.run_migrations()
+        app_role = make_url(settings.database_url).username
+        with connection.begin():
+            grant_app_role(connection, app_role)
+    engine.dispose()
+
+
+def _ours(_object: object, name: str | None, kind: str, _reflected: bool, _other: object) -> bool:
+    return not (kind == "table" and name == "alembic_version")
+
+
+run()

@@ -1,0 +1,128 @@
+"""Users, the teams they belong to, and the API keys of a team."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask_security import RoleMixin, UserMixin
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import ARRAY, TEXT
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from portal.core.authz import Role
+from portal.core.clock import app_now
+from portal.core.database import Model, PrefixedId, PrimaryId, UtcDateTime
+from portal.core.ids import new_id
+
+
+class User(Model, UserMixin):
+    """A person who can sign in. `fs_uniquifier` is what a session names; changing it ends all sessions."""
+
+    __tablename__ = "users"
+    __table_args__ = (Index("uq_users_email_lower", text("lower(email)"), unique=True),)
+
+    id: Mapped[PrimaryId]
+    email: Mapped[str]
+    name: Mapped[str] = mapped_column(default="")
+    password: Mapped[str | None]
+    active: Mapped[bool] = mapped_column(default=True)
+    is_staff: Mapped[bool] = mapped_column(default=False)
+    fs_uniquifier: Mapped[str] = mapped_column(unique=True)
+    confirmed_at: Mapped[UtcDateTime | None]
+    created_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
+    memberships: Mapped[list[Membership]] = relationship(back_populates="user", order_by="Membership.created_at")
+
+    # The library asks for roles on the user; ours belong to the membership, so that a person may have several.
+    roles: tuple[RoleMixin, ...] = ()
+
+    def __init__(self, **values: Any) -> None:
+        values.pop("roles", None)
+        values.setdefault("id", new_id("user"))
+        super().__init__(**values)
+
+    @property
+    def display_name(self) -> str:
+        return self.name or self.email.split("@")[0]
+
+    @property
+    def initials(self) -> str:
+        return initials_of(self.display_name)
+
+
+class Team(Model):
+    """The customer: what plans, credits, invoices and keys belong to."""
+
+    __tablename__ = "teams"
+
+    id: Mapped[PrimaryId]
+    name: Mapped[str]
+    billing_email: Mapped[str]
+    currency: Mapped[str] = mapped_column(default="usd")
+    time_zone: Mapped[str] = mapped_column(default="UTC")
+    created_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
+
+    def __init__(self, **values: Any) -> None:
+        values.setdefault("id", new_id("team"))
+        super().__init__(**values)
+
+    @property
+    def initials(self) -> str:
+        return initials_of(self.name)
+
+
+class Membership(Model):
+    __tablename__ = "memberships"
+    __table_args__ = (
+        UniqueConstraint("team_id", "user_id"),
+        CheckConstraint("role in ('owner', 'admin', 'billing', 'member')", name="role"),
+        Index("ix_memberships_user_id", "user_id"),
+    )
+
+    id: Mapped[PrimaryId]
+    team_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("teams.id"))
+    user_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("users.id"))
+    role: Mapped[str]
+    created_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
+    team: Mapped[Team] = relationship()
+    user: Mapped[User] = relationship(back_populates="memberships")
+
+    def __init__(self, **values: Any) -> None:
+        values.setdefault("id", new_id("mem"))
+        values["role"] = Role(values["role"]).value
+        super().__init__(**values)
+
+
+class ApiKey(Model):
+    """A key of the team's backend. Only a digest is kept; the secret is shown once, when it is made."""
+
+    __tablename__ = "api_keys"
+    __table_args__ = (
+        CheckConstraint("length(digest) = 64", name="digest"),
+        Index("ix_api_keys_team_id", "team_id"),
+    )
+
+    id: Mapped[PrimaryId]
+    team_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("teams.id"))
+    created_by_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("users.id"))
+    name: Mapped[str]
+    prefix: Mapped[str] = mapped_column(unique=True)
+    last4: Mapped[str]
+    digest: Mapped[str]
+    scopes: Mapped[list[str]] = mapped_column(ARRAY(TEXT))
+    livemode: Mapped[bool]
+    created_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
+    last_used_at: Mapped[UtcDateTime | None]
+    revoked_at: Mapped[UtcDateTime | None]
+    created_by: Mapped[User] = relationship()
+
+    def __init__(self, **values: Any) -> None:
+        values.setdefault("id", new_id("key"))
+        super().__init__(**values)
+
+
+def initials_of(name: str) -> str:
+    """Two letters for an avatar: of the first two words, or of the only one."""
+    words = [word for word in name.split() if word[0].isalnum()]
+    letters = "".join(word[0] for word in words[:2]) if len(words) > 1 else (words[0][:2] if words else "?")
+    return letters.upper()
+

@@ -1,0 +1,36 @@
+"""Alarms: what a person must look at. One row per thing, raised once however often it is noticed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from sqlalchemy import UniqueConstraint
+from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.orm import Mapped, mapped_column
+
+from portal.core.clock import app_now
+from portal.core.database import Model, PrimaryId, UtcDateTime, db
+from portal.core.ids import new_id
+
+log = structlog.get_logger(__name__)
+
+
+class Alarm(Model):
+    __tablename__ = "alarms"
+    __table_args__ = (UniqueConstraint("kind", "subject"),)
+
+    id: Mapped[PrimaryId]
+    kind: Mapped[str]
+    subject: Mapped[str]
+    detail: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    raised_at: Mapped[UtcDateTime]
+    resolved_at: Mapped[UtcDateTime | None]
+
+
+def raise_alarm(kind: str, subject: str, **detail: Any) -> None:
+    """Record an alarm in the current unit of work and log it; a second one of the same kind and subject is a no-op."""
+    values = {"id": new_id("alarm"), "kind": kind, "subject": subject, "detail": detail, "raised_at": app_now()}
+    done = db.session.execute(insert(Alarm).values(values).on_conflict_do_nothing(index_elements=["kind", "subject"]))
+    if getattr(done, "rowcount", 0):
+        log.error("alarm", kind=kind, subject=subject, **detail)

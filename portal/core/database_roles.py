@@ -1,0 +1,29 @@
+"""What the app role may do: read and write rows, no DDL, and only INSERT on tables that tell history."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, text
+from sqlalchemy.dialects.postgresql.base import PGDialect
+
+from portal.features import modules
+
+quote = PGDialect().identifier_preparer.quote
+
+
+def append_only_tables() -> list[str]:
+    """Every feature names its own in `APPEND_ONLY` of its models."""
+    return [table for module in modules("models") for table in getattr(module, "APPEND_ONLY", ())]
+
+
+def grant_app_role(connection: Connection, role: str | None) -> None:
+    """Give the app role its rights on what the migrations made. A no-op when owner and app are one role."""
+    owner = connection.execute(text("select current_user")).scalar_one()
+    if role is None or role == owner:
+        return
+    name = quote(role)
+    connection.execute(text(f"grant usage on schema public to {name}"))
+    connection.execute(text(f"grant select, insert, update, delete on all tables in schema public to {name}"))
+    connection.execute(text(f"grant usage, select on all sequences in schema public to {name}"))
+    for table in append_only_tables():
+        connection.execute(text(f"revoke update, delete, truncate on {quote(table)} from {name}"))
+    connection.execute(text(f"revoke insert, update, delete on alembic_version from {name}"))

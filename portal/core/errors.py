@@ -1,0 +1,98 @@
+"""Errors as answers: an HTML page for people, the API's error object for programs, never a bare trace."""
+
+from __future__ import annotations
+
+import structlog
+from flask import Flask, Response, jsonify, make_response, render_template, request
+from flask.typing import ResponseReturnValue
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from werkzeug.exceptions import HTTPException, InternalServerError, ServiceUnavailable
+
+from portal.core.database import db
+from portal.core.logging import request_id
+
+log = structlog.get_logger(__name__)
+
+API_PREFIX = "/api/"
+
+
+class ApiError(Exception):
+    """An answer of the JSON API: status, `type` and `code` of the error object, and what else it carries."""
+
+    def __init__(self, status: int, kind: str, code: str, message: str, **extra: object) -> None:
+        super().__init__(message)
+        self.status, self.kind, self.code, self.message, self.extra = status, kind, code, message, extra
+
+
+API_TYPES = {
+    401: ("authentication_error", "unauthenticated"),
+    403: ("permission_error", "forbidden"),
+    404: ("invalid_request_error", "resource_missing"),
+    405: ("invalid_request_error", "method_not_allowed"),
+    413: ("invalid_request_error", "body_too_large"),
+    415: ("invalid_request_error", "unsupported_media_type"),
+    422: ("invalid_request_error", "invalid_field"),
+    429: ("rate_limit_error", "too_many_requests"),
+}
+API_FALLBACK = {True: ("api_error", "internal"), False: ("invalid_request_error", "bad_request")}
+
+
+def error_object(kind: str, code: str, message: str, **extra: object) -> dict[str, object]:
+    return {"error": {"type": kind, "code": code, "message": message, "request_id": request_id(), **extra}}
+
+
+def init_errors(app: Flask) -> None:
+    app.register_error_handler(ApiError, _api_error)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(OperationalError, _database_busy)
+    app.register_error_handler(PoolTimeout, _database_busy)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def _api_error(error: ApiError) -> ResponseReturnValue:
+    db.session.rollback()
+    return jsonify(error_object(error.kind, error.code, error.message, **error.extra)), error.status
+
+
+def _http_error(error: HTTPException) -> Response:
+    status = error.code or 500
+    if isinstance(error.response, Response):
+        return error.response
+    if request.path.startswith(API_PREFIX):
+        kind, code = API_TYPES.get(status) or API_FALLBACK[status >= 500]
+        answer = jsonify(error_object(kind, code, error.description or error.name, **_param(error)))
+    else:
+        answer = _page(status)
+    answer.status_code = status
+    for name, value in error.get_headers():
+        if name not in {"Content-Type", "Content-Length"}:
+            answer.headers[name] = value
+    return answer
+
+
+def _param(error: HTTPException) -> dict[str, object]:
+    """What webargs found wrong in the request's fields, if that is what happened."""
+    data = getattr(error, "data", None) or {}
+    messages = data.get("messages")
+    return {"param": messages} if messages else {}
+
+
+def _page(status: int) -> Response:
+    """The error page; it needs neither the database nor a user."""
+    return make_response(render_template("errors/error.html", status=status))
+
+
+def _database_busy(error: Exception) -> ResponseReturnValue:
+    """A lock, statement or pool limit was reached, or the database is away: a clear 503, nothing was changed."""
+    log.warning("database_unavailable", reason=str(getattr(error, "orig", error)).splitlines()[0])
+    db.session.rollback()
+    answer = _http_error(ServiceUnavailable("The database is busy or away. Nothing was changed; try again."))
+    answer.headers["Retry-After"] = "2"
+    return answer
+
+
+def _unexpected(error: Exception) -> ResponseReturnValue:
+    log.exception("unexpected_error", exc_info=error)
+    db.session.rollback()
+    return _http_error(InternalServerError("Something went wrong on our side. Nothing was charged."))

@@ -1,0 +1,7 @@
+"""The tables of the core, gathered so that migrations see them."""
+
+from portal.core.alarms import Alarm
+from portal.core.clock import ClockOffset
+from portal.core.schedule import ScheduledTask
+
+__all__ = ["Alarm", "ClockOffset", "ScheduledTask"]

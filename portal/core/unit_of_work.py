@@ -1,0 +1,95 @@
+"""The one place that commits.
+
+An edge (route, job, command) opens `unit_of_work()`; domain code only adds to the session. Whatever must happen
+because something was saved (a hint to the worker) is registered with `after_commit` and runs only if the commit did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import structlog
+from psycopg.errors import DeadlockDetected, SerializationFailure
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from portal.core.database import db
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+_OPEN = "unit_of_work"
+_HOOKS = "after_commit"
+
+
+class UnitOfWorkError(RuntimeError):
+    """A unit was nested, or a read was to be ended while changes were waiting: a mistake in the calling code."""
+
+
+@contextmanager
+def unit_of_work() -> Iterator[Session]:
+    """Commit everything done inside, or nothing. Joins a transaction that loading the user has begun.
+
+    Raises `UnitOfWorkError` when one is open already: only edges open units, and edges do not call each other.
+    """
+    session = db.session()
+    if session.info.get(_OPEN):
+        raise UnitOfWorkError("a unit of work is already open")
+    session.info[_OPEN] = True
+    try:
+        yield session
+        commit()
+    except BaseException:
+        session.info.pop(_HOOKS, None)
+        session.rollback()
+        raise
+    finally:
+        session.info.pop(_OPEN, None)
+
+
+def run_in_unit(work: Callable[[], T], attempts: int = 3) -> T:
+    """Run `work` in a unit, again when PostgreSQL chose it as a deadlock's victim (it had no effect then)."""
+    for attempt in range(1, attempts + 1):
+        try:
+            with unit_of_work():
+                return work()
+        except OperationalError as error:
+            if attempt == attempts or not isinstance(error.orig, DeadlockDetected | SerializationFailure):
+                raise
+    raise AssertionError("unreachable")
+
+
+def commit() -> None:
+    """Commit the session and run its after-commit calls. For `unit_of_work` and the accounts library's own hook."""
+    session = db.session()
+    session.commit()
+    for call, args in session.info.pop(_HOOKS, []):
+        try:
+            call(*args)
+        except Exception:
+            # The work is saved; whatever was hinted at is also found by polling.
+            log.exception("after_commit_failed", call=getattr(call, "__qualname__", repr(call)))
+
+
+def after_commit(call: Callable[..., Any], *args: Any) -> None:
+    """Call `call(*args)` once the current transaction is committed; never if it is rolled back."""
+    db.session().info.setdefault(_HOOKS, []).append((call, args))
+
+
+def in_transaction() -> bool:
+    """Whether this thread holds a database transaction open (a network call must not start then)."""
+    return db.session.registry.has() and db.session().in_transaction()
+
+
+def end_read() -> None:
+    """End a transaction that has only read, so that a network call may follow.
+
+    Raises `UnitOfWorkError` inside a unit or when unsaved changes are waiting.
+    """
+    session = db.session()
+    if session.info.get(_OPEN) or session.new or session.dirty or session.deleted:
+        raise UnitOfWorkError("cannot end the transaction: changes are waiting in it")
+    session.commit()

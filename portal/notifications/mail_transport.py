@@ -1,0 +1,46 @@
+"""How a mail leaves: by SMTP when `MAIL_URL` names a server; in development it stays and is shown at /dev/mail."""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+from email.message import EmailMessage
+from urllib.parse import unquote, urlsplit
+
+from portal.notifications.messages import Message
+from portal.notifications.outbox import Send
+from portal.settings import Settings
+
+SMTP_SECONDS = 15
+
+
+def transport(settings: Settings) -> Send:
+    if settings.mail_url is None:
+        return _stay
+    url, sender = settings.mail_url, settings.mail_from
+    return lambda message: _send(url, sender, message)
+
+
+def _stay(message: Message) -> None:
+    """Without a mail server the outbox itself is where the mail can be read."""
+
+
+def _send(url: str, sender: str, message: Message) -> None:
+    """`smtp://` (STARTTLS when offered), `smtps://`; user and password in the address."""
+    parts = urlsplit(url)
+    mail = EmailMessage()
+    mail["From"], mail["To"], mail["Subject"] = sender, message.recipient, message.subject
+    mail.set_content(message.text)
+    mail.add_alternative(message.html, subtype="html")
+    host = parts.hostname or "localhost"
+    tls = ssl.create_default_context()
+    if parts.scheme == "smtps":
+        server: smtplib.SMTP = smtplib.SMTP_SSL(host, parts.port or 465, timeout=SMTP_SECONDS, context=tls)
+    else:
+        server = smtplib.SMTP(host, parts.port or 587, timeout=SMTP_SECONDS)
+    with server:
+        if parts.scheme == "smtp" and server.has_extn("starttls"):
+            server.starttls(context=tls)
+        if parts.username:
+            server.login(unquote(parts.username), unquote(parts.password or ""))
+        server.send_message(mail)

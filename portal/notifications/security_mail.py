@@ -1,0 +1,40 @@
+"""Flask-Security's mails, written in our words and sent through the outbox."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, after_this_request, url_for
+from flask_security import MailUtil
+
+from portal.core import unit_of_work
+from portal.notifications import messages
+from portal.notifications.outbox import put_mail
+
+
+class OutboxMailUtil(MailUtil):
+    def send_mail(
+        self, template: str, subject: Any, recipient: Any, sender: Any, body: Any, html: Any, **context: Any
+    ) -> None:
+        """Save our own message for the library's `template`; its rendered body and subject are not used."""
+        put_mail(_message(template, str(recipient), context))
+        # Some of the library's views send without saving anything, and so would not commit.
+        after_this_request(_commit)
+
+
+def _commit(response: Response) -> Response:
+    unit_of_work.commit()
+    return response
+
+
+def _message(template: str, recipient: str, context: dict[str, Any]) -> messages.Message:
+    if template in {"welcome", "confirmation_instructions"}:
+        return messages.confirm_email(recipient, context["confirmation_link"])
+    if template == "reset_instructions":
+        return messages.reset_password(recipient, context["reset_link"])
+    if template == "reset_notice":
+        return messages.password_reset_notice(recipient, url_for("security.forgot_password", _external=True))
+    if template == "welcome_existing":
+        link = context.get("confirmation_link") or url_for("security.login", _external=True)
+        return messages.already_registered(recipient, link)
+    raise LookupError(f"no message of ours for the mail {template!r}")
