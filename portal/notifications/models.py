@@ -28,7 +28,7 @@ class OutboxItem(Model):
     payload: Mapped[dict[str, Any]] = mapped_column(JSONB)
     state: Mapped[str] = mapped_column(default="pending", server_default="pending")
     attempts: Mapped[int] = mapped_column(default=0, server_default="0")
-    run_at: Mapped[UtcDateTime] = mapped_column(server_default=text("now()"))
+    run_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
     lease_until: Mapped[UtcDateTime | None]
     lease_token: Mapped[str | None] = mapped_column(UUID(as_uuid=False))
     last_error: Mapped[str | None]

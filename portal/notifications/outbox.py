@@ -11,6 +11,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from portal.core import jobs
+from portal.core.clock import app_now
 from portal.core.database import db
 from portal.core.ids import new_id
 from portal.core.unit_of_work import after_commit, unit_of_work
@@ -61,7 +62,7 @@ def _claim() -> OutboxItem | None:
             select(OutboxItem)
             .where(
                 OutboxItem.state == "pending",
-                OutboxItem.run_at <= func.now(),
+                OutboxItem.run_at <= app_now(),
                 (OutboxItem.lease_until.is_(None)) | (OutboxItem.lease_until < func.now()),
             )
             .order_by(OutboxItem.run_at, OutboxItem.id)
@@ -93,7 +94,7 @@ def _next_try(item: OutboxItem) -> dict[str, object]:
     if item.attempts >= ATTEMPTS_MAX:
         log.error("mail_dead", mail_id=item.id)
         return {"state": "dead"}
-    return {"run_at": func.now() + timedelta(seconds=min(3600, 5 * 4**item.attempts)), "lease_until": None}
+    return {"run_at": app_now() + timedelta(seconds=min(3600, 5 * 4**item.attempts)), "lease_until": None}
 
 
 def _settle(item: OutboxItem, values: dict[str, object]) -> None:

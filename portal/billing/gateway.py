@@ -1,0 +1,192 @@
+"""The only file that imports `stripe`. Everybody else gives and gets plain dicts and our own errors.
+
+No call starts while a database transaction is open, and every call that changes something carries an idempotency key
+made from a row that was committed before. In a request a call has 8 s and no retry (a person waits); in the worker
+20 s and two retries, which together stay under half of an event's lease.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, TypeVar, cast
+
+import stripe
+import structlog
+from flask import current_app, has_request_context
+
+from portal.core.unit_of_work import in_transaction
+from portal.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+API_VERSION = "2026-10-28.endive"
+REQUEST_SECONDS, REQUEST_RETRIES = 8, 0
+WORKER_SECONDS, WORKER_RETRIES = 20, 2
+PAGE = 100
+
+T = TypeVar("T")
+Json = dict[str, Any]
+
+
+class GatewayError(Exception):
+    """Stripe did not do what was asked. `code` is Stripe's, `message` is for logs, never for customers."""
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message, self.code = message, code
+
+
+class InsideTransactionError(RuntimeError):
+    """A network call was to start while a transaction is open: a mistake in the calling code."""
+
+
+class NotFound(GatewayError):
+    """Stripe has no such object."""
+
+
+class InvalidRequest(GatewayError):
+    """Stripe refused the parameters: a mistake of ours, or the object is in a state that does not allow it."""
+
+
+class CardDeclined(GatewayError):
+    """The bank said no; nothing was charged."""
+
+
+class InFlight(GatewayError):
+    """The same idempotency key is being worked on this moment: ask again shortly."""
+
+
+class RateLimited(GatewayError):
+    """Stripe wants us to slow down; nothing happened."""
+
+
+class Unauthenticated(GatewayError):
+    """Stripe does not accept our key."""
+
+
+class Unavailable(GatewayError):
+    """No answer, or a 5xx: whether the call had its effect is unknown until looked up."""
+
+
+class Gateway:
+    def __init__(self, settings: Settings, *, seconds: int, retries: int) -> None:
+        self._client = stripe.StripeClient(
+            settings.stripe_secret_key,
+            stripe_version=API_VERSION,
+            base_addresses={"api": settings.stripe_api_base},
+            max_network_retries=retries,
+            http_client=stripe.RequestsClient(timeout=seconds),
+        )
+        self._v1 = self._client.v1
+
+    # Customers and their cards
+
+    def create_customer(self, params: Json, idempotency_key: str) -> Json:
+        return self._change(self._v1.customers.create, idempotency_key, params)
+
+    def customer(self, customer_id: str) -> Json:
+        return self._read(self._v1.customers.retrieve, customer_id)
+
+    def payment_method(self, payment_method_id: str) -> Json:
+        return self._read(self._v1.payment_methods.retrieve, payment_method_id)
+
+    # Checkout
+
+    def create_checkout_session(self, params: Json, idempotency_key: str) -> Json:
+        return self._change(self._v1.checkout.sessions.create, idempotency_key, params)
+
+    def checkout_session(self, session_id: str) -> Json:
+        return self._read(self._v1.checkout.sessions.retrieve, session_id)
+
+    def expire_checkout_session(self, session_id: str, idempotency_key: str) -> Json:
+        return self._change(self._v1.checkout.sessions.expire, idempotency_key, session_id, {})
+
+    # Subscriptions and invoices
+
+    def subscription(self, subscription_id: str) -> Json:
+        return self._read(self._v1.subscriptions.retrieve, subscription_id)
+
+    def invoice(self, invoice_id: str) -> Json:
+        return self._read(self._v1.invoices.retrieve, invoice_id)
+
+    # Catalog
+
+    def find_prices(self, lookup_keys: list[str]) -> list[Json]:
+        """The active prices that carry these lookup keys (Stripe answers at most ten keys a call)."""
+        found: list[Json] = []
+        for start in range(0, len(lookup_keys), 10):
+            keys = lookup_keys[start : start + 10]
+            page = self._read(self._v1.prices.list, {"lookup_keys": keys, "active": True, "limit": PAGE})
+            found += page["data"]
+        return found
+
+    def ensure_product(self, product_id: str, name: str, metadata: dict[str, str]) -> Json:
+        """The product with this id, made or renamed if need be."""
+        try:
+            product = self._read(self._v1.products.retrieve, product_id)
+        except NotFound:
+            params: Json = {"id": product_id, "name": name, "metadata": metadata}
+            return self._change(self._v1.products.create, f"product-{product_id}", params)
+        if product["name"] == name and product["active"]:
+            return product
+        changes: Json = {"name": name, "metadata": metadata, "active": True}
+        key = f"product-{product_id}-{product['updated']}"
+        return self._change(self._v1.products.update, key, product_id, changes)
+
+    def create_price(self, params: Json, idempotency_key: str) -> Json:
+        return self._change(self._v1.prices.create, idempotency_key, params)
+
+    # The two kinds of call
+
+    def _read(self, call: Callable[..., Any], *args: Any) -> Json:
+        return self._call(call, *args)
+
+    def _change(self, call: Callable[..., Any], idempotency_key: str, *args: Any) -> Json:
+        return self._call(call, *args, options={"idempotency_key": idempotency_key})
+
+    def _call(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Json:
+        if in_transaction():
+            raise InsideTransactionError(f"{call.__qualname__} was called inside a database transaction")
+        try:
+            answer = call(*args, **kwargs)
+        except stripe.StripeError as error:
+            raise _translated(error) from error
+        return cast(Json, answer.to_dict(for_json=True))
+
+
+def gateway() -> Gateway:
+    """The gateway for the place we are in: a person waits in a request, nobody does in the worker."""
+    interactive = has_request_context()
+    return _gateway(current_app.config["SETTINGS"], interactive)
+
+
+@lru_cache(maxsize=8)
+def _gateway(settings: Settings, interactive: bool) -> Gateway:
+    if interactive:
+        return Gateway(settings, seconds=REQUEST_SECONDS, retries=REQUEST_RETRIES)
+    return Gateway(settings, seconds=WORKER_SECONDS, retries=WORKER_RETRIES)
+
+
+def _translated(error: stripe.StripeError) -> GatewayError:
+    """Stripe's error as one of ours; the request id goes to the log so that it can be looked up there."""
+    status, code, message = error.http_status, error.code, str(error.user_message or error)
+    log.warning("stripe_error", status=status, code=code, stripe_request_id=error.request_id)
+    for kind, ours in _BY_CLASS:
+        if isinstance(error, kind):
+            return ours(message, code)
+    if isinstance(error, stripe.InvalidRequestError) and status == 404:
+        return NotFound(message, code)
+    if status == 409 or code == "idempotency_key_in_use":
+        return InFlight(message, code)
+    if isinstance(error, stripe.APIConnectionError) or status is None or status >= 500:
+        return Unavailable(message, code)
+    return InvalidRequest(message, code)
+
+
+_BY_CLASS: tuple[tuple[type[stripe.StripeError], type[GatewayError]], ...] = (
+    (stripe.CardError, CardDeclined),
+    (stripe.RateLimitError, RateLimited),
+    (stripe.AuthenticationError, Unauthenticated),
+    (stripe.PermissionError, Unauthenticated),
+)

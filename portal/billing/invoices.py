@@ -1,0 +1,58 @@
+"""The mirror of invoices, with the lines from which credits are granted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from portal.billing.gateway import Gateway
+from portal.billing.mirror import Fetched, Json, fetch, lock_customer, moment, ref, store
+from portal.billing.models import Invoice
+
+
+def fetch_invoice(gateway: Gateway, stripe_id: str) -> Fetched:
+    return fetch(Invoice, stripe_id, gateway.invoice)
+
+
+def mirror_invoice(fetched: Fetched) -> Invoice:
+    """Write the invoice. Raises `UnknownCustomer` or `StaleFetch`."""
+    data = fetched.data
+    customer = lock_customer(str(ref(data["customer"])))
+    lines = data["lines"]["data"]
+    values = {
+        "team_id": customer.team_id,
+        "subscription_stripe_id": subscription_of(data),
+        "number": data.get("number"),
+        "status": data["status"],
+        "billing_reason": data.get("billing_reason"),
+        "currency": data["currency"],
+        "total": data["total"],
+        "amount_due": data["amount_due"],
+        "amount_paid": data["amount_paid"],
+        "description": data.get("description") or (lines[0].get("description") if lines else None) or "",
+        "lines": [_line(line) for line in lines],
+        "hosted_invoice_url": data.get("hosted_invoice_url"),
+        "invoice_pdf": data.get("invoice_pdf"),
+        "created_at": moment(data["created"]),
+    }
+    return store(Invoice, "inv", fetched, values)
+
+
+def subscription_of(data: Json) -> str | None:
+    """The subscription an invoice is for: `parent.subscription_details.subscription` since API version basil."""
+    parent = data.get("parent") or {}
+    return ref((parent.get("subscription_details") or {}).get("subscription"))
+
+
+def _line(line: Json) -> dict[str, Any]:
+    item = (line.get("parent") or {}).get("subscription_item_details") or {}
+    price = ((line.get("pricing") or {}).get("price_details") or {}).get("price")
+    return {
+        "price": ref(price),
+        "amount": line["amount"],
+        "quantity": line.get("quantity"),
+        "description": line.get("description"),
+        "proration": bool(item.get("proration")),
+        "subscription": ref(item.get("subscription")),
+        "period_start": line["period"]["start"],
+        "period_end": line["period"]["end"],
+    }

@@ -1,0 +1,84 @@
+"""Keeping a row equal to Stripe's object: fetch outside a transaction, write under a generation guard.
+
+A write rests on a fetch that began after the previous write (`gen` was read first), so the order in which events
+arrive stops mattering: an older answer that lands last is refused as stale, and fetched again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+
+from portal.billing.models import Customer, Mirrored
+from portal.core.clock import app_now
+from portal.core.database import Model, db
+from portal.core.ids import new_id
+from portal.core.unit_of_work import end_read
+
+Json = dict[str, Any]
+M = TypeVar("M", bound=Model)
+
+
+class StaleFetch(Exception):
+    """Somebody wrote the row after our fetch began: fetch again."""
+
+
+class UnknownCustomer(Exception):
+    """The object belongs to a customer that no team has (yet)."""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """Stripe's object and the generation its row had before the fetch began."""
+
+    stripe_id: str
+    gen: int
+    data: Json
+
+
+def fetch(model: type[Any], stripe_id: str, retrieve: Callable[[str], Json]) -> Fetched:
+    """Read the row's generation, end the transaction, then ask Stripe."""
+    gen = db.session.execute(select(model.gen).where(model.stripe_id == stripe_id)).scalar()
+    end_read()
+    return Fetched(stripe_id, gen or 0, retrieve(stripe_id))
+
+
+def store(model: type[M], prefix: str, fetched: Fetched, values: Mapping[str, Any]) -> M:
+    """Insert or update the mirror row of `fetched`; raises `StaleFetch` when the row was written meanwhile."""
+    assert issubclass(model, Mirrored)
+    row = {**values, "synced_at": app_now()}
+    statement = (
+        insert(model)
+        .values(id=new_id(prefix), stripe_id=fetched.stripe_id, gen=1, **row)
+        .on_conflict_do_update(
+            index_elements=["stripe_id"], set_={**row, "gen": model.gen + 1}, where=model.gen == fetched.gen
+        )
+        .returning(model)
+    )
+    stored = db.session.execute(statement, execution_options={"populate_existing": True}).scalar_one_or_none()
+    if stored is None:
+        raise StaleFetch(fetched.stripe_id)
+    return stored
+
+
+def lock_customer(stripe_customer_id: str) -> Customer:
+    """The team's customer row, locked: writes to one team's mirror take turns. Raises `UnknownCustomer`."""
+    query = select(Customer).where(Customer.stripe_id == stripe_customer_id).with_for_update()
+    customer = db.session.execute(query).scalar_one_or_none()
+    if customer is None:
+        raise UnknownCustomer(stripe_customer_id)
+    return customer
+
+
+def ref(value: Any) -> str | None:
+    """The id of a reference, whether Stripe sent it expanded or not."""
+    return value["id"] if isinstance(value, dict) else value
+
+
+def moment(epoch: int | None) -> datetime | None:
+    return None if epoch is None else datetime.fromtimestamp(epoch, UTC)

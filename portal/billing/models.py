@@ -1,0 +1,167 @@
+"""The mirror of Stripe's objects and the checkouts we have begun.
+
+A mirror row is what a fetch from Stripe said; `gen` counts its writes, so that a fetch begun before the last write
+cannot overwrite it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from portal.core.clock import app_now
+from portal.core.database import Model, PrefixedId, PrimaryId, UtcDateTime
+
+# A subscription in one of these states holds the team's one place: no other may be bought beside it.
+LIVE_STATUSES = ("trialing", "active", "past_due", "unpaid", "paused")
+_LIVE = ", ".join(f"'{status}'" for status in LIVE_STATUSES)
+
+
+class Mirrored:
+    """What every mirror row carries. `gen` is the generation guard, `synced_at` when the fetch was applied."""
+
+    id: Mapped[PrimaryId]
+    stripe_id: Mapped[str] = mapped_column(PrefixedId, unique=True)
+    gen: Mapped[int]
+    synced_at: Mapped[UtcDateTime]
+
+
+class Customer(Model):
+    """A team's customer at Stripe. The row, with frozen `params`, is committed before Stripe is asked to make one."""
+
+    __tablename__ = "customers"
+
+    team_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("teams.id"), primary_key=True)
+    params: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    stripe_id: Mapped[str | None] = mapped_column(PrefixedId, unique=True)
+    email: Mapped[str | None]
+    name: Mapped[str | None]
+    default_payment_method: Mapped[str | None]
+    deleted: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    gen: Mapped[int] = mapped_column(default=0, server_default="0")
+    synced_at: Mapped[UtcDateTime | None]
+    created_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
+
+
+class Checkout(Model):
+    """One visit to Stripe's checkout page. `params` are frozen, so that a retry under the same key sends the same."""
+
+    __tablename__ = "checkouts"
+    __table_args__ = (
+        CheckConstraint(
+            "state in ('starting', 'open', 'complete', 'expired', 'failed', 'replaced')",
+            name="state",
+        ),
+        CheckConstraint("purpose in ('plan')", name="purpose"),
+        Index(
+            "uq_checkouts_one_current",
+            "team_id",
+            unique=True,
+            postgresql_where=text("state in ('starting', 'open') and purpose = 'plan'"),
+        ),
+        Index("ix_checkouts_team_id", "team_id", "created_at"),
+    )
+
+    id: Mapped[PrimaryId]
+    team_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("teams.id"))
+    user_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("users.id"))
+    purpose: Mapped[str] = mapped_column(default="plan")
+    plan_key: Mapped[str]
+    price_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("prices.id"))
+    params: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    state: Mapped[str] = mapped_column(default="starting")
+    stripe_id: Mapped[str | None] = mapped_column(PrefixedId, unique=True)
+    url: Mapped[str | None]
+    subscription_stripe_id: Mapped[str | None]
+    created_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
+    completed_at: Mapped[UtcDateTime | None]
+
+
+class Subscription(Mirrored, Model):
+    __tablename__ = "subscriptions"
+    __table_args__ = (
+        Index(
+            "uq_subscriptions_one_live",
+            "team_id",
+            unique=True,
+            postgresql_where=text(f"status in ({_LIVE}) and not duplicate"),
+        ),
+        Index("ix_subscriptions_team_id", "team_id"),
+    )
+
+    team_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("teams.id"))
+    status: Mapped[str]
+    # A second paid subscription of the same team: kept and shown to staff, never granted anything.
+    duplicate: Mapped[bool] = mapped_column(default=False)
+    plan_key: Mapped[str | None]
+    price_id: Mapped[str | None] = mapped_column(PrefixedId, ForeignKey("prices.id"))
+    interval: Mapped[str | None]
+    unit_amount: Mapped[int | None]
+    currency: Mapped[str]
+    default_payment_method: Mapped[str | None]
+    latest_invoice: Mapped[str | None]
+    started_at: Mapped[UtcDateTime]
+    current_period_start: Mapped[UtcDateTime | None]
+    current_period_end: Mapped[UtcDateTime | None]
+    trial_start: Mapped[UtcDateTime | None]
+    trial_end: Mapped[UtcDateTime | None]
+    cancel_at: Mapped[UtcDateTime | None]
+    canceled_at: Mapped[UtcDateTime | None]
+    ended_at: Mapped[UtcDateTime | None]
+
+    @property
+    def live(self) -> bool:
+        return self.status in LIVE_STATUSES and not self.duplicate
+
+
+class SubscriptionItem(Model):
+    """A line of a subscription: its plan, or seats. Rewritten with its subscription."""
+
+    __tablename__ = "subscription_items"
+    __table_args__ = (UniqueConstraint("subscription_id", "stripe_id"),)
+
+    id: Mapped[PrimaryId]
+    subscription_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("subscriptions.id", ondelete="CASCADE"))
+    team_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("teams.id"))
+    stripe_id: Mapped[str] = mapped_column(PrefixedId)
+    stripe_price_id: Mapped[str]
+    quantity: Mapped[int]
+    unit_amount: Mapped[int | None]
+    current_period_start: Mapped[UtcDateTime]
+    current_period_end: Mapped[UtcDateTime]
+
+
+class Invoice(Mirrored, Model):
+    __tablename__ = "invoices"
+    __table_args__ = (Index("ix_invoices_team_id", "team_id", text("created_at desc")),)
+
+    team_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("teams.id"))
+    subscription_stripe_id: Mapped[str | None]
+    number: Mapped[str | None]
+    status: Mapped[str]
+    billing_reason: Mapped[str | None]
+    currency: Mapped[str]
+    total: Mapped[int]
+    amount_due: Mapped[int]
+    amount_paid: Mapped[int]
+    description: Mapped[str]
+    # What the grants are derived from: per line the price, the amount, whether it is a proration, and its period.
+    lines: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
+    hosted_invoice_url: Mapped[str | None]
+    invoice_pdf: Mapped[str | None]
+    created_at: Mapped[UtcDateTime]
+
+
+class PaymentMethod(Mirrored, Model):
+    __tablename__ = "payment_methods"
+
+    team_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("teams.id"), index=True)
+    type: Mapped[str]
+    brand: Mapped[str | None]
+    last4: Mapped[str | None]
+    exp_month: Mapped[int | None]
+    exp_year: Mapped[int | None]
+    fingerprint: Mapped[str | None]

@@ -1,0 +1,114 @@
+"""The mirror of subscriptions, and which of them is the team's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from sqlalchemy import delete, select
+
+from portal.billing.gateway import Gateway
+from portal.billing.mirror import Fetched, Json, fetch, lock_customer, moment, ref, store
+from portal.billing.models import LIVE_STATUSES, Subscription, SubscriptionItem
+from portal.catalog.queries import plan_for_stripe_price
+from portal.core.alarms import raise_alarm
+from portal.core.database import db
+from portal.core.ids import new_id
+
+log = structlog.get_logger(__name__)
+
+
+def live_subscription(team_id: str) -> Subscription | None:
+    """The subscription that holds the team's one place; duplicates do not."""
+    query = select(Subscription).where(
+        Subscription.team_id == team_id, Subscription.status.in_(LIVE_STATUSES), Subscription.duplicate.is_(False)
+    )
+    return db.session.execute(query).scalar_one_or_none()
+
+
+def fetch_subscription(gateway: Gateway, stripe_id: str) -> Fetched:
+    return fetch(Subscription, stripe_id, gateway.subscription)
+
+
+def mirror_subscription(fetched: Fetched) -> Subscription:
+    """Write the subscription and its items. Raises `UnknownCustomer` or `StaleFetch`.
+
+    A second live subscription of a team is marked as a duplicate, raises an alarm and is granted nothing: Stripe took
+    money for it, so a person must refund it; what must not happen is that it counts.
+    """
+    data = fetched.data
+    customer = lock_customer(str(ref(data["customer"])))
+    subscription = store(Subscription, "subn", fetched, {"team_id": customer.team_id, **_values(data)} | {
+        "duplicate": _is_duplicate(customer.team_id, fetched.stripe_id, data["status"]),
+    })
+    if subscription.duplicate and data["status"] in LIVE_STATUSES:
+        raise_alarm("second_subscription", fetched.stripe_id, team_id=customer.team_id)
+    _mirror_items(subscription, data)
+    return subscription
+
+
+def _is_duplicate(team_id: str, stripe_id: str, status: str) -> bool:
+    """Whether another subscription already holds the team's place. Once a duplicate, always one."""
+    known = db.session.execute(select(Subscription.duplicate).where(Subscription.stripe_id == stripe_id)).scalar()
+    if known is not None:
+        return bool(known)
+    if status not in LIVE_STATUSES:
+        return False
+    return live_subscription(team_id) is not None
+
+
+def _values(data: Json) -> dict[str, Any]:
+    plan_item = _plan_item(data)
+    price = plan_item["price"]
+    plan_price = plan_for_stripe_price(price["id"])
+    return {
+        "status": data["status"],
+        "plan_key": plan_price.plan_key if plan_price else None,
+        "price_id": plan_price.price_id if plan_price else None,
+        "interval": (price.get("recurring") or {}).get("interval"),
+        "unit_amount": price.get("unit_amount"),
+        "currency": data["currency"],
+        "default_payment_method": ref(data.get("default_payment_method")),
+        "latest_invoice": ref(data.get("latest_invoice")),
+        "started_at": moment(data["created"]),
+        "current_period_start": moment(plan_item["current_period_start"]),
+        "current_period_end": moment(plan_item["current_period_end"]),
+        "trial_start": moment(data.get("trial_start")),
+        "trial_end": moment(data.get("trial_end")),
+        "cancel_at": _cancel_at(data, plan_item),
+        "canceled_at": moment(data.get("canceled_at")),
+        "ended_at": moment(data.get("ended_at")),
+    }
+
+
+def _plan_item(data: Json) -> Json:
+    """The item whose price is a plan's; the first one when the catalog knows none of them."""
+    items: list[Json] = data["items"]["data"]
+    plans = [item for item in items if (known := plan_for_stripe_price(item["price"]["id"])) and known.purpose == "plan"]
+    return (plans or items)[0]
+
+
+def _cancel_at(data: Json, plan_item: Json) -> Any:
+    """When it ends by itself: flexible billing sets `cancel_at`, the older way only the flag."""
+    if data.get("cancel_at") is not None:
+        return moment(data["cancel_at"])
+    return moment(plan_item["current_period_end"]) if data.get("cancel_at_period_end") else None
+
+
+def _mirror_items(subscription: Subscription, data: Json) -> None:
+    db.session.execute(delete(SubscriptionItem).where(SubscriptionItem.subscription_id == subscription.id))
+    for item in data["items"]["data"]:
+        db.session.add(
+            SubscriptionItem(
+                id=new_id("sitem"),
+                subscription_id=subscription.id,
+                team_id=subscription.team_id,
+                stripe_id=item["id"],
+                stripe_price_id=item["price"]["id"],
+                quantity=item.get("quantity") or 1,
+                unit_amount=item["price"].get("unit_amount"),
+                current_period_start=moment(item["current_period_start"]),
+                current_period_end=moment(item["current_period_end"]),
+            )
+        )
+    db.session.flush()

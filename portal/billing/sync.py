@@ -1,0 +1,43 @@
+"""A subscription's whole state in one fetch: itself, its latest invoice and its card.
+
+Every event about any of them brings all of them, so whichever arrives first, or alone, makes the mirror complete.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from portal.billing.gateway import Gateway
+from portal.billing.invoices import fetch_invoice, mirror_invoice
+from portal.billing.mirror import Fetched, ref
+from portal.billing.models import Invoice, Subscription
+from portal.billing.payment_methods import fetch_payment_method, mirror_payment_method
+from portal.billing.subscriptions import fetch_subscription, mirror_subscription
+
+
+@dataclass(frozen=True)
+class SubscriptionState:
+    subscription: Fetched
+    invoices: tuple[Fetched, ...]
+    payment_method: Fetched | None
+
+
+def fetch_subscription_state(gateway: Gateway, stripe_id: str, invoice_id: str | None = None) -> SubscriptionState:
+    """Fetch the subscription, its card, its latest invoice and `invoice_id` if that is another one."""
+    subscription = fetch_subscription(gateway, stripe_id)
+    card_id = ref(subscription.data.get("default_payment_method"))
+    wanted = dict.fromkeys(filter(None, (invoice_id, ref(subscription.data.get("latest_invoice")))))
+    return SubscriptionState(
+        subscription=subscription,
+        invoices=tuple(fetch_invoice(gateway, invoice) for invoice in wanted),
+        payment_method=fetch_payment_method(gateway, card_id) if card_id else None,
+    )
+
+
+def mirror_subscription_state(state: SubscriptionState) -> tuple[Subscription, list[Invoice]]:
+    """Write all of it, in the current unit. Raises `StaleFetch` or `UnknownCustomer`, and then writes nothing."""
+    subscription = mirror_subscription(state.subscription)
+    invoices = [mirror_invoice(fetched) for fetched in state.invoices]
+    if state.payment_method is not None:
+        mirror_payment_method(state.payment_method, subscription.team_id)
+    return subscription, invoices

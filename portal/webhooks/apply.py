@@ -1,0 +1,59 @@
+"""Applying what waits in the inbox: claim, let the handler fetch and write, settle."""
+
+from __future__ import annotations
+
+import structlog
+
+from portal.billing.mirror import StaleFetch, UnknownCustomer
+from portal.core.database import db
+from portal.core.unit_of_work import end_read
+from portal.webhooks.claim import Claimed, LeaseLost, claim, fail, park
+from portal.webhooks.handlers import HANDLERS
+
+log = structlog.get_logger(__name__)
+
+# Each stale fetch means that somebody else has just written something newer, so few tries are many.
+FETCH_TRIES = 5
+
+
+def drain() -> int:
+    """Apply events until none is due; returns how many were tried."""
+    tried = 0
+    while (event := claim()) is not None:
+        process(event)
+        tried += 1
+    return tried
+
+
+def process(event: Claimed) -> None:
+    """Apply one claimed event. Never raises for what the event brings: it is retried, parked or dead instead."""
+    structlog.contextvars.bind_contextvars(event_id=event.event_id, event_type=event.type)
+    try:
+        _apply(event)
+    except LeaseLost:
+        log.warning("lease_lost")
+    except UnknownCustomer as unknown:
+        _recover()
+        park(event, f"no team has the customer {unknown}")
+    except Exception as error:
+        _recover()
+        log.warning("event_failed", attempt=event.attempts, exc_info=error)
+        fail(event, error)
+    finally:
+        structlog.contextvars.unbind_contextvars("event_id", "event_type")
+
+
+def _apply(event: Claimed) -> None:
+    handler = HANDLERS[event.type]
+    for left in reversed(range(FETCH_TRIES)):
+        end_read()
+        try:
+            return handler(event)
+        except StaleFetch:
+            if not left:
+                raise
+
+
+def _recover() -> None:
+    """Whatever the handler was reading is over; the next unit starts clean."""
+    db.session.rollback()

@@ -1,0 +1,19 @@
+"""`customer.updated`: name, address or default card changed."""
+
+from __future__ import annotations
+
+from portal.billing.customers import default_payment_method, fetch_customer, mirror_customer
+from portal.billing.gateway import gateway
+from portal.billing.payment_methods import fetch_payment_method, mirror_payment_method
+from portal.webhooks.claim import Claimed, applying
+
+
+def on_customer_updated(event: Claimed) -> None:
+    stripe = gateway()
+    fetched = fetch_customer(stripe, str(event.object_id))
+    card_id = default_payment_method(fetched.data)
+    card = fetch_payment_method(stripe, card_id) if card_id else None
+    with applying(event):
+        customer = mirror_customer(fetched)
+        if card is not None:
+            mirror_payment_method(card, customer.team_id)

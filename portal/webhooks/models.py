@@ -1,0 +1,40 @@
+"""The inbox: one row per event id, whatever happens to it later."""
+
+from __future__ import annotations
+
+from sqlalchemy import CheckConstraint, Index, text
+from sqlalchemy.dialects.postgresql import UUID
+from sqlalchemy.orm import Mapped, mapped_column
+
+from portal.core.clock import app_now
+from portal.core.database import Model, PrefixedId, PrimaryId, UtcDateTime
+
+WAITING = ("pending", "parked")
+
+
+class StripeEvent(Model):
+    """`parked`: something it needs is not here yet. `ignored`: a type we do not apply. `dead`: a person must look."""
+
+    __tablename__ = "stripe_events"
+    __table_args__ = (
+        CheckConstraint("state in ('pending', 'held', 'parked', 'ignored', 'done', 'dead')", name="state"),
+        Index("ix_stripe_events_due", "run_at", postgresql_where=text("state in ('pending', 'parked')")),
+        Index("ix_stripe_events_object_id", "object_id"),
+    )
+
+    id: Mapped[PrimaryId]
+    event_id: Mapped[str] = mapped_column(PrefixedId, unique=True)
+    type: Mapped[str]
+    object_id: Mapped[str | None]
+    api_version: Mapped[str | None]
+    livemode: Mapped[bool]
+    created_at: Mapped[UtcDateTime | None]
+    body: Mapped[bytes]
+    received_at: Mapped[UtcDateTime] = mapped_column(server_default=text("now()"))
+    state: Mapped[str]
+    attempts: Mapped[int] = mapped_column(default=0, server_default="0")
+    run_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
+    lease_until: Mapped[UtcDateTime | None]
+    lease_token: Mapped[str | None] = mapped_column(UUID(as_uuid=False))
+    finished_at: Mapped[UtcDateTime | None]
+    last_error: Mapped[str | None]

@@ -1,0 +1,43 @@
+"""Keeping an event: one row per event id, committed before Stripe gets its 200."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+
+from portal.core import jobs
+from portal.core.database import db
+from portal.core.ids import new_id
+from portal.core.unit_of_work import after_commit
+from portal.webhooks.envelope import Envelope
+from portal.webhooks.handlers import HANDLERS
+from portal.webhooks.models import WAITING, StripeEvent
+
+
+def keep(envelope: Envelope, body: bytes) -> bool:
+    """Save the event in the current unit; returns whether it was new.
+
+    A duplicate of an event that still waits wakes the worker again: Stripe repeats what it has no answer for, and
+    the first hint may have been lost.
+    """
+    state = "pending" if envelope.type in HANDLERS and not envelope.thin else "ignored"
+    values = {
+        "id": new_id("evt"),
+        "event_id": envelope.event_id,
+        "type": envelope.type,
+        "object_id": envelope.object_id,
+        "api_version": envelope.api_version,
+        "livemode": envelope.livemode,
+        "created_at": envelope.created_at,
+        "body": body,
+        "state": state,
+    }
+    statement = insert(StripeEvent).values(values).on_conflict_do_nothing(index_elements=["event_id"])
+    new = db.session.execute(statement.returning(StripeEvent.id)).scalar() is not None
+    if not new:
+        state = db.session.execute(
+            select(StripeEvent.state).where(StripeEvent.event_id == envelope.event_id)
+        ).scalar_one()
+    if state in WAITING:
+        after_commit(jobs.hint)
+    return new

@@ -1,0 +1,40 @@
+"""`POST /webhooks/stripe`: verify, keep, answer. Nothing is applied here."""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+from flask import Blueprint, current_app, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from portal.core.unit_of_work import unit_of_work
+from portal.extensions import csrf
+from portal.webhooks.envelope import Malformed, open_envelope
+from portal.webhooks.receive import keep
+from portal.webhooks.signature import BadSignature, verify
+
+log = structlog.get_logger(__name__)
+
+bp = Blueprint("webhooks", __name__)
+BLUEPRINTS = [bp]
+
+
+@bp.post("/webhooks/stripe")
+@csrf.exempt  # programs send no token; the signature is what proves the sender
+def stripe_webhook() -> ResponseReturnValue:
+    """200 once the event is kept, also when it was before; 400 (413 for size) for anything Stripe would not send."""
+    settings = current_app.config["SETTINGS"]
+    body = request.get_data(cache=False)
+    try:
+        verify(body, request.headers.get("Stripe-Signature"), settings.stripe_webhook_secrets, time.time())
+        envelope = open_envelope(body)
+        if envelope.livemode != settings.livemode:
+            raise Malformed("livemode is not this instance's")
+    except (BadSignature, Malformed) as error:
+        log.warning("webhook_refused", reason=str(error), kind=type(error).__name__, bytes=len(body))
+        return jsonify(error=str(error)), 400
+    with unit_of_work():
+        new = keep(envelope, body)
+    log.info("webhook_kept", event_id=envelope.event_id, type=envelope.type, new=new)
+    return jsonify(received=True), 200
