@@ -1,0 +1,41 @@
+"""What code that carries out a request needs to know about it."""
+
+from dataclasses import dataclass
+
+from portal.sandbox.clock import Clock
+from portal.sandbox.store import Store
+
+API_VERSION = "2026-10-28.endive"
+ACCOUNT_ID = "acct_1SandboxTurnpike0000"
+ACCOUNT_NAME = "Sandbox"
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The settings of one sandbox. `public_url` begins every hosted page's address and has no slash at its end."""
+
+    api_key: str
+    public_url: str
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request to the API, or one act of a hosted page or of the clock (which have no request id).
+
+    `version` is the API version that the request named, or None when it named none.
+    """
+
+    store: Store
+    clock: Clock
+    configuration: Configuration
+    version: str | None = None
+    request_id: str | None = None
+    idempotency_key: str | None = None
+
+    def now(self) -> int:
+        """Return the sandbox's time in epoch seconds."""
+        return self.clock.now()
+
+    def link(self, path: str) -> str:
+        """Return the public address of one of the sandbox's own pages."""
+        return self.configuration.public_url + path

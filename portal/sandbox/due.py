@@ -1,0 +1,17 @@
+"""What happens by itself when the sandbox's clock reaches its time.
+
+Everything that is driven by the clock is listed in `TASKS`: each task looks for what is due and carries it out.
+"""
+
+from collections.abc import Callable
+
+from portal.sandbox.call import Call
+from portal.sandbox.resources import checkout_sessions
+
+TASKS: tuple[Callable[[Call], None], ...] = (checkout_sessions.expire_due,)
+
+
+def run_due(call: Call) -> None:
+    """Carry out every due task."""
+    for task in TASKS:
+        task(call)

@@ -1,0 +1,16 @@
+"""The pages that people see: checkout, invoice, and the sandbox's own front page."""
+
+from flask import Flask
+
+from portal.sandbox.hosted import checkout_page, home_page, invoice_page
+from portal.sandbox.hosted.pages import plain_page
+from portal.sandbox.sandbox import Sandbox
+
+__all__ = ["add_pages", "plain_page"]
+
+
+def add_pages(app: Flask, sandbox: Sandbox) -> None:
+    """Give every page its address in the app."""
+    checkout_page.add(app, sandbox)
+    invoice_page.add(app, sandbox)
+    home_page.add(app, sandbox)

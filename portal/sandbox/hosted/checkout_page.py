@@ -1,0 +1,150 @@
+"""The hosted checkout page: `/c/pay/<session>`."""
+
+from flask import Flask, Response, redirect, request
+
+from portal.sandbox import cards, completion
+from portal.sandbox.call import Call
+from portal.sandbox.hosted.checkout_form import Asked, Entered, read
+from portal.sandbox.hosted.pages import guard, plain_page, show
+from portal.sandbox.periods import add_interval
+from portal.sandbox.registry import fetch
+from portal.sandbox.resources import checkout_items, checkout_sessions
+from portal.sandbox.sandbox import Sandbox
+from portal.sandbox.store import Object
+from portal.sandbox.wording import date, every, money, unit_price
+
+
+def add(app: Flask, sandbox: Sandbox) -> None:
+    """Give the page its address in the app."""
+
+    def checkout(session_id: str) -> Response:
+        sandbox.settle()
+        call = sandbox.call()
+        if request.method == "POST":
+            # One transaction around look and pay: of two posts at once, the second finds the session complete.
+            with sandbox.store.transaction():
+                return _answer_post(sandbox, call, session_id)
+        with sandbox.store.lock:
+            session = call.store.get("checkout.session", session_id)
+            if session is None or session["status"] != "open":
+                return _closed(sandbox, session)
+            return _form(sandbox, call, session)
+
+    app.add_url_rule("/c/pay/<session_id>", view_func=checkout, methods=["GET", "POST"])
+
+
+def success_address(session: Object) -> str:
+    """Return where a paid session leads, with its id in the place that asks for it."""
+    return str(session["success_url"]).replace("{CHECKOUT_SESSION_ID}", session["id"])
+
+
+def _closed(sandbox: Sandbox, session: Object | None) -> Response:
+    if session is None:
+        return plain_page(sandbox, 404, "No such checkout", "This address belongs to no checkout session.")
+    if session["status"] == "complete":
+        text = "This checkout is complete. Nothing more is charged."
+        return plain_page(sandbox, 200, "Already paid", text, (success_address(session), "Continue"))
+    text = "This checkout session has expired and nothing was charged. Go back and start again."
+    link = (session["cancel_url"], "Go back") if session["cancel_url"] else None
+    return plain_page(sandbox, 410, "This checkout has expired", text, link)
+
+
+def _answer_post(sandbox: Sandbox, call: Call, session_id: str) -> Response:
+    session = call.store.get("checkout.session", session_id)
+    if session is not None and session["status"] == "complete":
+        return _to_success(session)
+    if session is None or session["status"] != "open":
+        return _closed(sandbox, session)
+    entered = read(request.form, _asked(call, session), call.now())
+    if entered.refusal is not None:
+        return _form(sandbox, call, session, entered, 402, entered.refusal.message)
+    if entered.payer is None:
+        return _form(sandbox, call, session, entered, 422)
+    error = completion.complete(call, session, entered.payer)
+    if error is not None:
+        return _form(sandbox, call, session, entered, 402, error.message)
+    return _to_success(session)
+
+
+def _to_success(session: Object) -> Response:
+    answer = redirect(success_address(session), 303)
+    return guard(Response(answer.get_data(), 303, headers=dict(answer.headers)), session["success_url"])
+
+
+def _asked(call: Call, session: Object) -> Asked:
+    customer = fetch(call, "customer", session["customer"]) if session["customer"] else None
+    email = customer["email"] if customer else session["customer_email"]
+    free = session["amount_total"] == 0
+    if session["mode"] == "subscription":
+        return Asked(email, card=not free or session["payment_method_collection"] == "always")
+    return Asked(email, card=not free)
+
+
+def _form(
+    sandbox: Sandbox,
+    call: Call,
+    session: Object,
+    entered: Entered | None = None,
+    status: int = 200,
+    declined: str | None = None,
+) -> Response:
+    return show(
+        sandbox,
+        "checkout.html",
+        status,
+        form_target=session["success_url"],
+        session=session,
+        asked=_asked(call, session),
+        lines=_lines(call, session),
+        then=_then(call, session),
+        errors=entered.errors if entered else {},
+        declined=declined,
+        form=request.form,
+        hints=cards.HINTS,
+        button=_button(session),
+    )
+
+
+def _lines(call: Call, session: Object) -> list[dict[str, str]]:
+    lines = []
+    for item in checkout_items.of_session(call, session["id"]):
+        price = fetch(call, "price", item["price"])
+        quantity = item["quantity"]
+        lines.append(
+            {
+                "name": item["description"],
+                "unit": unit_price(price),
+                "quantity": "" if quantity == 1 else str(quantity),
+                "amount": money(item["amount_total"], item["currency"]),
+            }
+        )
+    return lines
+
+
+def _then(call: Call, session: Object) -> dict[str, str] | None:
+    """Return what a subscription costs after today: the sum, how often, and from when."""
+    recurring: Object | None = None
+    total = 0
+    for item in checkout_items.of_session(call, session["id"]):
+        price = fetch(call, "price", item["price"])
+        if price["recurring"]:
+            recurring = price["recurring"]
+            total += price["unit_amount"] * item["quantity"]
+    if recurring is None:
+        return None
+    trial_end = checkout_sessions.trial_end_of(call, session["_subscription_data"])
+    first = trial_end or add_interval(call.now(), recurring["interval"], recurring["interval_count"])
+    return {
+        "sum": money(total, session["currency"]),
+        "every": every(recurring),
+        "from": date(first),
+        "trial_days": str((trial_end - call.now()) // 86400) if trial_end else "",
+    }
+
+
+def _button(session: Object) -> str:
+    if session["mode"] == "payment":
+        return f"Pay {money(session['amount_total'], session['currency'])}"
+    if session["amount_total"] == 0:
+        return "Start trial" if session["_subscription_data"] else "Subscribe"
+    return f"Subscribe and pay {money(session['amount_total'], session['currency'])}"

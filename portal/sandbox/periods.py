@@ -1,0 +1,18 @@
+"""Billing periods in UTC: whole months and years counted from an anchor, so that the 31st comes back after February."""
+
+from calendar import monthrange
+from datetime import UTC, datetime, timedelta
+
+
+def add_interval(anchor: int, interval: str, count: int) -> int:
+    """Return the instant `count` intervals after `anchor`, both in epoch seconds.
+
+    A day that the target month does not have becomes its last day. `interval` is day, week, month or year.
+    """
+    start = datetime.fromtimestamp(anchor, UTC)
+    if interval in ("day", "week"):
+        return int((start + timedelta(days=count * (7 if interval == "week" else 1))).timestamp())
+    months = start.month - 1 + count * (12 if interval == "year" else 1)
+    year, month = start.year + months // 12, months % 12 + 1
+    day = min(start.day, monthrange(year, month)[1])
+    return int(start.replace(year=year, month=month, day=day).timestamp())

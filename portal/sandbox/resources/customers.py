@@ -1,0 +1,223 @@
+"""Customers."""
+
+from copy import deepcopy
+
+from portal.sandbox import events, ids
+from portal.sandbox.addresses import ADDRESS, address
+from portal.sandbox.call import Call
+from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
+from portal.sandbox.parameters import (
+    CREATED_PAGING,
+    Array,
+    Choice,
+    Email,
+    Hash,
+    Integer,
+    Metadata,
+    Text,
+    merge_metadata,
+)
+from portal.sandbox.registry import (
+    Embedded,
+    Included,
+    Nested,
+    Reference,
+    Resource,
+    deleted_form,
+    fetch,
+    register,
+    render,
+)
+from portal.sandbox.resources import payment_methods, subscriptions
+from portal.sandbox.store import Condition, Object
+
+_SHIPPING = Hash(
+    unsettable=True,
+    fields={
+        "address": Hash(required=True, fields=ADDRESS),
+        "name": Text(required=True),
+        "phone": Text(unsettable=True),
+    },
+)
+_INVOICE_SETTINGS = Hash(
+    fields={
+        "default_payment_method": Text(unsettable=True),
+        "footer": Text(unsettable=True),
+    }
+)
+_COMMON = {
+    "address": Hash(fields=ADDRESS, unsettable=True),
+    "balance": Integer(),
+    "business_name": Text(unsettable=True, max_length=150),
+    "description": Text(unsettable=True),
+    "email": Email(unsettable=True),
+    "individual_name": Text(unsettable=True, max_length=150),
+    "invoice_prefix": Text(pattern="[A-Z0-9]{3,12}"),
+    "invoice_settings": _INVOICE_SETTINGS,
+    "metadata": Metadata(),
+    "name": Text(unsettable=True, max_length=256),
+    "next_invoice_sequence": Integer(minimum=1),
+    "phone": Text(unsettable=True, max_length=20),
+    "preferred_locales": Array(unsettable=True),
+    "shipping": _SHIPPING,
+    "tax_exempt": Choice(options=("exempt", "none", "reverse"), unsettable=True),
+}
+_PLAIN = (
+    "balance",
+    "business_name",
+    "description",
+    "email",
+    "individual_name",
+    "invoice_prefix",
+    "name",
+    "next_invoice_sequence",
+    "phone",
+)
+CREATE = _COMMON | {"payment_method": Text()}
+LIST = CREATED_PAGING | {"email": Text()}
+
+
+def build(call: Call, values: Values) -> Object:
+    """Return a new customer that is not stored yet."""
+    customer: Object = {
+        "id": ids.new_id("cus", 14),
+        "object": "customer",
+        "address": None,
+        "balance": 0,
+        "business_name": None,
+        "created": call.now(),
+        "currency": None,
+        "customer_account": None,
+        "default_source": None,
+        "delinquent": False,
+        "description": None,
+        "discount": None,
+        "email": None,
+        "individual_name": None,
+        "invoice_prefix": ids.invoice_prefix(),
+        "invoice_settings": {
+            "custom_fields": None,
+            "default_payment_method": None,
+            "footer": None,
+            "rendering_options": None,
+        },
+        "livemode": False,
+        "metadata": {},
+        "name": None,
+        "next_invoice_sequence": 1,
+        "phone": None,
+        "preferred_locales": [],
+        "shipping": None,
+        "tax_exempt": "none",
+        "test_clock": None,
+    }
+    _apply(customer, values)
+    return customer
+
+
+def _apply(customer: Object, values: Values) -> None:
+    for name in _PLAIN:
+        if name in values:
+            customer[name] = values[name]
+    if "address" in values:
+        customer["address"] = address(values["address"])
+    if "shipping" in values:
+        customer["shipping"] = _shipping(values["shipping"])
+    if "metadata" in values:
+        customer["metadata"] = merge_metadata(customer["metadata"], values["metadata"])
+    if "preferred_locales" in values:
+        customer["preferred_locales"] = values["preferred_locales"] or []
+    if "tax_exempt" in values:
+        customer["tax_exempt"] = values["tax_exempt"] or "none"
+    customer["invoice_settings"].update(values.get("invoice_settings", {}))
+
+
+def _shipping(values: Values | None) -> Object | None:
+    if values is None:
+        return None
+    return {
+        "address": address(values["address"]),
+        "carrier": None,
+        "name": values["name"],
+        "phone": values.get("phone"),
+        "tracking_number": None,
+    }
+
+
+def _check_default_payment_method(call: Call, customer: Object, values: Values) -> None:
+    chosen = values.get("invoice_settings", {}).get("default_payment_method")
+    if chosen is not None:
+        payment_methods.require_of_customer(call, chosen, customer["id"], "invoice_settings[default_payment_method]")
+
+
+def add(call: Call, values: Values) -> Object:
+    """Store a new customer and tell of it; returns the stored object."""
+    customer = call.store.insert("customer", build(call, values))
+    events.emit(call, "customer.created", customer)
+    return customer
+
+
+def create(call: Call, values: Values) -> Object:
+    """`POST /v1/customers`."""
+    payment_method = values.pop("payment_method", None)
+    settings = values.pop("invoice_settings", {})
+    customer = add(call, values)
+    if payment_method is not None:
+        payment_methods.attach_to(call, payment_methods.find_or_make(call, payment_method, "payment_method"), customer)
+    if settings:
+        return update(call, {"invoice_settings": settings}, customer["id"])
+    return render(call, customer)
+
+
+def retrieve(call: Call, _: Values, customer_id: str) -> Object:
+    """`GET /v1/customers/{customer}`; a deleted customer answers with no more than that."""
+    return render(call, fetch(call, "customer", customer_id, with_deleted=True))
+
+
+def update(call: Call, values: Values, customer_id: str) -> Object:
+    """`POST /v1/customers/{customer}`."""
+    customer = fetch(call, "customer", customer_id)
+    before = render(call, deepcopy(customer))
+    _check_default_payment_method(call, customer, values)
+    _apply(customer, values)
+    call.store.save(customer)
+    events.emit_update(call, "customer.updated", before, customer)
+    return render(call, customer)
+
+
+def delete(call: Call, _: Values, customer_id: str) -> Object:
+    """`DELETE /v1/customers/{customer}`: ends the customer's subscriptions at once and keeps the id as deleted."""
+    customer = fetch(call, "customer", customer_id)
+    subscriptions.cancel_all_of(call, customer_id)
+    events.emit(call, "customer.deleted", customer)
+    call.store.save(customer | {"deleted": True})
+    return deleted_form(customer)
+
+
+def index(call: Call, values: Values) -> Object:
+    """`GET /v1/customers`."""
+    present = Condition("json_extract(body, '$.deleted') IS NULL")
+    return page(call, "customer", values, "/v1/customers", [present, *member_equals(values, "email")])
+
+
+def _subscriptions(call: Call, customer: Object) -> Object:
+    return subscriptions.index(call, {"customer": customer["id"]})
+
+
+register(
+    Resource(
+        "customer",
+        "customer",
+        {
+            "invoice_settings": Nested({"default_payment_method": Reference("payment_method")}),
+            "subscriptions": Included(_subscriptions, {"data": Embedded("subscription")}),
+        },
+    )
+)
+ENDPOINTS = (
+    Endpoint("POST", "/v1/customers", CREATE, create, "customer"),
+    Endpoint("GET", "/v1/customers", LIST, index, "customer", lists=True),
+    Endpoint("GET", "/v1/customers/{customer}", {}, retrieve, "customer"),
+    Endpoint("POST", "/v1/customers/{customer}", _COMMON, update, "customer"),
+    Endpoint("DELETE", "/v1/customers/{customer}", {}, delete, "customer"),
+)

@@ -1,0 +1,108 @@
+"""The lines of invoices."""
+
+from dataclasses import dataclass
+
+from portal.sandbox import ids
+from portal.sandbox.call import Call
+from portal.sandbox.endpoints import Endpoint, Values, page
+from portal.sandbox.parameters import PAGING
+from portal.sandbox.registry import Nested, Reference, Resource, fetch, list_object, register, render
+from portal.sandbox.store import Object, equals
+
+EMBEDDED_MAX = 10
+
+
+@dataclass(frozen=True)
+class LineSource:
+    """What a line bills: `amount` in the smallest unit, for a period in epoch seconds.
+
+    `subscription_item` is None for what is bought once.
+    """
+
+    price: Object
+    quantity: int
+    amount: int
+    description: str
+    period: tuple[int, int]
+    subscription: str | None = None
+    subscription_item: str | None = None
+
+
+def build(invoice_id: str, source: LineSource) -> Object:
+    """Return a new line that is not stored yet."""
+    unit = source.amount // source.quantity if source.quantity else 0
+    return {
+        "id": ids.new_id("il"),
+        "object": "line_item",
+        "amount": source.amount,
+        "currency": source.price["currency"],
+        "description": source.description,
+        "discount_amounts": [],
+        "discountable": True,
+        "discounts": [],
+        "invoice": invoice_id,
+        "livemode": False,
+        "metadata": {},
+        "parent": _parent(source),
+        "period": {"end": source.period[1], "start": source.period[0]},
+        "pretax_credit_amounts": [],
+        "pricing": {
+            "price_details": {"price": source.price["id"], "product": source.price["product"]},
+            "type": "price_details",
+            "unit_amount_decimal": str(unit),
+        },
+        "quantity": source.quantity,
+        "quantity_decimal": str(source.quantity),
+        "subtotal": source.amount,
+        "taxes": [],
+    }
+
+
+def _parent(source: LineSource) -> Object:
+    if source.subscription_item is None:
+        return {
+            "invoice_item_details": {
+                "invoice_item": ids.new_id("ii"),
+                "proration": False,
+                "proration_details": {"credited_items": None},
+                "subscription": source.subscription,
+            },
+            "subscription_item_details": None,
+            "type": "invoice_item_details",
+        }
+    return {
+        "invoice_item_details": None,
+        "subscription_item_details": {
+            "invoice_item": None,
+            "proration": False,
+            "proration_details": {"credited_items": None},
+            "subscription": source.subscription,
+            "subscription_item": source.subscription_item,
+        },
+        "type": "subscription_item_details",
+    }
+
+
+def of_invoice(call: Call, invoice_id: str) -> list[Object]:
+    """Return the lines of an invoice in the order they were made."""
+    return call.store.find("line_item", [equals("invoice", invoice_id)], oldest_first=True)
+
+
+def embedded_list(call: Call, invoice_id: str) -> Object:
+    """Return the list object that an invoice carries: its first lines."""
+    lines = of_invoice(call, invoice_id)
+    data = [render(call, line) for line in lines[:EMBEDDED_MAX]]
+    listed = list_object(data, f"/v1/invoices/{invoice_id}/lines", has_more=len(lines) > EMBEDDED_MAX)
+    return listed | {"total_count": len(lines)}
+
+
+def index(call: Call, values: Values, invoice_id: str) -> Object:
+    """`GET /v1/invoices/{invoice}/lines`."""
+    fetch(call, "invoice", invoice_id)
+    url = f"/v1/invoices/{invoice_id}/lines"
+    return page(call, "line_item", values, url, [equals("invoice", invoice_id)], oldest_first=True)
+
+
+_PRICING = Nested({"price_details": Nested({"price": Reference("price")})})
+register(Resource("line_item", "line item", {"pricing": _PRICING, "discounts": Reference("discount")}))
+ENDPOINTS = (Endpoint("GET", "/v1/invoices/{invoice}/lines", PAGING, index, "line_item", lists=True),)

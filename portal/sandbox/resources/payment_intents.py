@@ -1,0 +1,298 @@
+"""Payment intents: card payments, captured at once. 3-D Secure and manual capture are not emulated."""
+
+from copy import deepcopy
+from typing import Any
+
+from portal.sandbox import events, ids
+from portal.sandbox.call import Call
+from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
+from portal.sandbox.errors import ApiError, invalid
+from portal.sandbox.parameters import (
+    AMOUNT_MAX,
+    CREATED_PAGING,
+    Array,
+    Boolean,
+    Choice,
+    Email,
+    Hash,
+    Integer,
+    Metadata,
+    Text,
+    Url,
+    merge_metadata,
+)
+from portal.sandbox.registry import Nested, Reference, Resource, fetch, register, render
+from portal.sandbox.resources import charges, payment_methods
+from portal.sandbox.store import Object
+
+AMOUNT_MIN = 50
+_AUTOMATIC = Hash(
+    fields={
+        "enabled": Boolean(required=True),
+        "allow_redirects": Choice(options=("always", "never")),
+    }
+)
+_COMMON = {
+    "amount": Integer(minimum=AMOUNT_MIN, maximum=AMOUNT_MAX),
+    "currency": Text(pattern="[A-Za-z]{3}"),
+    "customer": Text(),
+    "description": Text(unsettable=True, max_length=1000),
+    "metadata": Metadata(),
+    "payment_method": Text(),
+    "payment_method_types": Array(),
+    "receipt_email": Email(unsettable=True),
+    "setup_future_usage": Choice(options=("off_session", "on_session"), unsettable=True),
+    "statement_descriptor": Text(max_length=22),
+    "statement_descriptor_suffix": Text(max_length=22),
+}
+_CONFIRMING = {
+    "error_on_requires_action": Boolean(),
+    "off_session": Boolean(),
+    "return_url": Url(),
+    "use_stripe_sdk": Boolean(),
+}
+CREATE = (
+    _COMMON
+    | _CONFIRMING
+    | {
+        "allowed_payment_method_types": Array(),
+        "amount": Integer(minimum=AMOUNT_MIN, maximum=AMOUNT_MAX, required=True),
+        "automatic_payment_methods": _AUTOMATIC,
+        "capture_method": Choice(options=("automatic", "automatic_async")),
+        "confirm": Boolean(),
+        "confirmation_method": Choice(options=("automatic",)),
+        "currency": Text(pattern="[A-Za-z]{3}", required=True),
+    }
+)
+CONFIRM = _CONFIRMING | {
+    name: _COMMON[name] for name in ("payment_method", "payment_method_types", "receipt_email", "setup_future_usage")
+}
+CANCEL = {
+    "cancellation_reason": Choice(options=("abandoned", "duplicate", "fraudulent", "requested_by_customer")),
+}
+LIST = CREATED_PAGING | {"customer": Text()}
+_OPEN = ("requires_payment_method", "requires_confirmation", "requires_action")
+
+
+def build(call: Call, amount: int, currency: str, **members: Any) -> Object:
+    """Return a new intent that is not stored yet; `amount` is in the currency's smallest unit."""
+    intent_id = ids.new_id("pi")
+    intent: Object = {
+        "id": intent_id,
+        "object": "payment_intent",
+        "amount": amount,
+        "amount_capturable": 0,
+        "amount_details": {"tip": {}},
+        "amount_received": 0,
+        "application": None,
+        "application_fee_amount": None,
+        "automatic_payment_methods": {"allow_redirects": "always", "enabled": True},
+        "canceled_at": None,
+        "cancellation_reason": None,
+        "capture_method": "automatic_async",
+        "client_secret": f"{intent_id}_secret_{ids.random_text(25)}",
+        "confirmation_method": "automatic",
+        "created": call.now(),
+        "currency": currency.lower(),
+        "customer": None,
+        "customer_account": None,
+        "description": None,
+        "excluded_payment_method_types": None,
+        "last_payment_error": None,
+        "latest_charge": None,
+        "livemode": False,
+        "metadata": {},
+        "next_action": None,
+        "on_behalf_of": None,
+        "payment_method": None,
+        "payment_method_configuration_details": None,
+        "payment_method_options": {
+            "card": {
+                "installments": None,
+                "mandate_options": None,
+                "network": None,
+                "request_three_d_secure": "automatic",
+            }
+        },
+        "payment_method_types": ["card"],
+        "processing": None,
+        "receipt_email": None,
+        "review": None,
+        "setup_future_usage": None,
+        "shipping": None,
+        "source": None,
+        "statement_descriptor": None,
+        "statement_descriptor_suffix": None,
+        "status": "requires_payment_method",
+        "transfer_data": None,
+        "transfer_group": None,
+    }
+    return intent | members
+
+
+def add(call: Call, intent: Object) -> Object:
+    """Store a new intent and tell of it."""
+    call.store.insert("payment_intent", intent)
+    events.emit(call, "payment_intent.created", intent)
+    return intent
+
+
+def pay(call: Call, intent: Object, payment_method: Object) -> ApiError | None:
+    """Charge a card for an intent. Returns None when it is paid, or the 402 when the bank refused.
+
+    Either way the attempt is recorded: a charge, the intent's new status, and their events.
+    """
+    refusal = payment_methods.test_card(payment_method).on_charge
+    charge = call.store.insert("charge", charges.build(call, intent, payment_method, refusal))
+    intent["latest_charge"] = charge["id"]
+    if refusal is None:
+        intent |= {
+            "amount_received": intent["amount"],
+            "last_payment_error": None,
+            "payment_method": payment_method["id"],
+            "status": "succeeded",
+        }
+        call.store.save(intent)
+        events.emit(call, "charge.succeeded", charge)
+        events.emit(call, "payment_intent.succeeded", intent)
+        return None
+    error: Object = {
+        "charge": charge["id"],
+        "code": refusal.code,
+        "doc_url": f"https://docs.stripe.com/error-codes/{refusal.code.replace('_', '-')}",
+        "message": refusal.message,
+        "payment_method": render(call, payment_method),
+        "type": "card_error",
+    }
+    if refusal.decline_code:
+        error["decline_code"] = refusal.decline_code
+    intent |= {"last_payment_error": error, "payment_method": None, "status": "requires_payment_method"}
+    call.store.save(intent)
+    events.emit(call, "charge.failed", charge)
+    events.emit(call, "payment_intent.payment_failed", intent)
+    extra = {"charge": charge["id"], "payment_method": error["payment_method"], "payment_intent": render(call, intent)}
+    return payment_methods.refuse(refusal, extra)
+
+
+def create(call: Call, values: Values) -> Object:
+    """`POST /v1/payment_intents`, confirmed at once when `confirm` says so."""
+    customer_id = values.get("customer")
+    if customer_id is not None:
+        fetch(call, "customer", customer_id, "customer")
+    confirming = values.pop("confirm", False)
+    if not confirming and "off_session" in values:
+        raise invalid("off_session may be sent only together with confirm=true.", "off_session")
+    intent = build(call, values["amount"], values["currency"])
+    _apply(call, intent, values)
+    add(call, intent)
+    return _confirm(call, intent, values) if confirming else render(call, intent)
+
+
+def _apply(call: Call, intent: Object, values: Values) -> None:
+    names = ("amount", "capture_method", "customer", "description", "receipt_email", "setup_future_usage")
+    for name in (*names, "statement_descriptor", "statement_descriptor_suffix"):
+        if name in values:
+            intent[name] = values[name]
+    if "currency" in values:
+        intent["currency"] = values["currency"].lower()
+    if "metadata" in values:
+        intent["metadata"] = merge_metadata(intent["metadata"], values["metadata"])
+    if "automatic_payment_methods" in values:
+        intent["automatic_payment_methods"] = {"allow_redirects": "always"} | values["automatic_payment_methods"]
+    if "payment_method" in values:
+        payment_method = payment_methods.find_or_make(call, values["payment_method"], "payment_method")
+        owner = payment_method["customer"]
+        if owner is not None and owner != intent["customer"]:
+            raise invalid("The payment method belongs to a customer; send that customer too.", "payment_method")
+        intent |= {"payment_method": payment_method["id"], "status": "requires_confirmation"}
+
+
+def _confirm(call: Call, intent: Object, values: Values) -> Object:
+    if intent["payment_method"] is None:
+        raise invalid(
+            "The intent has no payment method; send one to confirm it.", "payment_method", "parameter_missing"
+        )
+    payment_method = fetch(call, "payment_method", intent["payment_method"])
+    if values.get("off_session") and intent["customer"] is None:
+        raise invalid("An off-session payment needs a customer.", "customer", "parameter_missing")
+    error = pay(call, intent, payment_method)
+    if error is not None:
+        raise error
+    if intent["setup_future_usage"] and intent["customer"] and payment_method["customer"] is None:
+        payment_methods.attach_to(call, payment_method, fetch(call, "customer", intent["customer"]))
+    return render(call, intent)
+
+
+def _require_open(intent: Object, verb: str) -> None:
+    if intent["status"] not in _OPEN:
+        raise ApiError(
+            400,
+            "invalid_request_error",
+            f"The intent cannot be {verb}, because its status is {intent['status']}.",
+            code="payment_intent_unexpected_state",
+            extra={"payment_intent": intent},
+        )
+
+
+def retrieve(call: Call, _: Values, intent_id: str) -> Object:
+    """`GET /v1/payment_intents/{intent}`."""
+    return render(call, fetch(call, "payment_intent", intent_id))
+
+
+def update(call: Call, values: Values, intent_id: str) -> Object:
+    """`POST /v1/payment_intents/{intent}`; after it is paid only words about it may change."""
+    intent = fetch(call, "payment_intent", intent_id)
+    if set(values) - {"description", "metadata"}:
+        _require_open(intent, "updated")
+    _apply(call, intent, values)
+    return render(call, call.store.save(intent))
+
+
+def confirm(call: Call, values: Values, intent_id: str) -> Object:
+    """`POST /v1/payment_intents/{intent}/confirm`."""
+    intent = fetch(call, "payment_intent", intent_id)
+    _require_open(intent, "confirmed")
+    _apply(call, intent, values)
+    return _confirm(call, intent, values)
+
+
+def cancel(call: Call, values: Values, intent_id: str) -> Object:
+    """`POST /v1/payment_intents/{intent}/cancel`."""
+    intent = fetch(call, "payment_intent", intent_id)
+    _require_open(intent, "canceled")
+    intent |= {
+        "canceled_at": call.now(),
+        "cancellation_reason": values.get("cancellation_reason"),
+        "status": "canceled",
+    }
+    call.store.save(intent)
+    events.emit(call, "payment_intent.canceled", deepcopy(intent))
+    return render(call, intent)
+
+
+def index(call: Call, values: Values) -> Object:
+    """`GET /v1/payment_intents`."""
+    return page(call, "payment_intent", values, "/v1/payment_intents", member_equals(values, "customer"))
+
+
+register(
+    Resource(
+        "payment_intent",
+        "payment_intent",
+        {
+            "customer": Reference("customer"),
+            "latest_charge": Reference("charge"),
+            "payment_method": Reference("payment_method"),
+            "last_payment_error": Nested({}),
+        },
+    )
+)
+_ONE = "/v1/payment_intents/{intent}"
+ENDPOINTS = (
+    Endpoint("POST", "/v1/payment_intents", CREATE, create, "payment_intent"),
+    Endpoint("GET", "/v1/payment_intents", LIST, index, "payment_intent", lists=True),
+    Endpoint("GET", _ONE, {}, retrieve, "payment_intent"),
+    Endpoint("POST", _ONE, _COMMON, update, "payment_intent"),
+    Endpoint("POST", _ONE + "/confirm", CONFIRM, confirm, "payment_intent"),
+    Endpoint("POST", _ONE + "/cancel", CANCEL, cancel, "payment_intent"),
+)

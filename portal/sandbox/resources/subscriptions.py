@@ -1,0 +1,260 @@
+"""Subscriptions in flexible billing mode. They begin in Checkout; proration, pauses and schedules are not emulated."""
+
+from copy import deepcopy
+
+from portal.sandbox import events, ids
+from portal.sandbox.call import Call
+from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
+from portal.sandbox.errors import invalid, no_such
+from portal.sandbox.parameters import (
+    CREATED_PAGING,
+    Boolean,
+    Choice,
+    Hash,
+    Metadata,
+    Text,
+    TimestampOr,
+    merge_metadata,
+)
+from portal.sandbox.registry import Reference, Resource, fetch, list_of, public, register, render
+from portal.sandbox.resources import payment_methods, subscription_items
+from portal.sandbox.store import Condition, Object, equals, one_of
+
+FEEDBACK = (
+    "customer_service",
+    "low_quality",
+    "missing_features",
+    "other",
+    "switched_service",
+    "too_complex",
+    "too_expensive",
+    "unused",
+)
+ENDED = ("canceled", "incomplete_expired")
+STATUSES = ("active", "canceled", "incomplete", "incomplete_expired", "past_due", "paused", "trialing", "unpaid")
+_CANCELLATION = Hash(
+    fields={
+        "comment": Text(unsettable=True),
+        "feedback": Choice(options=FEEDBACK, unsettable=True),
+    }
+)
+UPDATE = {
+    "cancel_at": TimestampOr(options=("max_period_end", "min_period_end"), unsettable=True),
+    "cancel_at_period_end": Boolean(),
+    "cancellation_details": _CANCELLATION,
+    "default_payment_method": Text(unsettable=True),
+    "description": Text(unsettable=True, max_length=500),
+    "metadata": Metadata(),
+}
+CANCEL = {"cancellation_details": _CANCELLATION, "invoice_now": Boolean(), "prorate": Boolean()}
+LIST = CREATED_PAGING | {
+    "collection_method": Choice(options=("charge_automatically", "send_invoice")),
+    "customer": Text(),
+    "price": Text(),
+    "status": Choice(options=("all", "ended", *STATUSES)),
+}
+
+
+def build(call: Call, customer_id: str, currency: str, trial_end: int | None, values: Values) -> Object:
+    """Return a new subscription that is not stored yet: trialing until `trial_end`, or active when that is None."""
+    now = call.now()
+    return {
+        "id": ids.new_id("sub"),
+        "object": "subscription",
+        "application": None,
+        "application_fee_percent": None,
+        "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
+        "billing_cycle_anchor": trial_end or now,
+        "billing_cycle_anchor_config": None,
+        "billing_mode": {"flexible": {"proration_discounts": "included"}, "type": "flexible", "updated_at": now},
+        "billing_schedules": [],
+        "billing_thresholds": None,
+        "cancel_at": None,
+        "cancel_at_period_end": False,
+        "canceled_at": None,
+        "cancellation_details": {"comment": None, "feedback": None, "feedback_option": None, "reason": None},
+        "collection_method": "charge_automatically",
+        "created": now,
+        "currency": currency,
+        "customer": customer_id,
+        "customer_account": None,
+        "days_until_due": None,
+        "default_payment_method": values.get("default_payment_method"),
+        "default_source": None,
+        "default_tax_rates": [],
+        "description": values.get("description"),
+        "discounts": [],
+        "ended_at": None,
+        "invoice_settings": {
+            "account_tax_ids": None,
+            "custom_fields": None,
+            "description": None,
+            "footer": None,
+            "issuer": {"type": "self"},
+        },
+        "latest_invoice": None,
+        "livemode": False,
+        "metadata": merge_metadata({}, values.get("metadata", {})),
+        "next_pending_invoice_item_invoice": None,
+        "on_behalf_of": None,
+        "pause_collection": None,
+        "payment_settings": {
+            "payment_method_options": None,
+            "payment_method_types": None,
+            "save_default_payment_method": "off",
+        },
+        "pending_invoice_item_interval": None,
+        "pending_setup_intent": None,
+        "pending_update": None,
+        "schedule": None,
+        "start_date": now,
+        "status": "trialing" if trial_end else "active",
+        "test_clock": None,
+        "transfer_data": None,
+        "trial_end": trial_end,
+        "trial_settings": values.get("trial_settings")
+        or {"end_behavior": {"missing_payment_method": "create_invoice"}},
+        "trial_start": now if trial_end else None,
+    }
+
+
+def _render(call: Call, subscription: Object) -> Object:
+    return public(call, subscription) | {"items": subscription_items.embedded_list(call, subscription["id"])}
+
+
+def retrieve(call: Call, _: Values, subscription_id: str) -> Object:
+    """`GET /v1/subscriptions/{subscription}`."""
+    return render(call, fetch(call, "subscription", subscription_id))
+
+
+def update(call: Call, values: Values, subscription_id: str) -> Object:
+    """`POST /v1/subscriptions/{subscription}`."""
+    subscription = fetch(call, "subscription", subscription_id)
+    if subscription["status"] in ENDED and set(values) - {"metadata", "cancellation_details"}:
+        raise invalid("A subscription that has ended can only have its metadata and cancellation details changed.")
+    before = render(call, deepcopy(subscription))
+    if values.get("default_payment_method") is not None:
+        payment_methods.require_of_customer(
+            call, values["default_payment_method"], subscription["customer"], "default_payment_method"
+        )
+    for name in ("default_payment_method", "description"):
+        if name in values:
+            subscription[name] = values[name]
+    if "metadata" in values:
+        subscription["metadata"] = merge_metadata(subscription["metadata"], values["metadata"])
+    subscription["cancellation_details"] |= values.get("cancellation_details", {})
+    _schedule_end(call, subscription, values)
+    call.store.save(subscription)
+    events.emit_update(call, "customer.subscription.updated", before, subscription)
+    return render(call, subscription)
+
+
+def _schedule_end(call: Call, subscription: Object, values: Values) -> None:
+    """Set or take back when the subscription is to end; `cancel_at` and the period's end are told apart."""
+    if "cancel_at" in values and "cancel_at_period_end" in values:
+        raise invalid("Send cancel_at or cancel_at_period_end, not both.", "cancel_at")
+    if "cancel_at" in values:
+        at, by_period = _end_named(call, subscription, values["cancel_at"]), False
+    elif "cancel_at_period_end" in values:
+        by_period = values["cancel_at_period_end"]
+        at = _period_end(call, subscription, latest=True) if by_period else None
+    else:
+        return
+    details = subscription["cancellation_details"]
+    details["reason"] = "cancellation_requested" if at is not None else None
+    subscription |= {
+        "cancel_at": at,
+        "cancel_at_period_end": by_period,
+        "canceled_at": call.now() if at is not None else None,
+    }
+
+
+def _end_named(call: Call, subscription: Object, named: int | str | None) -> int | None:
+    if isinstance(named, str):
+        return _period_end(call, subscription, latest=named == "max_period_end")
+    if named is not None and named <= call.now():
+        raise invalid("cancel_at must lie in the future.", "cancel_at")
+    return named
+
+
+def _period_end(call: Call, subscription: Object, *, latest: bool) -> int:
+    ends = [item["current_period_end"] for item in subscription_items.of_subscription(call, subscription["id"])]
+    return int(max(ends) if latest else min(ends))
+
+
+def cancel(call: Call, values: Values, subscription_id: str) -> Object:
+    """`DELETE /v1/subscriptions/{subscription}`: ends it now."""
+    subscription = fetch(call, "subscription", subscription_id)
+    if subscription["status"] in ENDED:
+        raise no_such("subscription", subscription_id, "id", in_path=True)
+    details = {"reason": "cancellation_requested"} | values.get("cancellation_details", {})
+    return render(call, end(call, subscription, details))
+
+
+def end(call: Call, subscription: Object, details: Object) -> Object:
+    """End a subscription now and tell of it."""
+    now = call.now()
+    subscription["cancellation_details"] |= details
+    subscription |= {
+        "cancel_at": None,
+        "cancel_at_period_end": False,
+        "canceled_at": now,
+        "ended_at": now,
+        "status": "canceled",
+    }
+    call.store.save(subscription)
+    events.emit(call, "customer.subscription.deleted", subscription)
+    return subscription
+
+
+def cancel_all_of(call: Call, customer_id: str) -> None:
+    """End every living subscription of a customer."""
+    for subscription in call.store.find("subscription", [equals("customer", customer_id)]):
+        if subscription["status"] not in ENDED:
+            end(call, subscription, {"reason": "cancellation_requested"})
+
+
+def index(call: Call, values: Values) -> Object:
+    """`GET /v1/subscriptions`; without a status, those that have ended are left out."""
+    filters = member_equals(values, "collection_method", "customer")
+    status = values.get("status")
+    if status is None:
+        filters.append(one_of("status", [name for name in STATUSES if name not in ENDED]))
+    elif status == "ended":
+        filters.append(one_of("status", ENDED))
+    elif status != "all":
+        filters.append(equals("status", status))
+    if "price" in values:
+        filters.append(
+            Condition(
+                "id IN (SELECT json_extract(items.body, '$.subscription') FROM objects AS items"
+                " WHERE items.type = 'subscription_item' AND json_extract(items.body, '$.price') = ?)",
+                (values["price"],),
+            )
+        )
+    return page(call, "subscription", values, "/v1/subscriptions", filters)
+
+
+register(
+    Resource(
+        "subscription",
+        "subscription",
+        {
+            "customer": Reference("customer"),
+            "default_payment_method": Reference("payment_method"),
+            "discounts": Reference("discount"),
+            "items": list_of("subscription_item"),
+            "latest_invoice": Reference("invoice"),
+            "pending_setup_intent": Reference("setup_intent"),
+            "schedule": Reference("subscription_schedule"),
+        },
+        _render,
+    )
+)
+_ONE = "/v1/subscriptions/{subscription}"
+ENDPOINTS = (
+    Endpoint("GET", "/v1/subscriptions", LIST, index, "subscription", lists=True),
+    Endpoint("GET", _ONE, {}, retrieve, "subscription"),
+    Endpoint("POST", _ONE, UPDATE, update, "subscription"),
+    Endpoint("DELETE", _ONE, CANCEL, cancel, "subscription"),
+)

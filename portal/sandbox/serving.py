@@ -1,0 +1,111 @@
+"""Running the sandbox as a process: settings from flags and environment, waitress on loopback, a clean stop."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import FrameType
+
+from flask import Flask
+from waitress.server import create_server
+
+from portal.sandbox.app import BODY_BYTES_MAX, create_sandbox
+from portal.sandbox.store import StateInUse
+
+HOST = "127.0.0.1"
+PORT_DEFAULT = 12111
+THREADS = 8
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run one sandbox."""
+
+    port: int
+    state: str
+    api_key: str
+    webhook_url: str | None
+    webhook_secret: str | None
+    public_url: str
+
+
+def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
+    """Return the options of a command line; what it leaves out comes from the environment.
+
+    Half a webhook, a key that is not for testing, or a port that is no number end the program with a clear line.
+    """
+    parser = argparse.ArgumentParser(prog="python -m portal.sandbox", description="A stand-in for Stripe on loopback.")
+    parser.add_argument("--port", type=int, default=environment.get("SANDBOX_PORT") or PORT_DEFAULT)
+    parser.add_argument("--state", default=":memory:", help="SQLite file; :memory: forgets everything at the end")
+    parser.add_argument("--api-key", default=environment.get("STRIPE_SECRET_KEY") or "sk_test_sandbox")
+    parser.add_argument("--webhook-url", help="where events are delivered")
+    parser.add_argument("--webhook-secret", default=None, help="signs them; default STRIPE_WEBHOOK_SECRET")
+    parser.add_argument("--public-url", help="what the addresses of hosted pages begin with")
+    given = parser.parse_args(arguments)
+    secret = given.webhook_secret or environment.get("STRIPE_WEBHOOK_SECRET", "").split(",")[0].strip() or None
+    if not 1 <= given.port <= 65535:
+        parser.error(f"the port must lie between 1 and 65535, not {given.port}")
+    if not given.api_key.startswith(("sk_test_", "rk_test_")):
+        parser.error("the API key must begin with sk_test_: the sandbox is never used with a live key")
+    if given.webhook_url and not secret:
+        parser.error("--webhook-url needs --webhook-secret (or STRIPE_WEBHOOK_SECRET) to sign events with")
+    return Options(
+        port=given.port,
+        state=given.state,
+        api_key=given.api_key,
+        webhook_url=given.webhook_url,
+        webhook_secret=secret if given.webhook_url else None,
+        public_url=given.public_url or f"http://{HOST}:{given.port}",
+    )
+
+
+def serve(options: Options) -> int:
+    """Run until SIGTERM or SIGINT; returns the exit code, 1 when the port or the state file is taken."""
+    try:
+        app = create_sandbox(
+            options.state,
+            options.api_key,
+            public_url=options.public_url,
+            webhook_url=options.webhook_url,
+            webhook_secret=options.webhook_secret,
+        )
+    except StateInUse:
+        print(f"sandbox: the state file {options.state} is in use by another process.", file=sys.stderr)
+        return 1
+    try:
+        return _serve(app, options)
+    finally:
+        app.extensions["sandbox"].close()
+
+
+def _serve(app: Flask, options: Options) -> int:
+    try:
+        server = create_server(
+            app, host=HOST, port=options.port, threads=THREADS, ident="Turnpike-Sandbox",
+            max_request_body_size=BODY_BYTES_MAX + 1,
+        )  # fmt: skip
+    except OSError as error:
+        print(f"sandbox: cannot listen on {HOST}:{options.port}: {error.strerror}.", file=sys.stderr)
+        return 1
+
+    def stop(_: int, __: FrameType | None) -> None:
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    app.extensions["sandbox"].deliverer.start()
+    print(f"sandbox: listening on {options.public_url}", flush=True)
+    try:
+        server.run()
+    except SystemExit:
+        pass
+    finally:
+        server.close()
+    return 0
+
+
+def main() -> int:
+    """Run the sandbox that the command line asks for."""
+    return serve(read_options(sys.argv[1:], os.environ))

@@ -1,0 +1,198 @@
+"""The state of the sandbox: one SQLite file (or memory) behind one lock.
+
+Every object lives in one generic table as the JSON it has on the wire, with references as ids. A member whose name
+begins with an underscore is the sandbox's own and never leaves it. Lists filter on JSON paths, which have indexes.
+"""
+
+import json
+import re
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+Object = dict[str, Any]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS objects (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, type TEXT NOT NULL,
+    created INTEGER NOT NULL, body TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS objects_by_type ON objects (type, seq);
+CREATE TABLE IF NOT EXISTS idempotency_keys (
+    key TEXT PRIMARY KEY, request_hash TEXT NOT NULL, request_id TEXT NOT NULL,
+    status INTEGER NOT NULL, body BLOB NOT NULL, created INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS deliveries (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL, endpoint_id TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'pending', attempts INTEGER NOT NULL DEFAULT 0, next_at REAL NOT NULL,
+    UNIQUE (event_id, endpoint_id));
+CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (state, next_at);
+CREATE TABLE IF NOT EXISTS attempts (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, delivery_id INTEGER NOT NULL REFERENCES deliveries (id),
+    at REAL NOT NULL, status INTEGER, body TEXT NOT NULL, duration_ms INTEGER NOT NULL, error TEXT);
+CREATE INDEX IF NOT EXISTS attempts_by_delivery ON attempts (delivery_id);
+CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+
+_INDEXED_PATHS = (
+    "customer",
+    "invoice",
+    "latest_charge",
+    "lookup_key",
+    "parent.subscription_details.subscription",
+    "payment.payment_intent",
+    "payment_intent",
+    "price",
+    "product",
+    "status",
+    "subscription",
+    "type",
+    "_session",
+)
+
+
+def path_sql(path: str) -> str:
+    """Return the SQL for a JSON path; paths are our own constants, and the check keeps it so."""
+    if not re.fullmatch(r"[a-z_]+(\.[a-z_]+)*", path):
+        raise ValueError(f"not a path: {path!r}")
+    return f"json_extract(body, '$.{path}')"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One WHERE term over the objects table, with its values."""
+
+    sql: str
+    values: tuple[Any, ...] = ()
+
+
+def equals(path: str, value: Any) -> Condition:
+    """The member at `path` has this value; True and False compare as JSON's own."""
+    return Condition(f"{path_sql(path)} IS ?", (int(value) if isinstance(value, bool) else value,))
+
+
+def one_of(path: str, values: Iterable[Any]) -> Condition:
+    """The member at `path` has one of these values."""
+    chosen = tuple(values)
+    return Condition(f"{path_sql(path)} IN ({', '.join('?' * len(chosen))})", chosen)
+
+
+class StateInUse(Exception):
+    """Another process holds the state file."""
+
+
+class Store:
+    """Objects, and a connection shared under one lock by everything that keeps state."""
+
+    def __init__(self, path: str) -> None:
+        self.lock = threading.RLock()
+        self.on_commit: Callable[[], None] = lambda: None
+        self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=2)
+        self.connection.row_factory = sqlite3.Row
+        try:
+            self._prepare()
+        except sqlite3.OperationalError as error:
+            self.connection.close()
+            if "locked" in str(error):
+                raise StateInUse(path) from error
+            raise
+
+    def _prepare(self) -> None:
+        # One process owns the file: two would deliver each event twice.
+        self.connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        self.connection.execute("PRAGMA journal_mode = WAL")
+        self.connection.execute("PRAGMA synchronous = NORMAL")
+        self.connection.executescript(_SCHEMA)
+        for path in _INDEXED_PATHS:
+            name = "objects_by_" + path.replace(".", "_")
+            self.connection.execute(f"CREATE INDEX IF NOT EXISTS {name} ON objects (type, {path_sql(path)})")
+
+    def close(self) -> None:
+        """Close the file; the store is of no use afterwards."""
+        with self.lock:
+            self.connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Write all or nothing; a transaction inside a transaction is part of the outer one."""
+        with self.lock:
+            if self.connection.in_transaction:
+                yield
+                return
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self.connection.execute("ROLLBACK")
+                raise
+            self.connection.execute("COMMIT")
+        self.on_commit()
+
+    def query(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        """Run one statement and return its rows."""
+        with self.lock:
+            return self.connection.execute(sql, values).fetchall()
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> int:
+        """Run one statement and return the number of rows it touched."""
+        with self.lock:
+            return self.connection.execute(sql, values).rowcount
+
+    def insert(self, type_name: str, obj: Object) -> Object:
+        """Add a new object and return it."""
+        self.execute(
+            "INSERT INTO objects (id, type, created, body) VALUES (?, ?, ?, ?)",
+            (obj["id"], type_name, obj.get("created", 0), json.dumps(obj)),
+        )
+        return obj
+
+    def save(self, obj: Object) -> Object:
+        """Write an object back whole and return it."""
+        if self.execute("UPDATE objects SET body = ? WHERE id = ?", (json.dumps(obj), obj["id"])) != 1:
+            raise LookupError(obj["id"])
+        return obj
+
+    def delete(self, object_id: str) -> None:
+        """Remove an object for good."""
+        self.execute("DELETE FROM objects WHERE id = ?", (object_id,))
+
+    def get(self, type_name: str, object_id: str) -> Object | None:
+        """Return one object, or None when no object of this type has the id."""
+        rows = self.query("SELECT body FROM objects WHERE id = ? AND type = ?", (object_id, type_name))
+        return json.loads(rows[0]["body"]) if rows else None
+
+    def find(
+        self,
+        type_name: str,
+        conditions: Iterable[Condition] = (),
+        *,
+        limit: int | None = None,
+        oldest_first: bool = False,
+    ) -> list[Object]:
+        """Return the objects of a type that meet every condition, newest first unless asked otherwise."""
+        terms = [Condition("type = ?", (type_name,)), *conditions]
+        where = " AND ".join(term.sql for term in terms)
+        order = "ASC" if oldest_first else "DESC"
+        values: list[Any] = [value for term in terms for value in term.values]
+        sql = f"SELECT body FROM objects WHERE {where} ORDER BY seq {order}"
+        if limit is not None:
+            sql += " LIMIT ?"
+            values.append(limit)
+        return [json.loads(row["body"]) for row in self.query(sql, values)]
+
+    def position(self, type_name: str, object_id: str) -> int | None:
+        """Return where an object stands in the order of creation, or None when there is none."""
+        rows = self.query("SELECT seq FROM objects WHERE id = ? AND type = ?", (object_id, type_name))
+        return rows[0]["seq"] if rows else None
+
+    def read_state(self, name: str, default: str) -> str:
+        """Return one named value of the sandbox itself."""
+        rows = self.query("SELECT value FROM state WHERE name = ?", (name,))
+        return rows[0]["value"] if rows else default
+
+    def write_state(self, name: str, value: str) -> None:
+        """Set one named value of the sandbox itself."""
+        self.execute(
+            "INSERT INTO state VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (name, value)
+        )

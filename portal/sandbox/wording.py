@@ -1,0 +1,44 @@
+"""Sums, periods and dates as people read them, on hosted pages and in descriptions."""
+
+from datetime import UTC, datetime
+
+from portal.sandbox.store import Object
+
+_SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£", "jpy": "¥", "cad": "CA$", "aud": "A$"}
+_WITHOUT_MINOR_UNIT = frozenset(
+    ("bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf")
+)
+
+
+def money(amount: int, currency: str) -> str:
+    """Return an amount of the currency's smallest unit, such as `$1,290.00`."""
+    sign, size = ("-" if amount < 0 else ""), abs(amount)
+    figure = f"{size:,}" if currency in _WITHOUT_MINOR_UNIT else f"{size // 100:,}.{size % 100:02d}"
+    symbol = _SYMBOLS.get(currency, f"{currency.upper()} ")
+    return f"{sign}{symbol}{figure}"
+
+
+def every(recurring: Object | None) -> str:
+    """Return how often a price is due: `month`, `3 months`, or nothing for a price that is paid once."""
+    if recurring is None:
+        return ""
+    count, interval = recurring["interval_count"], str(recurring["interval"])
+    return interval if count == 1 else f"{count} {interval}s"
+
+
+def unit_price(price: Object) -> str:
+    """Return what one unit costs, such as `$29.00 / month`."""
+    period = every(price["recurring"])
+    cost = money(price["unit_amount"], price["currency"])
+    return f"{cost} / {period}" if period else cost
+
+
+def date(timestamp: int) -> str:
+    """Return a day in UTC, such as `21 November 2026`."""
+    at = datetime.fromtimestamp(timestamp, UTC)
+    return f"{at.day} {at:%B %Y}"
+
+
+def moment(timestamp: float) -> str:
+    """Return an instant in UTC to the second."""
+    return f"{datetime.fromtimestamp(timestamp, UTC):%Y-%m-%d %H:%M:%S} UTC"
