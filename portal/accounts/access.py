@@ -32,6 +32,7 @@ def team_page(action: Action) -> Callable[[View], View]:
             if not may(membership.role, action):
                 abort(403)
             g.membership = membership
+            g.time_zone = membership.team.time_zone
             return view(**values)
 
         guarded.team_action = action  # type: ignore[attr-defined]  # read by the test that walks the URL map

@@ -22,7 +22,7 @@ def teams() -> ResponseReturnValue:
     memberships = memberships_of(signed_in_user())
     if len(memberships) == 1:
         return redirect(url_for("billing.overview", team_id=memberships[0].team_id))
-    return render_template("accounts/teams.html", memberships=memberships)
+    return render_template("accounts/teams.html")
 
 
 @bp.get("/signup/check-mail")
@@ -37,7 +37,7 @@ def appearance() -> ResponseReturnValue:
     theme = request.form.get("theme", "")
     if theme not in THEMES:
         abort(422)
-    answer = redirect(_same_origin(request.referrer) or url_for("catalog.pricing"))
+    answer = redirect(own_path(request.form.get("next")) or url_for("catalog.pricing"))
     if theme == "system":
         answer.delete_cookie(THEME_COOKIE)
     else:
@@ -47,5 +47,9 @@ def appearance() -> ResponseReturnValue:
     return answer
 
 
-def _same_origin(address: str | None) -> str | None:
-    return address if address and address.startswith(request.host_url) else None
+
+def own_path(address: str | None) -> str | None:
+    """The address if it is a plain path on this site; anything a browser could read as another site is refused."""
+    if not address or not address.isascii() or not address.isprintable() or "\\" in address:
+        return None
+    return address if address.startswith("/") and not address.startswith("//") else None

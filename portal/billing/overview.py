@@ -1,0 +1,192 @@
+"""The view model of the billing dashboard: plan, state, invoices, card. Credits are added by the route."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+
+from portal.accounts.models import Team
+from portal.billing.models import Invoice, PaymentMethod, Subscription
+from portal.billing.payment_methods import charged_payment_method
+from portal.billing.subscriptions import live_subscription
+from portal.catalog.queries import free_plan, plan_by_key
+from portal.core.database import db
+from portal.core.money import money_words
+
+INVOICES_SHOWN = 5
+
+STATUS_LABELS = {
+    "active": "Active",
+    "trialing": "Trial",
+    "past_due": "Past due",
+    "unpaid": "Unpaid",
+    "paused": "Paused",
+    "incomplete": "Incomplete",
+    "incomplete_expired": "Expired",
+    "canceled": "Canceled",
+}
+INVOICE_LABELS = {
+    "draft": ("Draft", "idle"),
+    "open": ("Open", "warn"),
+    "paid": ("Paid", "ok"),
+    "uncollectible": ("Uncollectible", "bad"),
+    "void": ("Void", "idle"),
+}
+
+
+@dataclass(frozen=True)
+class Banner:
+    tone: str
+    title: str
+    text: str
+    action_label: str | None = None
+    action_url: str | None = None
+
+
+@dataclass(frozen=True)
+class InvoiceRow:
+    number: str | None
+    date: datetime
+    description: str
+    status: str
+    status_label: str
+    tone: str
+    total_cents: int
+    currency: str
+    hosted_url: str | None
+    pdf_url: str | None
+
+
+@dataclass(frozen=True)
+class Card:
+    brand_label: str
+    last4: str
+    exp_month: int
+    exp_year: int
+
+
+@dataclass(frozen=True)
+class Overview:
+    plan_name: str
+    status: str | None
+    status_label: str | None
+    price_cents: int | None
+    interval: str | None
+    currency: str
+    trial_ends_at: datetime | None
+    period_start: datetime | None
+    period_end: datetime | None
+    cancels_at: datetime | None
+    lines: list[tuple[str, int]]
+    seats_included: int | None
+    invoices: list[InvoiceRow]
+    payment_method: Card | None
+    billing_email: str
+    may_buy: bool
+    banner: Banner | None
+    credits: Any
+
+
+def build(team: Team, may_buy: bool, credits: Any) -> Overview:
+    subscription = live_subscription(team.id)
+    plan = plan_by_key(subscription.plan_key) if subscription and subscription.plan_key else None
+    if subscription is None:
+        plan = free_plan()
+    name = plan.name if plan else ("A plan of its own" if subscription else "No plan")
+    return Overview(
+        plan_name=name,
+        status=subscription.status if subscription else None,
+        status_label=_status_label(subscription),
+        price_cents=subscription.unit_amount if subscription else None,
+        interval=subscription.interval if subscription else None,
+        currency=subscription.currency if subscription else team.currency,
+        trial_ends_at=subscription.trial_end if subscription and subscription.status == "trialing" else None,
+        period_start=subscription.current_period_start if subscription else None,
+        period_end=subscription.current_period_end if subscription else None,
+        cancels_at=subscription.cancel_at if subscription else None,
+        lines=_lines(subscription, name),
+        seats_included=plan.seats_included if plan else None,
+        invoices=recent_invoices(team.id),
+        payment_method=_card(charged_payment_method(team.id)),
+        billing_email=team.billing_email,
+        may_buy=may_buy,
+        banner=_banner(subscription, name),
+        credits=credits,
+    )
+
+
+def plan_name_of(team_id: str) -> str:
+    """What the team is on, for the switcher: the live subscription's plan, else the free one."""
+    subscription = live_subscription(team_id)
+    plan = plan_by_key(subscription.plan_key or "") if subscription else free_plan()
+    return plan.name if plan else ""
+
+
+def recent_invoices(team_id: str) -> list[InvoiceRow]:
+    query = (
+        select(Invoice)
+        .where(Invoice.team_id == team_id, Invoice.status != "draft")
+        .order_by(Invoice.created_at.desc(), Invoice.stripe_id.desc())
+        .limit(INVOICES_SHOWN)
+    )
+    return [_invoice_row(invoice) for invoice in db.session.execute(query).scalars()]
+
+
+def _invoice_row(invoice: Invoice) -> InvoiceRow:
+    label, tone = INVOICE_LABELS.get(invoice.status, (invoice.status.capitalize(), "idle"))
+    return InvoiceRow(
+        number=invoice.number,
+        date=invoice.created_at,
+        description=invoice.description,
+        status=invoice.status,
+        status_label=label,
+        tone=tone,
+        total_cents=invoice.total,
+        currency=invoice.currency,
+        hosted_url=invoice.hosted_invoice_url,
+        pdf_url=invoice.invoice_pdf,
+    )
+
+
+def _status_label(subscription: Subscription | None) -> str | None:
+    return STATUS_LABELS.get(subscription.status, subscription.status) if subscription else None
+
+
+def _lines(subscription: Subscription | None, plan_name: str) -> list[tuple[str, int]]:
+    if subscription is None or subscription.unit_amount is None:
+        return []
+    every = "yearly" if subscription.interval == "year" else "monthly"
+    return [(f"{plan_name}, {every}", subscription.unit_amount)]
+
+
+def _card(method: PaymentMethod | None) -> Card | None:
+    if method is None or method.last4 is None or method.exp_month is None or method.exp_year is None:
+        return None
+    brand = {"amex": "American Express", "mastercard": "Mastercard"}.get(method.brand or "", "")
+    return Card(brand or (method.brand or "Card").capitalize(), method.last4, method.exp_month, method.exp_year)
+
+
+def _banner(subscription: Subscription | None, plan_name: str) -> Banner | None:
+    """At most one thing that a person should know before anything else on the page."""
+    if subscription is None or subscription.unit_amount is None:
+        return None
+    price = money_words(subscription.unit_amount, subscription.currency)
+    if subscription.status in ("past_due", "unpaid"):
+        return Banner(
+            "bad",
+            f"Your payment of {price} did not go through",
+            "The bank declined the card. Nothing was charged. Stripe tries again on its own; the open invoice below "
+            "takes another card at once.",
+        )
+    if subscription.status == "trialing" and subscription.trial_end is not None and subscription.cancel_at is None:
+        every = "a year" if subscription.interval == "year" else "a month"
+        ends = subscription.trial_end
+        return Banner(
+            "info",
+            f"Your trial of {plan_name} ends on {ends.day} {ends:%b %Y, %H:%M} UTC",
+            f"Then {plan_name} costs {price} {every}, charged to the card below. Nothing is charged before.",
+        )
+    return None

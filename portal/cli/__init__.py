@@ -1,0 +1,1 @@
+"""Commands: parse, one unit of work, call, print."""

@@ -1,0 +1,70 @@
+"""What every page needs of the core: filters for amounts and times, the theme, the request's id."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from flask import Flask, g, request
+from markupsafe import Markup
+
+from portal.core.logging import request_id
+from portal.core.money import amount_text, money_markup
+from portal.settings import Settings
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    app.add_template_filter(money_markup, "money")
+    app.add_template_filter(lambda minor, currency: amount_text(minor, currency, short=True), "money_short")
+    app.add_template_filter(whole, "whole")
+    app.add_template_filter(when, "when")
+    app.add_template_filter(day, "day")
+
+    @app.context_processor
+    def core_context() -> dict[str, object]:
+        return {
+            "request_id": request_id(),
+            "theme": _theme(),
+            "time_zone": _zone().key,
+            "sandbox_mode": settings.sandbox_mode,
+            "sandbox_url": settings.stripe_api_base if settings.sandbox_mode else None,
+            "livemode": settings.livemode,
+        }
+
+
+def _theme() -> str:
+    theme = request.cookies.get("theme", "")
+    return theme if theme in ("light", "dark") else ""
+
+
+def _zone() -> ZoneInfo:
+    """The zone of the team on whose page we are (set by the route's guard), else UTC."""
+    try:
+        return ZoneInfo(g.get("time_zone", "UTC"))
+    except (ZoneInfoNotFoundError, ValueError):
+        return ZoneInfo("UTC")
+
+
+def whole(number: int) -> str:
+    return f"{number:,}".replace("-", "\u2212")
+
+
+def day(moment: datetime) -> Markup:
+    """`18 Nov 2026` in the team's zone; a hover shows the exact instant."""
+    return _time(moment, _day_words(moment.astimezone(_zone())))
+
+
+def when(moment: datetime) -> Markup:
+    """`18 Nov 2026, 14:02 CET` in the team's zone; a hover shows the exact instant."""
+    local = moment.astimezone(_zone())
+    return _time(moment, f"{_day_words(local)}, {local:%H:%M} {local.tzname()}")
+
+
+def _day_words(local: datetime) -> str:
+    return f"{local.day} {local:%b %Y}"
+
+
+def _time(moment: datetime, words: str) -> Markup:
+    exact = moment.astimezone(ZoneInfo("UTC"))
+    title = f"{_day_words(exact)}, {exact:%H:%M:%S} UTC"
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(exact.strftime("%Y-%m-%dT%H:%M:%SZ"), title, words)
