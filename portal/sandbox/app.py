@@ -36,7 +36,7 @@ def create_sandbox(
     """Return a sandbox. `state` is an SQLite file or `:memory:`; `clock` gives wall time in seconds.
 
     With a webhook address and secret, events are delivered there; without, they are only listed. The running
-    `Sandbox` is `app.extensions["sandbox"]`: call its `close()` when done. Raises `StateInUse` when another process
+    `Sandbox` is `app.extensions["sandbox"]`: call its `close()` when done. Raises `StateInUseError` when another process
     holds the file.
     """
     sandbox = Sandbox(state, Configuration(api_key, public_url.rstrip("/")), clock, retry_delays)

@@ -185,7 +185,7 @@ def _recurring_source(call: Call, price: Object, item: Object, *, trial: bool) -
         price=price,
         quantity=quantity,
         amount=0 if trial else price["unit_amount"] * quantity,
-        description=f"Trial period for {name}" if trial else f"{quantity} × {name} (at {unit_price(price)})",
+        description=f"Trial period for {name}" if trial else f"{quantity} \u00d7 {name} (at {unit_price(price)})",
         period=(item["current_period_start"], item["current_period_end"]),
         subscription=item["subscription"],
         subscription_item=item["id"],

@@ -181,7 +181,7 @@ class Hash(Param):
 class Array(Param):
     """A list of values of one kind."""
 
-    item: Param = field(default_factory=lambda: Text())
+    item: Param = field(default_factory=Text)
     max_items: int = 100
 
     def convert(self, value: Any, name: str) -> list[Any]:

@@ -7,12 +7,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
+from typing import TextIO
 
 from flask import Flask
 from waitress.server import create_server
 
 from portal.sandbox.app import BODY_BYTES_MAX, create_sandbox
-from portal.sandbox.store import StateInUse
+from portal.sandbox.store import StateInUseError
 
 HOST = "127.0.0.1"
 PORT_DEFAULT = 12111
@@ -71,13 +72,18 @@ def serve(options: Options) -> int:
             webhook_url=options.webhook_url,
             webhook_secret=options.webhook_secret,
         )
-    except StateInUse:
-        print(f"sandbox: the state file {options.state} is in use by another process.", file=sys.stderr)
+    except StateInUseError:
+        _say(f"the state file {options.state} is in use by another process.", sys.stderr)
         return 1
     try:
         return _serve(app, options)
     finally:
         app.extensions["sandbox"].close()
+
+
+def _say(line: str, stream: TextIO) -> None:
+    stream.write(f"sandbox: {line}\n")
+    stream.flush()
 
 
 def _serve(app: Flask, options: Options) -> int:
@@ -87,7 +93,7 @@ def _serve(app: Flask, options: Options) -> int:
             max_request_body_size=BODY_BYTES_MAX + 1,
         )  # fmt: skip
     except OSError as error:
-        print(f"sandbox: cannot listen on {HOST}:{options.port}: {error.strerror}.", file=sys.stderr)
+        _say(f"cannot listen on {HOST}:{options.port}: {error.strerror}.", sys.stderr)
         return 1
 
     def stop(_: int, __: FrameType | None) -> None:
@@ -96,7 +102,7 @@ def _serve(app: Flask, options: Options) -> int:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     app.extensions["sandbox"].deliverer.start()
-    print(f"sandbox: listening on {options.public_url}", flush=True)
+    _say(f"listening on {options.public_url}", sys.stdout)
     try:
         server.run()
     except SystemExit:

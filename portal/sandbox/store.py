@@ -78,7 +78,7 @@ def one_of(path: str, values: Iterable[Any]) -> Condition:
     return Condition(f"{path_sql(path)} IN ({', '.join('?' * len(chosen))})", chosen)
 
 
-class StateInUse(Exception):
+class StateInUseError(Exception):
     """Another process holds the state file."""
 
 
@@ -95,7 +95,7 @@ class Store:
         except sqlite3.OperationalError as error:
             self.connection.close()
             if "locked" in str(error):
-                raise StateInUse(path) from error
+                raise StateInUseError(path) from error
             raise
 
     def _prepare(self) -> None:
@@ -175,7 +175,8 @@ class Store:
         where = " AND ".join(term.sql for term in terms)
         order = "ASC" if oldest_first else "DESC"
         values: list[Any] = [value for term in terms for value in term.values]
-        sql = f"SELECT body FROM objects WHERE {where} ORDER BY seq {order}"
+        # Conditions are built from our own constants; every value is bound.
+        sql = f"SELECT body FROM objects WHERE {where} ORDER BY seq {order}"  # noqa: S608
         if limit is not None:
             sql += " LIMIT ?"
             values.append(limit)

@@ -39,6 +39,11 @@ def date(timestamp: int) -> str:
     return f"{at.day} {at:%B %Y}"
 
 
+def days(start: int, end: int) -> str:
+    """Return a period by its first and last instants, or the one day of what has no length."""
+    return date(start) if start == end else f"{date(start)} to {date(end)}"
+
+
 def moment(timestamp: float) -> str:
     """Return an instant in UTC to the second."""
     return f"{datetime.fromtimestamp(timestamp, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -81,5 +81,5 @@ def _expiry(form: Mapping[str, str], entered: Entered, now: int) -> tuple[int, i
 
 def _check_cvc(form: Mapping[str, str], entered: Entered, card: Card | None) -> None:
     digits = 4 if card is not None and card.brand == "amex" else 3
-    if not re.fullmatch(r"[0-9]{%d}" % digits, _text(form, "cvc")):
+    if not re.fullmatch(rf"[0-9]{{{digits}}}", _text(form, "cvc")):
         entered.errors["cvc"] = f"Enter the {digits} digits of the security code."

@@ -88,6 +88,7 @@ def _form(
     status: int = 200,
     declined: str | None = None,
 ) -> Response:
+    lines = _lines(call, session)
     return show(
         sandbox,
         "checkout.html",
@@ -95,7 +96,8 @@ def _form(
         form_target=session["success_url"],
         session=session,
         asked=_asked(call, session),
-        lines=_lines(call, session),
+        lines=lines,
+        heading=f"{'Subscribe to' if session['mode'] == 'subscription' else 'Pay for'} {lines[0]['name']}",
         then=_then(call, session),
         errors=entered.errors if entered else {},
         declined=declined,
@@ -113,8 +115,7 @@ def _lines(call: Call, session: Object) -> list[dict[str, str]]:
         lines.append(
             {
                 "name": item["description"],
-                "unit": unit_price(price),
-                "quantity": "" if quantity == 1 else str(quantity),
+                "unit": unit_price(price) if quantity == 1 else f"{quantity} \u00d7 {unit_price(price)}",
                 "amount": money(item["amount_total"], item["currency"]),
             }
         )
