@@ -1,0 +1,78 @@
+"""The same people in every test: an owner, an admin, a billing contact and a member of one team, and an outsider."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Flask, current_app
+from flask.testing import FlaskClient
+
+from portal.accounts.models import Membership, Team, User
+from portal.accounts.registration import make_team
+from portal.core import clock
+from portal.core.authz import Role
+from portal.core.database import db
+from portal.core.ids import new_id
+from portal.core.unit_of_work import unit_of_work
+
+PASSWORD = "correct horse battery staple"
+
+
+@dataclass(frozen=True)
+class Person:
+    user_id: str
+    email: str
+    client: FlaskClient
+
+
+@dataclass(frozen=True)
+class Cast:
+    team_id: str
+    other_team_id: str
+    owner: Person
+    admin: Person
+    billing: Person
+    member: Person
+    outsider: Person
+    anonymous: FlaskClient
+
+    def by_role(self) -> dict[str, Person]:
+        return {"owner": self.owner, "admin": self.admin, "billing": self.billing, "member": self.member}
+
+
+def make_user(email: str | None = None, **values: Any) -> User:
+    """A confirmed user; no password, since tests sign in by session (hashing one takes most of a test's time)."""
+    email = email or f"{new_id('p').lower().replace('_', '')}@example.com"
+    return current_app.extensions["security"].datastore.create_user(
+        email=email, password=None, confirmed_at=clock.now(), **values
+    )
+
+
+def signed_in(app: Flask, user: User) -> FlaskClient:
+    client = app.test_client()
+    with client.session_transaction() as session:
+        session["_user_id"] = user.fs_uniquifier
+        session["_fresh"] = True
+        session["identity.id"] = user.fs_uniquifier
+    return client
+
+
+def make_team_of(owner: User, name: str = "Harbor Analytics") -> Team:
+    team = make_team(owner, name)
+    db.session.flush()
+    return team
+
+
+def gather(app: Flask) -> Cast:
+    """Make the cast, in one unit of work."""
+    with unit_of_work():
+        users = {role: make_user(f"{role}@example.com") for role in ("owner", "admin", "billing", "member", "outsider")}
+        team = make_team_of(users["owner"])
+        for role in (Role.ADMIN, Role.BILLING, Role.MEMBER):
+            user = users[role.value]
+            db.session.add(Membership(team=team, user=user, team_id=team.id, user_id=user.id, role=role))
+        other = make_team_of(users["outsider"], "Quayside Labs")
+    people = {name: Person(user.id, user.email, signed_in(app, user)) for name, user in users.items()}
+    db.session.remove()
+    return Cast(team_id=team.id, other_team_id=other.id, anonymous=app.test_client(), **people)
