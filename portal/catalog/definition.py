@@ -1,0 +1,177 @@
+"""A catalog as its TOML file states it: frozen, checked, and free of the database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Interval = Literal["month", "year"]
+INTERVALS: tuple[Interval, ...] = ("month", "year")
+RECURRING: tuple[Literal["plan", "seat"], ...] = ("plan", "seat")
+MONTHS_A_YEAR = 12
+
+
+@dataclass(frozen=True)
+class Portal:
+    """The seller as customers see them. `accent` is `#rrggbb`; the addresses may be absent."""
+
+    name: str
+    accent: str
+    support_url: str | None = None
+    terms_url: str | None = None
+    privacy_url: str | None = None
+    quote_email: str | None = None
+    price_notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Meter:
+    """Something the product counts. In mode `credits` each use takes `cost_credits`; in mode `metered` it is None."""
+
+    key: str
+    name: str
+    mode: Literal["credits", "metered"]
+    cost_credits: int | None
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A right that a plan may give: a switch, a limit counted in `unit`, or a text that is only shown."""
+
+    key: str
+    name: str
+    kind: Literal["switch", "limit", "text"]
+    unit: str | None = None
+
+
+@dataclass(frozen=True)
+class FeatureValue:
+    """What a plan gives of a feature. An enabled limit of None is no limit at all; `text` is how it is shown."""
+
+    enabled: bool
+    limit: int | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class Included:
+    """Units of a metered meter a month; without an overage price there is no more to be had."""
+
+    included: int
+    overage_per_1000_cents: int | None = None
+
+
+@dataclass(frozen=True)
+class PriceDefinition:
+    """A price that Stripe has to know. `interval` is None for what is bought once. Amounts are in the minor unit."""
+
+    purpose: Literal["plan", "seat", "bundle"]
+    owner_key: str
+    interval: Interval | None
+    unit_amount_cents: int
+    currency: str
+    lookup_key: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`kind` follows from the prices. `credits_monthly` is None in a product without credits, `seats_included` is
+    None for any number. Amounts are in the minor unit of the catalog's currency.
+    """
+
+    key: str
+    name: str
+    kind: Literal["free", "paid", "custom"]
+    pitch: str
+    position: int
+    monthly_cents: int | None
+    yearly_cents: int | None
+    seat_monthly_cents: int | None
+    seat_yearly_cents: int | None
+    seats_included: int | None
+    credits_monthly: int | None
+    trial_days: int
+    recommended: bool
+    bullets: tuple[str, ...]
+    features: dict[str, FeatureValue]
+    meters: dict[str, Included]
+    compare: dict[str, str]
+    lookup_keys: dict[str, str]
+
+    def cents(self, interval: Interval) -> int | None:
+        return self.monthly_cents if interval == "month" else self.yearly_cents
+
+    def seat_cents(self, interval: Interval) -> int | None:
+        return self.seat_monthly_cents if interval == "month" else self.seat_yearly_cents
+
+    @property
+    def saving_cents(self) -> int | None:
+        """What a year costs less than twelve months; None when the plan has not both prices, or nothing is saved."""
+        if not self.monthly_cents or self.yearly_cents is None:
+            return None
+        return max(self.monthly_cents * MONTHS_A_YEAR - self.yearly_cents, 0) or None
+
+    def prices(self, currency: str) -> list[PriceDefinition]:
+        """The prices of a paid plan and its further seats; none for free and custom plans."""
+        if self.kind != "paid":
+            return []
+        return [
+            PriceDefinition(purpose, self.key, interval, cents, currency, self.lookup_key(purpose, interval))
+            for interval in INTERVALS
+            for purpose in RECURRING
+            if (cents := self.cents(interval) if purpose == "plan" else self.seat_cents(interval)) is not None
+        ]
+
+    def lookup_key(self, purpose: str, interval: Interval) -> str:
+        """What Stripe knows the price by: stated in the file, or made from the plan's key."""
+        stated = self.lookup_keys.get(interval if purpose == "plan" else f"seat_{interval}")
+        return stated or f"turnpike_{purpose}_{self.key}_{interval}"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Credits sold by themselves; `expires_after_months` of None is never."""
+
+    key: str
+    name: str
+    position: int
+    credits: int
+    price_cents: int
+    expires_after_months: int | None
+    lookup_key: str
+
+    def price(self, currency: str) -> PriceDefinition:
+        return PriceDefinition("bundle", self.key, None, self.price_cents, currency, self.lookup_key)
+
+
+@dataclass(frozen=True)
+class CompareGroup:
+    """A block of the comparing table; a row is a feature's key or a figure such as `@credits`."""
+
+    title: str
+    rows: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Everything one file says. `source` is the file's name, for messages."""
+
+    source: str
+    portal: Portal
+    currency: str
+    spend_order: Literal["expiry", "kind"]
+    trial_grant: Literal["full", "none"]
+    zero_invoice_grant: bool
+    plans: tuple[Plan, ...]
+    bundles: tuple[Bundle, ...]
+    features: tuple[Feature, ...]
+    meters: tuple[Meter, ...]
+    compare: tuple[CompareGroup, ...]
+
+    def plan(self, key: str) -> Plan | None:
+        return next((plan for plan in self.plans if plan.key == key), None)
+
+    def prices(self) -> list[PriceDefinition]:
+        """All prices that Stripe has to know, plans first."""
+        plans = [price for plan in self.plans for price in plan.prices(self.currency)]
+        return plans + [bundle.price(self.currency) for bundle in self.bundles]
