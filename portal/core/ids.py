@@ -6,7 +6,7 @@ import re
 
 from ulid import ULID
 
-_SHAPE = re.compile(r"^([a-z]{2,6})_[0-9A-HJKMNP-TV-Z]{26}$")
+_SHAPE = re.compile(r"([a-z]{2,6})_[0-9A-HJKMNP-TV-Z]{26}")
 
 
 def new_id(prefix: str) -> str:
@@ -16,5 +16,5 @@ def new_id(prefix: str) -> str:
 
 def is_id(prefix: str, value: str) -> bool:
     """Whether `value` is spelled like an identifier of this kind (says nothing of its existence)."""
-    match = _SHAPE.match(value)
+    match = _SHAPE.fullmatch(value)
     return match is not None and match.group(1) == prefix

@@ -7,6 +7,7 @@ from flask.typing import ResponseReturnValue
 from flask_security import auth_required
 
 from portal.accounts.access import memberships_of, signed_in_user
+from portal.core.redirects import own_path
 
 bp = Blueprint("accounts", __name__)
 
@@ -45,11 +46,3 @@ def appearance() -> ResponseReturnValue:
         answer.set_cookie(THEME_COOKIE, theme, max_age=YEAR_SECONDS, samesite="Lax", httponly=True, secure=secure)
     assert isinstance(answer, Response)
     return answer
-
-
-
-def own_path(address: str | None) -> str | None:
-    """The address if it is a plain path on this site; anything a browser could read as another site is refused."""
-    if not address or not address.isascii() or not address.isprintable() or "\\" in address:
-        return None
-    return address if address.startswith("/") and not address.startswith("//") else None
