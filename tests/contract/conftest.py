@@ -1,0 +1,1 @@
+"""A sandbox over HTTP, driven by the official SDK."""

@@ -1,0 +1,307 @@
+"""Every object the sandbox returns is what the SDK's annotations say it is.
+
+The story below makes every kind of object and event there is, through the official client over HTTP, and every body
+that came back is checked, nested levels and event payloads included.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+import stripe
+
+from portal.sandbox import create_sandbox
+from tests.contract.annotations import Checker, contract_of, event_types
+from tests.sandbox.driving import DECLINED_CARD, KEY, Driver, over_http
+
+SUCCESS = "http://127.0.0.1:9/return?session={CHECKOUT_SESSION_ID}"
+
+
+class RecordingClient(stripe.RequestsClient):
+    """An HTTP client that keeps every body."""
+
+    def __init__(self) -> None:
+        super().__init__(timeout=20)
+        self.bodies: list[tuple[str, dict[str, Any]]] = []
+
+    def request(self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None) -> Any:
+        content, status, more = super().request(method, url, headers, post_data)
+        if status == 200:
+            self.bodies.append((f"{method} {url.split('/v1')[1].split('?')[0]}", json.loads(content)))
+        return content, status, more
+
+
+class Story:
+    """What was made, and every answer on the way."""
+
+    def __init__(self, driver: Driver, address: str) -> None:
+        self.driver = driver
+        self.http = RecordingClient()
+        self.client = stripe.StripeClient(KEY, base_addresses={"api": address}, http_client=self.http)
+        self.v1 = self.client.v1
+        self.customer = self.v1.customers.create(
+            {
+                "email": "ada@example.com",
+                "name": "Ada",
+                "metadata": {"team_id": "team_1"},
+                "address": {"line1": "1 Road", "country": "US"},
+                "shipping": {"name": "Ada", "address": {"line1": "1 Road"}},
+            }
+        )
+
+    def tell(self) -> None:
+        """Walk through everything."""
+        self.catalog()
+        self.payment_methods()
+        self.subscribe()
+        self.trial()
+        self.buy()
+        self.pay_directly()
+        self.endpoints_and_account()
+        self.change_and_end()
+        self.read_all()
+
+    def catalog(self) -> None:
+        """Products and prices."""
+        product = self.v1.products.create(
+            {"id": "prod_pro", "name": "Pro", "marketing_features": [{"name": "Fast"}], "metadata": {"plan": "pro"}}
+        )
+        self.v1.products.update(product.id, {"description": "All of it"})
+        self.monthly = self.v1.prices.create(
+            {
+                "product": product.id,
+                "currency": "usd",
+                "unit_amount": 9900,
+                "recurring": {"interval": "month"},
+                "lookup_key": "pro_monthly",
+            }
+        )
+        self.bundle = self.v1.prices.create({"product": product.id, "currency": "usd", "unit_amount": 1000})
+        self.v1.prices.update(self.bundle.id, {"nickname": "500 credits"})
+        self.v1.products.update(product.id, {"default_price": self.monthly.id})
+        gone = self.v1.products.create({"name": "Gone"})
+        self.v1.products.delete(gone.id)
+
+    def payment_methods(self) -> None:
+        """Cards, attached and detached."""
+        card = self.v1.payment_methods.attach("pm_card_visa", {"customer": self.customer.id})
+        self.v1.payment_methods.update(card.id, {"billing_details": {"name": "Ada"}})
+        self.v1.customers.update(self.customer.id, {"invoice_settings": {"default_payment_method": card.id}})
+        self.v1.customers.retrieve(self.customer.id, {"expand": ["invoice_settings.default_payment_method"]})
+        self.v1.customers.payment_methods.retrieve(self.customer.id, card.id)
+        other = self.v1.payment_methods.create({"type": "card", "card": {"token": "tok_mastercard"}})
+        self.v1.payment_methods.attach(other.id, {"customer": self.customer.id})
+        self.v1.payment_methods.detach(other.id)
+
+    def _session(self, **more: Any) -> Any:
+        params: dict[str, Any] = {
+            "mode": "subscription",
+            "customer": self.customer.id,
+            "line_items": [{"price": self.monthly.id, "quantity": 2}],
+            "success_url": SUCCESS,
+            "client_reference_id": "team_1",
+        }
+        return self.v1.checkout.sessions.create({**params, **more})
+
+    def subscribe(self) -> None:
+        """A declined card, then a good one."""
+        session = self._session(subscription_data={"metadata": {"plan": "pro"}}, customer_update={"name": "auto"})
+        assert self.driver.pay({"id": session.id}, DECLINED_CARD).status_code == 402
+        assert self.driver.pay({"id": session.id}).status_code == 303
+        paid = self.v1.checkout.sessions.retrieve(
+            session.id, {"expand": ["line_items", "subscription.latest_invoice.payments", "customer"]}
+        )
+        assert isinstance(paid.subscription, stripe.Subscription)
+        self.subscription = paid.subscription
+        self.v1.checkout.sessions.line_items.list(session.id)
+
+    def trial(self) -> None:
+        """A subscription that begins with a trial, and sessions that come to nothing."""
+        session = self._session(subscription_data={"trial_period_days": 14})
+        assert self.driver.pay({"id": session.id}).status_code == 303
+        self.v1.checkout.sessions.expire(self._session().id)
+
+    def buy(self) -> None:
+        """One-time payments: by a customer with an invoice, and by a guest after a decline."""
+        lines = [{"price": self.bundle.id, "quantity": 1}]
+        session = self._session(mode="payment", line_items=lines, invoice_creation={"enabled": True})
+        assert self.driver.pay({"id": session.id}).status_code == 303
+        guest = self.v1.checkout.sessions.create({"mode": "payment", "line_items": lines, "success_url": SUCCESS})  # type: ignore[typeddict-item]
+        assert self.driver.pay({"id": guest.id}, DECLINED_CARD).status_code == 402
+        assert self.driver.pay({"id": guest.id}).status_code == 303
+
+    def pay_directly(self) -> None:
+        """Payment intents without Checkout."""
+        card = self.v1.payment_methods.attach("pm_card_visa", {"customer": self.customer.id})
+        intent = self.v1.payment_intents.create(
+            {
+                "amount": 1800,
+                "currency": "usd",
+                "customer": self.customer.id,
+                "payment_method": card.id,
+                "confirm": True,
+                "off_session": True,
+                "expand": ["latest_charge.refunds"],
+            }
+        )
+        assert intent.status == "succeeded"
+        with pytest.raises(stripe.CardError):
+            self.v1.payment_intents.create(
+                {"amount": 500, "currency": "usd", "payment_method": "pm_card_chargeDeclined", "confirm": True}
+            )
+        waiting = self.v1.payment_intents.create({"amount": 700, "currency": "usd"})
+        self.v1.payment_intents.update(waiting.id, {"description": "waits"})
+        self.v1.payment_intents.cancel(waiting.id)
+
+    def endpoints_and_account(self) -> None:
+        """Webhook endpoints, and what a client asks to see that its key works."""
+        endpoint = self.v1.webhook_endpoints.create({"url": "http://127.0.0.1:9/hook", "enabled_events": ["price.created"]})
+        self.v1.webhook_endpoints.update(endpoint.id, {"disabled": True})
+        self.v1.webhook_endpoints.retrieve(endpoint.id)
+        self.v1.webhook_endpoints.list()
+        self.v1.webhook_endpoints.delete(endpoint.id)
+        self.v1.balance.retrieve()
+
+    def change_and_end(self) -> None:
+        """A subscription's later life, and a customer's end."""
+        self.v1.subscriptions.update(self.subscription.id, {"metadata": {"seen": "1"}})
+        self.v1.subscriptions.update(self.subscription.id, {"cancel_at_period_end": True})
+        self.v1.subscriptions.cancel(self.subscription.id)
+        gone = self.v1.customers.create({"payment_method": "pm_card_amex"})
+        self.v1.customers.delete(gone.id)
+        self.v1.customers.retrieve(gone.id)
+
+    def read_all(self) -> None:
+        """Every list there is."""
+        customer = self.customer.id
+        lists: list[Any] = [
+            self.v1.customers.list({"limit": 100}),
+            self.v1.products.list(),
+            self.v1.prices.list({"lookup_keys": ["pro_monthly"], "expand": ["data.product"]}),
+            self.v1.checkout.sessions.list({"limit": 100}),
+            self.v1.payment_methods.list({"customer": customer}),
+            self.v1.customers.payment_methods.list(customer),
+            self.v1.payment_intents.list({"limit": 100}),
+            self.v1.charges.list({"limit": 100}),
+            self.v1.subscriptions.list({"status": "all", "expand": ["data.latest_invoice", "data.customer"]}),
+            self.v1.subscription_items.list({"subscription": self.subscription.id}),
+            self.v1.invoices.list({"expand": ["data.payments", "data.confirmation_secret"]}),
+            self.v1.invoice_payments.list({"expand": ["data.payment.payment_intent"]}),
+            *(self.v1.events.list({"limit": 100, "types": [kind]}) for kind in set(self.driver.event_types())),
+        ]
+        for listed in lists:
+            assert listed.data, listed
+        invoice = lists[10].data[0]
+        self.v1.invoices.retrieve(invoice.id)
+        self.v1.invoices.line_items.list(invoice.id)
+        self.v1.invoice_payments.retrieve(lists[11].data[0].id)
+        self.v1.charges.retrieve(lists[7].data[0].id)
+        self.v1.subscription_items.retrieve(lists[9].data[0].id)
+        self.v1.events.retrieve(lists[12].data[0].id)
+
+
+@pytest.fixture(scope="module")
+def story() -> Iterator[Story]:
+    app = create_sandbox(api_key=KEY)
+    with over_http(app) as address:
+        told = Story(Driver(app), address)
+        told.tell()
+        yield told
+        told.http.close()
+    app.extensions["sandbox"].close()
+
+
+RESOURCES = (
+    "balance",
+    "charge",
+    "checkout.session",
+    "customer",
+    "event",
+    "invoice",
+    "invoice_payment",
+    "item",
+    "line_item",
+    "payment_intent",
+    "payment_method",
+    "price",
+    "product",
+    "subscription",
+    "subscription_item",
+    "webhook_endpoint",
+)
+
+
+def test_every_body_meets_the_annotations(story: Story) -> None:
+    checker = Checker()
+    for where, body in story.http.bodies:
+        checker.check(body, where)
+    assert sorted(set(checker.problems)) == []
+    assert {name: checker.objects[name] for name in RESOURCES if checker.objects[name] == 0} == {}
+    # Guards against a checker that looks at nothing.
+    assert checker.fields_checked > 10_000
+    assert checker.words_checked > 1_000
+
+
+def test_event_payloads_meet_the_annotations(story: Story) -> None:
+    checker = Checker()
+    for event in story.driver.events():
+        checker.check(event["data"]["object"], event["type"])
+    assert sorted(set(checker.problems)) == []
+
+
+def test_every_event_type_exists(story: Story) -> None:
+    emitted = set(story.driver.event_types())
+    assert emitted - event_types() == set()
+    assert len(event_types()) > 200
+    assert emitted >= {
+        "charge.failed",
+        "charge.succeeded",
+        "checkout.session.completed",
+        "checkout.session.expired",
+        "customer.created",
+        "customer.deleted",
+        "customer.subscription.created",
+        "customer.subscription.deleted",
+        "customer.subscription.updated",
+        "customer.updated",
+        "invoice.created",
+        "invoice.finalized",
+        "invoice.paid",
+        "invoice.payment_succeeded",
+        "invoice_payment.paid",
+        "payment_intent.created",
+        "payment_intent.payment_failed",
+        "payment_intent.succeeded",
+        "payment_method.attached",
+        "payment_method.detached",
+        "price.created",
+        "product.created",
+    }
+
+
+def test_the_checker_sees_faults() -> None:
+    """A missing field, a wrong type, an unknown word and an unknown field are each found, at any depth."""
+    price = dict.fromkeys(contract_of("price").fields) | {
+        "object": "price",
+        "id": "price_1",
+        "active": "yes",
+        "billing_scheme": "free",
+        "created": 1,
+        "currency": "usd",
+        "livemode": False,
+        "metadata": {},
+        "product": "prod_1",
+        "recurring": {"interval": "month", "usage_type": "licensed"},
+        "surprise": 1,
+    }
+    del price["type"]
+    checker = Checker()
+    checker.check(price, "price")
+    assert {problem.split(": ")[0] for problem in checker.problems} == {
+        "price",
+        "price.active",
+        "price.billing_scheme",
+        "price.recurring.interval_count",
+        "price.type",
+    }
