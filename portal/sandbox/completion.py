@@ -11,7 +11,6 @@ from portal.sandbox import events
 from portal.sandbox.call import Call
 from portal.sandbox.cards import Card
 from portal.sandbox.errors import ApiError
-from portal.sandbox.periods import add_interval
 from portal.sandbox.registry import fetch, render
 from portal.sandbox.resources import (
     checkout_items,
@@ -20,12 +19,9 @@ from portal.sandbox.resources import (
     invoices,
     payment_intents,
     payment_methods,
-    subscription_items,
-    subscriptions,
 )
-from portal.sandbox.resources.invoice_lines import LineSource
 from portal.sandbox.store import Object
-from portal.sandbox.wording import unit_price
+from portal.sandbox.subscribing import Order, OrderLine, begin, once
 
 
 @dataclass(frozen=True)
@@ -47,27 +43,32 @@ def complete(call: Call, session: Object, payer: Payer) -> ApiError | None:
 
 
 def _subscribe(call: Call, session: Object, payer: Payer) -> ApiError | None:
-    due = session["amount_total"]
     if payer.card is not None:
-        refusal = payer.card.on_setup or (payer.card.on_charge if due else None)
+        refusal = payer.card.on_setup or (payer.card.on_charge if session["amount_total"] else None)
         if refusal is not None:
             return payment_methods.refuse(refusal)
     customer = _customer(call, session, payer)
     payment_method = _save_card(call, payer, customer)
-    subscription = _new_subscription(call, session, customer, payment_method)
-    sources = _sources(call, session, subscription)
-    invoice, intent = _settle(call, session, customer, subscription, payment_method, sources, "subscription_create")
-    subscription["latest_invoice"] = invoice["id"]
-    call.store.save(subscription)
-    events.emit(call, "customer.subscription.created", subscription)
-    invoices.mark_paid(call, invoice, intent)
-    _close(
-        call,
-        session,
-        payer,
-        {"customer": customer["id"], "invoice": invoice["id"], "subscription": subscription["id"]},
+    data = session["_subscription_data"]
+    order = Order(
+        customer=customer,
+        lines=_order_lines(call, session),
+        payment_method=payment_method,
+        trial_end=checkout_sessions.trial_end_of(call, data),
+        values=data | {"default_payment_method": payment_method["id"] if payment_method else None},
     )
+    subscription, error = begin(call, order)
+    if error is not None:
+        # The card was asked before anything was written, so this cannot happen; if it does, all is taken back.
+        raise RuntimeError("a card that was accepted was then refused")
+    links = {"customer": customer["id"], "invoice": subscription["latest_invoice"], "subscription": subscription["id"]}
+    _close(call, session, payer, links)
     return None
+
+
+def _order_lines(call: Call, session: Object) -> list[OrderLine]:
+    items = checkout_items.of_session(call, session["id"])
+    return [OrderLine(fetch(call, "price", item["price"]), item["quantity"]) for item in items]
 
 
 def _buy(call: Call, session: Object, payer: Payer) -> ApiError | None:
@@ -95,14 +96,15 @@ def _buy(call: Call, session: Object, payer: Payer) -> ApiError | None:
 
 
 def _invoice_for_purchase(call: Call, session: Object, customer: Object, intent: Object | None) -> str:
-    invoice = invoices.draft(call, customer, None, "manual", _sources(call, session, None))
+    sources = [once(call, line, None) for line in _order_lines(call, session)]
+    invoice = invoices.draft(call, customer, None, "manual", sources)
     data = session["invoice_creation"]["invoice_data"]
     invoice |= {"description": data["description"], "metadata": dict(data["metadata"] or {})}
     before = render(call, deepcopy(customer))
-    invoices.finalize(call, invoice, customer)
+    invoices.finalize(call, invoice, customer, intent=intent)
     call.store.save(customer)
     events.emit_update(call, "customer.updated", before, customer)
-    invoices.mark_paid(call, invoice, intent)
+    invoices.mark_paid(call, invoice)
     return str(invoice["id"])
 
 
@@ -131,102 +133,6 @@ def _new_card(call: Call, payer: Payer) -> Object | None:
 def _save_card(call: Call, payer: Payer, customer: Object) -> Object | None:
     payment_method = _new_card(call, payer)
     return payment_methods.attach_to(call, payment_method, customer) if payment_method else None
-
-
-def _new_subscription(call: Call, session: Object, customer: Object, payment_method: Object | None) -> Object:
-    data = session["_subscription_data"]
-    trial_end = checkout_sessions.trial_end_of(call, data)
-    values = data | {"default_payment_method": payment_method["id"] if payment_method else None}
-    built = subscriptions.build(call, customer["id"], session["currency"], trial_end, values)
-    subscription = call.store.insert("subscription", built)
-    for line in checkout_items.of_session(call, session["id"]):
-        price = fetch(call, "price", line["price"])
-        if price["recurring"] is None:
-            continue
-        period = (call.now(), trial_end or _period_end(call.now(), price))
-        item = subscription_items.build(call, subscription["id"], price["id"], line["quantity"], period)
-        call.store.insert("subscription_item", item)
-    return subscription
-
-
-def _period_end(start: int, price: Object) -> int:
-    recurring = price["recurring"]
-    return add_interval(start, recurring["interval"], recurring["interval_count"])
-
-
-def _sources(call: Call, session: Object, subscription: Object | None) -> list[LineSource]:
-    """Return what the invoice bills: the subscription's items for their period, then what is bought once."""
-    items = subscription_items.of_subscription(call, subscription["id"]) if subscription else []
-    trial = subscription is not None and subscription["trial_end"] is not None
-    sources = []
-    for item in items:
-        price = fetch(call, "price", item["price"])
-        sources.append(_recurring_source(call, price, item, trial=trial))
-    for line in checkout_items.of_session(call, session["id"]):
-        price = fetch(call, "price", line["price"])
-        if price["recurring"] is None:
-            sources.append(
-                LineSource(
-                    price=price,
-                    quantity=line["quantity"],
-                    amount=line["amount_total"],
-                    description=line["description"],
-                    period=(call.now(), call.now()),
-                    subscription=subscription["id"] if subscription else None,
-                )
-            )
-    return sources
-
-
-def _recurring_source(call: Call, price: Object, item: Object, *, trial: bool) -> LineSource:
-    name = fetch(call, "product", price["product"])["name"]
-    quantity = item["quantity"]
-    return LineSource(
-        price=price,
-        quantity=quantity,
-        amount=0 if trial else price["unit_amount"] * quantity,
-        description=f"Trial period for {name}" if trial else f"{quantity} \u00d7 {name} (at {unit_price(price)})",
-        period=(item["current_period_start"], item["current_period_end"]),
-        subscription=item["subscription"],
-        subscription_item=item["id"],
-    )
-
-
-def _settle(
-    call: Call,
-    session: Object,
-    customer: Object,
-    subscription: Object,
-    payment_method: Object | None,
-    sources: list[LineSource],
-    billing_reason: str,
-) -> tuple[Object, Object | None]:
-    """Draft and finalize the first invoice and take the money for it; returns the open invoice and its intent."""
-    before = render(call, deepcopy(customer))
-    invoice = invoices.draft(call, customer, subscription, billing_reason, sources)
-    invoices.finalize(call, invoice, customer)
-    intent = None
-    if invoice["amount_due"] > 0 and payment_method is not None:
-        intent = payment_intents.build(
-            call,
-            invoice["amount_due"],
-            session["currency"],
-            automatic_payment_methods=None,
-            capture_method="automatic",
-            customer=customer["id"],
-            description="Subscription creation",
-            payment_details={"customer_reference": None, "order_reference": invoice["id"]},
-            setup_future_usage="off_session",
-        )
-        payment_intents.add(call, intent)
-        error = payment_intents.pay(call, intent, payment_method)
-        if error is not None:
-            # The card was asked before anything was written, so this cannot happen; if it does, all is taken back.
-            raise RuntimeError("a card that was accepted was then refused")
-    customer["currency"] = customer["currency"] or session["currency"]
-    call.store.save(customer)
-    events.emit_update(call, "customer.updated", before, customer)
-    return invoice, intent
 
 
 def _intent_of(call: Call, session: Object, customer: Object | None) -> Object:

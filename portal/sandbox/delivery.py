@@ -114,10 +114,11 @@ class Deliverer:
             try:
                 self._tick()
                 self._hand_out()
+                pause = self._pause()
             except sqlite3.ProgrammingError:
                 return  # The store was closed under us: the sandbox is gone.
             with self._wakeup:
-                self._wakeup.wait_for(lambda: self._woken or self._stopping, timeout=self._pause())
+                self._wakeup.wait_for(lambda: self._woken or self._stopping, timeout=pause)
                 self._woken = False
 
     def _pause(self) -> float:

@@ -64,7 +64,9 @@ def event_types() -> set[str]:
 
 
 def _words(annotation: ast.expr) -> list[str]:
-    return [node.value for node in ast.walk(annotation) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return [
+        node.value for node in ast.walk(annotation) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
 
 
 @dataclass
@@ -94,7 +96,11 @@ class Checker:
             self._problem(where, f"has {sorted(got)}, not {sorted(wanted)}")
 
     def _list(self, body: Any, where: str) -> None:
-        if not {"object", "data", "has_more", "url"} <= set(body) <= {"object", "data", "has_more", "url", "total_count"}:
+        if (
+            not {"object", "data", "has_more", "url"}
+            <= set(body)
+            <= {"object", "data", "has_more", "url", "total_count"}
+        ):
             self._problem(where, f"a list with {sorted(body)}")
         if not isinstance(body["has_more"], bool) or not isinstance(body["url"], str):
             self._problem(where, "a list whose has_more or url is of the wrong type")

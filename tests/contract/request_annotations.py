@@ -54,7 +54,9 @@ def _operation_of(function: ast.FunctionDef, imported: dict[str, str]) -> Operat
     for call in ast.walk(function):
         if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "_request"):
             continue
-        texts = [node.value for node in ast.walk(call) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+        texts = [
+            node.value for node in ast.walk(call) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        ]
         path = next(text for text in texts if text.startswith("/"))
         if not types or not path.startswith("/v1/"):
             return None

@@ -25,6 +25,8 @@ STRICTER = {
     "amount",
     "currency",
     "customer",
+    "items",
+    "items[price]",
     "payment[type]",
 }
 

@@ -5,7 +5,7 @@ that came back is checked, nested levels and event payloads included.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -25,10 +25,12 @@ class RecordingClient(stripe.RequestsClient):
         super().__init__(timeout=20)
         self.bodies: list[tuple[str, dict[str, Any]]] = []
 
-    def request(self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None) -> Any:
-        content, status, more = super().request(method, url, headers, post_data)
+    def request(self, *args: Any, **kwargs: Any) -> Any:
+        content, status, more = super().request(*args, **kwargs)
         if status == 200:
-            self.bodies.append((f"{method} {url.split('/v1')[1].split('?')[0]}", json.loads(content)))
+            method, url = args[:2]
+            path = url.partition("/v1")[2].partition("?")[0]
+            self.bodies.append((f"{method} {path}", json.loads(content)))
         return content, status, more
 
 
@@ -58,6 +60,7 @@ class Story:
         self.trial()
         self.buy()
         self.pay_directly()
+        self.subscribe_directly()
         self.endpoints_and_account()
         self.change_and_end()
         self.read_all()
@@ -95,14 +98,14 @@ class Story:
         self.v1.payment_methods.detach(other.id)
 
     def _session(self, **more: Any) -> Any:
-        params: dict[str, Any] = {
+        params: Any = {
             "mode": "subscription",
             "customer": self.customer.id,
             "line_items": [{"price": self.monthly.id, "quantity": 2}],
             "success_url": SUCCESS,
             "client_reference_id": "team_1",
         }
-        return self.v1.checkout.sessions.create({**params, **more})
+        return self.v1.checkout.sessions.create(params | more)
 
     def subscribe(self) -> None:
         """A declined card, then a good one."""
@@ -127,7 +130,8 @@ class Story:
         lines = [{"price": self.bundle.id, "quantity": 1}]
         session = self._session(mode="payment", line_items=lines, invoice_creation={"enabled": True})
         assert self.driver.pay({"id": session.id}).status_code == 303
-        guest = self.v1.checkout.sessions.create({"mode": "payment", "line_items": lines, "success_url": SUCCESS})  # type: ignore[typeddict-item]
+        bought: Any = {"mode": "payment", "line_items": lines, "success_url": SUCCESS}
+        guest = self.v1.checkout.sessions.create(bought)
         assert self.driver.pay({"id": guest.id}, DECLINED_CARD).status_code == 402
         assert self.driver.pay({"id": guest.id}).status_code == 303
 
@@ -156,12 +160,28 @@ class Story:
 
     def endpoints_and_account(self) -> None:
         """Webhook endpoints, and what a client asks to see that its key works."""
-        endpoint = self.v1.webhook_endpoints.create({"url": "http://127.0.0.1:9/hook", "enabled_events": ["price.created"]})
+        endpoint = self.v1.webhook_endpoints.create(
+            {"url": "http://127.0.0.1:9/hook", "enabled_events": ["price.created"]}
+        )
         self.v1.webhook_endpoints.update(endpoint.id, {"disabled": True})
         self.v1.webhook_endpoints.retrieve(endpoint.id)
         self.v1.webhook_endpoints.list()
         self.v1.webhook_endpoints.delete(endpoint.id)
         self.v1.balance.retrieve()
+
+    def subscribe_directly(self) -> None:
+        """Subscriptions without Checkout: one that is refused, then paid with another card, and one in a trial."""
+        payer = self.v1.customers.create({"email": "direct@example.com"})
+        failing = self.v1.payment_methods.attach("pm_card_chargeCustomerFail", {"customer": payer.id})
+        good = self.v1.payment_methods.attach("pm_card_visa", {"customer": payer.id})
+        order: Any = {"customer": payer.id, "items": [{"price": self.monthly.id}]}
+        begun = self.v1.subscriptions.create(order | {"default_payment_method": failing.id})
+        assert begun.status == "incomplete"
+        assert isinstance(begun.latest_invoice, str)
+        self.v1.invoices.retrieve(begun.latest_invoice, {"expand": ["payments", "confirmation_secret"]})
+        self.v1.invoices.pay(begun.latest_invoice, {"payment_method": good.id})
+        self.v1.subscriptions.retrieve(begun.id)
+        self.v1.subscriptions.create(order | {"trial_period_days": 3})
 
     def change_and_end(self) -> None:
         """A subscription's later life, and a customer's end."""
@@ -268,6 +288,7 @@ def test_every_event_type_exists(story: Story) -> None:
         "invoice.created",
         "invoice.finalized",
         "invoice.paid",
+        "invoice.payment_failed",
         "invoice.payment_succeeded",
         "invoice_payment.paid",
         "payment_intent.created",

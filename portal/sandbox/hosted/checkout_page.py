@@ -4,6 +4,7 @@ from flask import Flask, Response, redirect, request
 
 from portal.sandbox import cards, completion
 from portal.sandbox.call import Call
+from portal.sandbox.errors import ApiError
 from portal.sandbox.hosted.checkout_form import Asked, Entered, read
 from portal.sandbox.hosted.pages import guard, plain_page, show
 from portal.sandbox.periods import add_interval
@@ -22,13 +23,19 @@ def add(app: Flask, sandbox: Sandbox) -> None:
         call = sandbox.call()
         if request.method == "POST":
             # One transaction around look and pay: of two posts at once, the second finds the session complete.
-            with sandbox.store.transaction():
-                return _answer_post(sandbox, call, session_id)
+            try:
+                with sandbox.store.transaction():
+                    return _answer_post(sandbox, call, session_id)
+            except ApiError as error:
+                return _broken(sandbox, error)
         with sandbox.store.lock:
             session = call.store.get("checkout.session", session_id)
             if session is None or session["status"] != "open":
                 return _closed(sandbox, session)
-            return _form(sandbox, call, session)
+            try:
+                return _form(sandbox, call, session)
+            except ApiError as error:
+                return _broken(sandbox, error)
 
     app.add_url_rule("/c/pay/<session_id>", view_func=checkout, methods=["GET", "POST"])
 
@@ -47,6 +54,12 @@ def _closed(sandbox: Sandbox, session: Object | None) -> Response:
     text = "This checkout session has expired and nothing was charged. Go back and start again."
     link = (session["cancel_url"], "Go back") if session["cancel_url"] else None
     return plain_page(sandbox, 410, "This checkout has expired", text, link)
+
+
+def _broken(sandbox: Sandbox, error: ApiError) -> Response:
+    """Say that something the session needs is gone, such as its customer."""
+    text = f"This checkout cannot be completed, and nothing was charged. {error.message}"
+    return plain_page(sandbox, 409, "This checkout cannot be completed", text)
 
 
 def _answer_post(sandbox: Sandbox, call: Call, session_id: str) -> Response:

@@ -5,6 +5,7 @@ from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
 from portal.sandbox.errors import invalid
 from portal.sandbox.parameters import (
+    AMOUNT_MAX,
     CREATED_PAGING,
     Array,
     Boolean,
@@ -19,11 +20,13 @@ from portal.sandbox.parameters import (
     merge_metadata,
 )
 from portal.sandbox.registry import Embedded, Included, Reference, Resource, fetch, register, render
-from portal.sandbox.resources import checkout_items
+from portal.sandbox.resources import checkout_items, payment_intents
 from portal.sandbox.store import Condition, Object, equals
 
 OPEN_SECONDS_MIN = 30 * 60
 OPEN_SECONDS_MAX = 24 * 3600
+# So that a trial never ends before the session that begins it.
+TRIAL_SECONDS_MIN = 48 * 3600
 QUANTITY_MAX = 999_999
 _AUTO_NEVER = Choice(options=("auto", "never"))
 _SUBSCRIPTION_DATA = Hash(
@@ -116,6 +119,9 @@ def create(call: Call, values: Values) -> Object:
     lines = [_line(call, values, number) for number in range(len(values["line_items"]))]
     _check_prices(values["mode"], [price for price, _ in lines])
     trial_end = trial_end_of(call, values.get("subscription_data", {}))
+    fixed = values.get("subscription_data", {}).get("trial_end")
+    if fixed is not None and fixed < call.now() + TRIAL_SECONDS_MIN:
+        raise invalid("The trial must end at least 48 hours from now.", "subscription_data[trial_end]")
     session = _build(call, values, customer, lines[0][0]["currency"])
     total = 0
     for price, quantity in lines:
@@ -124,9 +130,17 @@ def create(call: Call, values: Values) -> Object:
         product = fetch(call, "product", price["product"])
         call.store.insert("item", checkout_items.build(session["id"], price, product, quantity, amount))
         total += amount
+    _check_total(values["mode"], total)
     session |= {"amount_subtotal": total, "amount_total": total}
     call.store.insert("checkout.session", session)
     return render(call, session)
+
+
+def _check_total(mode: str, total: int) -> None:
+    if total > AMOUNT_MAX:
+        raise invalid("The total is larger than a card can be charged.", "line_items", "amount_too_large")
+    if mode == "payment" and 0 < total < payment_intents.AMOUNT_MIN:
+        raise invalid("The total is smaller than a card can be charged.", "line_items", "amount_too_small")
 
 
 def _check_mode(values: Values) -> None:
@@ -177,9 +191,7 @@ def trial_end_of(call: Call, subscription_data: Values) -> int | None:
     if "trial_period_days" in subscription_data:
         return call.now() + int(subscription_data["trial_period_days"]) * 86400
     trial_end = subscription_data.get("trial_end")
-    if trial_end is not None and trial_end < call.now():
-        raise invalid("The trial must end in the future.", "subscription_data[trial_end]")
-    return trial_end
+    return int(trial_end) if trial_end is not None else None
 
 
 def _expires_at(call: Call, values: Values) -> int:

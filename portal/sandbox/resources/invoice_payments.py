@@ -21,11 +21,11 @@ LIST = CREATED_PAGING | {
 
 
 def build(call: Call, invoice: Object, intent: Object) -> Object:
-    """Return the paid invoice payment of an intent, not stored yet."""
+    """Return the open invoice payment that ties an intent to an invoice, not stored yet."""
     return {
         "id": ids.new_id("inpay"),
         "object": "invoice_payment",
-        "amount_paid": intent["amount_received"],
+        "amount_paid": None,
         "amount_requested": intent["amount"],
         "created": call.now(),
         "currency": intent["currency"],
@@ -33,8 +33,8 @@ def build(call: Call, invoice: Object, intent: Object) -> Object:
         "is_default": True,
         "livemode": False,
         "payment": {"payment_intent": intent["id"], "type": "payment_intent"},
-        "status": "paid",
-        "status_transitions": {"canceled_at": None, "paid_at": call.now()},
+        "status": "open",
+        "status_transitions": {"canceled_at": None, "paid_at": None},
     }
 
 

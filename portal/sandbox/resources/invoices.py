@@ -1,9 +1,12 @@
-"""Invoices: made by Checkout, finalized and paid at once. Later billing is not emulated."""
+"""Invoices: a subscription's first one, and that of a purchase. Renewals and invoices made by hand are not emulated."""
+
+from copy import deepcopy
 
 from portal.sandbox import events, ids
 from portal.sandbox.call import ACCOUNT_NAME, Call
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
-from portal.sandbox.parameters import CREATED_PAGING, Choice, Text
+from portal.sandbox.errors import ApiError, invalid
+from portal.sandbox.parameters import CREATED_PAGING, Boolean, Choice, Text
 from portal.sandbox.registry import (
     Embedded,
     Included,
@@ -17,7 +20,7 @@ from portal.sandbox.registry import (
     register,
     render,
 )
-from portal.sandbox.resources import invoice_lines, invoice_payments
+from portal.sandbox.resources import invoice_lines, invoice_payments, payment_intents, payment_methods
 from portal.sandbox.resources.invoice_lines import LineSource
 from portal.sandbox.store import Object, equals
 
@@ -27,6 +30,8 @@ LIST = CREATED_PAGING | {
     "status": Choice(options=("draft", "open", "paid", "uncollectible", "void")),
     "subscription": Text(),
 }
+
+PAY = {"off_session": Boolean(), "payment_method": Text()}
 
 
 def draft(
@@ -148,45 +153,129 @@ def _parent(subscription: Object | None) -> Object | None:
     }
 
 
-def finalize(call: Call, invoice: Object, customer: Object) -> Object:
-    """Give a draft its number and its page, and tell of it. The customer's sequence moves on by one."""
+def finalize(
+    call: Call, invoice: Object, customer: Object, *, description: str | None = None, intent: Object | None = None
+) -> Object:
+    """Give a draft its number, its page and the intent that is to pay it, and tell of it.
+
+    The customer's sequence moves on by one; the caller saves the customer. An `intent` that has paid already is taken
+    over, otherwise one is made when money is due.
+    """
     now = call.now()
-    number = f"{customer['invoice_prefix']}-{customer['next_invoice_sequence']:04d}"
-    customer["next_invoice_sequence"] += 1
     invoice |= {
         "auto_advance": False,
         "effective_at": now,
         "ending_balance": 0,
         "hosted_invoice_url": call.link(f"/i/{invoice['id']}"),
         "invoice_pdf": call.link(f"/i/{invoice['id']}/pdf"),
-        "number": number,
+        "number": f"{customer['invoice_prefix']}-{customer['next_invoice_sequence']:04d}",
         "status": "open",
     }
+    customer["next_invoice_sequence"] += 1
     invoice["status_transitions"]["finalized_at"] = now
     call.store.save(invoice)
     events.emit(call, "invoice.finalized", invoice)
+    if intent is None and invoice["amount_due"] > 0:
+        intent = payment_intents.add(call, _intent_for(call, invoice, description))
+    if intent is not None:
+        call.store.insert("invoice_payment", invoice_payments.build(call, invoice, intent))
     return invoice
 
 
-def mark_paid(call: Call, invoice: Object, intent: Object | None) -> Object:
-    """Close an invoice as paid, by an intent or because nothing was due, and tell of it."""
+def _intent_for(call: Call, invoice: Object, description: str | None) -> Object:
+    return payment_intents.build(
+        call,
+        invoice["amount_due"],
+        invoice["currency"],
+        automatic_payment_methods=None,
+        capture_method="automatic",
+        customer=invoice["customer"],
+        description=description,
+        payment_details={"customer_reference": None, "order_reference": invoice["id"]},
+        setup_future_usage="off_session",
+    )
+
+
+def _payment_of(call: Call, invoice: Object) -> Object | None:
+    found = call.store.find("invoice_payment", [equals("invoice", invoice["id"])], limit=1)
+    return found[0] if found else None
+
+
+def take_payment(call: Call, invoice: Object, payment_method: Object) -> ApiError | None:
+    """Charge a card for an open invoice; returns the 402 when the bank refused. The invoice itself is not touched."""
+    payment = _payment_of(call, invoice)
+    if payment is None:
+        raise RuntimeError(f"nothing is due on the invoice {invoice['id']}")
+    intent = fetch(call, "payment_intent", payment["payment"]["payment_intent"])
+    return payment_intents.pay(call, intent, payment_method)
+
+
+def mark_paid(call: Call, invoice: Object) -> Object:
+    """Close an invoice whose intent has paid, or on which nothing was due, and tell of it."""
+    payment = _payment_of(call, invoice)
     invoice |= {
         "amount_paid": invoice["amount_due"],
         "amount_remaining": 0,
-        "attempt_count": 1 if intent else 0,
+        "attempt_count": invoice["attempt_count"] + (1 if payment else 0),
         "attempted": True,
         "status": "paid",
     }
     invoice["status_transitions"]["paid_at"] = call.now()
     call.store.save(invoice)
-    payment = None
-    if intent is not None:
-        payment = call.store.insert("invoice_payment", invoice_payments.build(call, invoice, intent))
+    if payment is not None:
+        payment |= {"amount_paid": invoice["amount_due"], "status": "paid"}
+        payment["status_transitions"]["paid_at"] = call.now()
+        call.store.save(payment)
     events.emit(call, "invoice.paid", invoice)
     events.emit(call, "invoice.payment_succeeded", invoice)
     if payment is not None:
         events.emit(call, "invoice_payment.paid", payment)
     return invoice
+
+
+def mark_failed(call: Call, invoice: Object) -> Object:
+    """Note on an open invoice that a payment was refused, and tell of it."""
+    invoice |= {"attempt_count": invoice["attempt_count"] + 1, "attempted": True}
+    call.store.save(invoice)
+    events.emit(call, "invoice.payment_failed", invoice)
+    return invoice
+
+
+def pay(call: Call, values: Values, invoice_id: str) -> Object:
+    """`POST /v1/invoices/{invoice}/pay`: try an open invoice with a card, the subscription's own unless one is named."""
+    invoice = fetch(call, "invoice", invoice_id)
+    if invoice["status"] == "paid":
+        raise invalid("The invoice is already paid.", code="invoice_already_paid")
+    if invoice["status"] != "open":
+        raise invalid(f"Only an open invoice can be paid; the status of this one is {invoice['status']}.")
+    subscription = _subscription_of(call, invoice)
+    payment_method = _card_for(call, values, invoice, subscription)
+    error = take_payment(call, invoice, payment_method)
+    if error is not None:
+        mark_failed(call, invoice)
+        raise error
+    mark_paid(call, invoice)
+    if subscription is not None and subscription["status"] == "incomplete":
+        before = render(call, deepcopy(subscription))
+        subscription["status"] = "active"
+        call.store.save(subscription)
+        events.emit_update(call, "customer.subscription.updated", before, subscription)
+    return render(call, invoice)
+
+
+def _subscription_of(call: Call, invoice: Object) -> Object | None:
+    if invoice["parent"] is None:
+        return None
+    return fetch(call, "subscription", invoice["parent"]["subscription_details"]["subscription"])
+
+
+def _card_for(call: Call, values: Values, invoice: Object, subscription: Object | None) -> Object:
+    if "payment_method" in values:
+        return payment_methods.require_of_customer(
+            call, values["payment_method"], invoice["customer"], "payment_method"
+        )
+    chosen = subscription["default_payment_method"] if subscription else None
+    return payment_methods.default_of(call, fetch(call, "customer", invoice["customer"]), chosen)
 
 
 def _render(call: Call, invoice: Object) -> Object:
@@ -199,10 +288,11 @@ def _payments(call: Call, invoice: Object) -> Object:
 
 
 def _confirmation_secret(call: Call, invoice: Object) -> Object | None:
-    for payment in call.store.find("invoice_payment", [equals("invoice", invoice["id"])], limit=1):
-        intent = fetch(call, "payment_intent", payment["payment"]["payment_intent"])
-        return {"client_secret": intent["client_secret"], "type": "payment_intent"}
-    return None
+    payment = _payment_of(call, invoice)
+    if payment is None:
+        return None
+    intent = fetch(call, "payment_intent", payment["payment"]["payment_intent"])
+    return {"client_secret": intent["client_secret"], "type": "payment_intent"}
 
 
 def retrieve(call: Call, _: Values, invoice_id: str) -> Object:
@@ -237,4 +327,5 @@ register(
 ENDPOINTS = (
     Endpoint("GET", "/v1/invoices", LIST, index, "invoice", lists=True),
     Endpoint("GET", "/v1/invoices/{invoice}", {}, retrieve, "invoice"),
+    Endpoint("POST", "/v1/invoices/{invoice}/pay", PAY, pay, "invoice"),
 )

@@ -75,7 +75,7 @@ def build(call: Call, card: Card, exp_month: int, exp_year: int, billing: Values
         "livemode": False,
         "metadata": {},
         "type": "card",
-        # The row of the test-card table, found again by its last four digits' whole number hash.
+        # Which row of the table of test cards this is; the number is not kept.
         "_test_card": card.fingerprint,
     }
 
@@ -134,6 +134,14 @@ def require_of_customer(call: Call, payment_method_id: str, customer_id: str, pa
             param,
         )
     return payment_method
+
+
+def default_of(call: Call, customer: Object, chosen: str | None) -> Object:
+    """Return the payment method `chosen`, else the customer's default, or raise 400 when there is none."""
+    payment_method_id = chosen or customer["invoice_settings"]["default_payment_method"]
+    if payment_method_id is None:
+        raise invalid("The customer has no default payment method; attach one and make it the default.", "customer")
+    return fetch(call, "payment_method", payment_method_id)
 
 
 def attach_to(call: Call, payment_method: Object, customer: Object) -> Object:

@@ -1,4 +1,4 @@
-"""Subscriptions in flexible billing mode. They begin in Checkout; proration, pauses and schedules are not emulated."""
+"""Subscriptions in flexible billing mode. Changes of price, pauses and schedules are not emulated."""
 
 from copy import deepcopy
 

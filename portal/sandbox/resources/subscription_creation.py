@@ -1,0 +1,73 @@
+"""`POST /v1/subscriptions`: a subscription without Checkout, paid with a card the customer has already."""
+
+from portal.sandbox.call import Call
+from portal.sandbox.endpoints import Endpoint, Values
+from portal.sandbox.errors import CardError, invalid
+from portal.sandbox.parameters import Array, Boolean, Choice, Hash, Integer, Metadata, Text
+from portal.sandbox.registry import fetch, render
+from portal.sandbox.resources import payment_methods
+from portal.sandbox.store import Object
+from portal.sandbox.subscribing import Order, OrderLine, begin
+
+ITEMS_MAX = 20
+CREATE = {
+    "customer": Text(required=True),
+    "default_payment_method": Text(),
+    "description": Text(max_length=500),
+    "items": Array(
+        required=True,
+        max_items=ITEMS_MAX,
+        item=Hash(fields={"price": Text(required=True), "quantity": Integer(minimum=1, maximum=999_999)}),
+    ),
+    "metadata": Metadata(),
+    "off_session": Boolean(),
+    "payment_behavior": Choice(options=("allow_incomplete", "error_if_incomplete")),
+    "trial_period_days": Integer(minimum=1, maximum=730),
+}
+
+
+class _TakenBackError(CardError):
+    """The refusal of a card for a subscription that was to be made whole or not at all."""
+
+    keeps_effects = False
+
+
+def create(call: Call, values: Values) -> Object:
+    """Make a subscription; a refused card leaves it incomplete, or nothing at all when `payment_behavior` says so."""
+    customer = fetch(call, "customer", values["customer"], "customer")
+    lines = [_line(call, number, sent) for number, sent in enumerate(values["items"])]
+    _check(lines)
+    days = values.get("trial_period_days")
+    chosen = values.get("default_payment_method")
+    if chosen is not None:
+        payment_methods.require_of_customer(call, chosen, customer["id"], "default_payment_method")
+    free = days is not None or sum(line.price["unit_amount"] * line.quantity for line in lines) == 0
+    order = Order(
+        customer=customer,
+        lines=lines,
+        payment_method=None if free else payment_methods.default_of(call, customer, chosen),
+        trial_end=call.now() + days * 86400 if days else None,
+        values=values,
+    )
+    subscription, error = begin(call, order)
+    if isinstance(error, CardError) and values.get("payment_behavior") == "error_if_incomplete":
+        raise _TakenBackError(error.message, code=error.code or "", decline_code=error.decline_code, extra={})
+    return render(call, subscription)
+
+
+def _line(call: Call, number: int, sent: Values) -> OrderLine:
+    param = f"items[{number}][price]"
+    price = fetch(call, "price", sent["price"], param)
+    if price["recurring"] is None or not price["active"]:
+        raise invalid(f"The price {price['id']} is not recurring or not active.", param)
+    return OrderLine(price, sent.get("quantity", 1))
+
+
+def _check(lines: list[OrderLine]) -> None:
+    if not lines:
+        raise invalid("Send at least one item.", "items", "parameter_missing")
+    if len({line.price["currency"] for line in lines}) > 1:
+        raise invalid("All prices of a subscription must have the same currency.", "items")
+
+
+ENDPOINTS = (Endpoint("POST", "/v1/subscriptions", CREATE, create, "subscription"),)
