@@ -56,7 +56,7 @@ def poll(app: Flask, stop: threading.Event) -> None:
     while not stop.is_set():
         with app.app_context():
             drain()
-        stop.wait(POLL_SECONDS * random.uniform(0.5, 1))
+        stop.wait(POLL_SECONDS * random.uniform(0.5, 1))  # noqa: S311  spreads load, guards nothing
 
 
 def listen(app: Flask, url: str, stop: threading.Event) -> None:
@@ -75,7 +75,7 @@ def listen(app: Flask, url: str, stop: threading.Event) -> None:
 
 def _stop_with(worker: QueueWorker, stop: threading.Event) -> None:
     stop.wait()
-    worker._stop_requested = True
+    worker._stop_requested = True  # noqa: SLF001  its own way is a signal handler, which only the main thread may have
 
 
 def main() -> None:

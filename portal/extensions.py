@@ -15,7 +15,7 @@ migrate = Migrate(directory=str(ROOT / "migrations"))
 
 def init_extensions(app: Flask, settings: Settings) -> None:
     app.config["SQLALCHEMY_DATABASE_URI"] = settings.database_url
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(settings)
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options()
     db.init_app(app)
     migrate.init_app(app, db, compare_type=True)
     csrf.init_app(app)

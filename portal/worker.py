@@ -49,4 +49,3 @@ def tasks() -> dict[str, Task]:
             assert name not in found, f"two scheduled tasks are called {name}"
             found[name] = task
     return found
-

@@ -42,7 +42,7 @@ def team_page(action: Action) -> Callable[[View], View]:
 
 
 def signed_in_user() -> User:
-    return cast(User, current_user._get_current_object())
+    return cast(User, current_user._get_current_object())  # noqa: SLF001  how werkzeug hands out what a proxy stands for
 
 
 def find_membership(user: User, team_id: str) -> Membership | None:

@@ -125,4 +125,3 @@ def initials_of(name: str) -> str:
     words = [word for word in name.split() if word[0].isalnum()]
     letters = "".join(word[0] for word in words[:2]) if len(words) > 1 else (words[0][:2] if words else "?")
     return letters.upper()
-

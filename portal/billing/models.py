@@ -165,3 +165,32 @@ class PaymentMethod(Mirrored, Model):
     exp_month: Mapped[int | None]
     exp_year: Mapped[int | None]
     fingerprint: Mapped[str | None]
+
+
+class PaidPeriod(Model):
+    """What an invoice paid for: a plan from one instant to another. The evidence from which credits are granted.
+
+    `credits_monthly` is what the plan gave when it was paid, so that a changed catalog does not change it afterwards.
+    """
+
+    __tablename__ = "paid_periods"
+    __table_args__ = (
+        UniqueConstraint("subscription_stripe_id", "kind", "period_start"),
+        CheckConstraint("kind in ('plan', 'trial')", name="kind"),
+        CheckConstraint("interval in ('month', 'year')", name="interval"),
+        CheckConstraint("period_start < period_end", name="order"),
+        CheckConstraint("credits_monthly >= 0", name="credits"),
+        Index("ix_paid_periods_period_end", "period_end"),
+    )
+
+    id: Mapped[PrimaryId]
+    team_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("teams.id"))
+    subscription_stripe_id: Mapped[str]
+    invoice_stripe_id: Mapped[str]
+    kind: Mapped[str]
+    plan_key: Mapped[str]
+    interval: Mapped[str]
+    period_start: Mapped[UtcDateTime]
+    period_end: Mapped[UtcDateTime]
+    credits_monthly: Mapped[int]
+    created_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())

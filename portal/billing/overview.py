@@ -90,7 +90,7 @@ class Overview:
     credits: Any
 
 
-def build(team: Team, may_buy: bool, credits: Any) -> Overview:
+def build(team: Team, *, may_buy: bool, credit_summary: Any) -> Overview:
     subscription = live_subscription(team.id)
     plan = plan_by_key(subscription.plan_key) if subscription and subscription.plan_key else None
     if subscription is None:
@@ -114,7 +114,7 @@ def build(team: Team, may_buy: bool, credits: Any) -> Overview:
         billing_email=team.billing_email,
         may_buy=may_buy,
         banner=_banner(subscription, name),
-        credits=credits,
+        credits=credit_summary,
     )
 
 

@@ -38,9 +38,15 @@ def mirror_subscription(fetched: Fetched) -> Subscription:
     """
     data = fetched.data
     customer = lock_customer(str(ref(data["customer"])))
-    subscription = store(Subscription, "subn", fetched, {"team_id": customer.team_id, **_values(data)} | {
-        "duplicate": _is_duplicate(customer.team_id, fetched.stripe_id, data["status"]),
-    })
+    subscription = store(
+        Subscription,
+        "subn",
+        fetched,
+        {"team_id": customer.team_id, **_values(data)}
+        | {
+            "duplicate": _is_duplicate(customer.team_id, fetched.stripe_id, data["status"]),
+        },
+    )
     if subscription.duplicate and data["status"] in LIVE_STATUSES:
         raise_alarm("second_subscription", fetched.stripe_id, team_id=customer.team_id)
     _mirror_items(subscription, data)
@@ -84,7 +90,9 @@ def _values(data: Json) -> dict[str, Any]:
 def _plan_item(data: Json) -> Json:
     """The item whose price is a plan's; the first one when the catalog knows none of them."""
     items: list[Json] = data["items"]["data"]
-    plans = [item for item in items if (known := plan_for_stripe_price(item["price"]["id"])) and known.purpose == "plan"]
+    plans = [
+        item for item in items if (known := plan_for_stripe_price(item["price"]["id"])) and known.purpose == "plan"
+    ]
     return (plans or items)[0]
 
 

@@ -9,8 +9,6 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import DateTime, MetaData, String
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
-from portal.settings import Settings
-
 
 class Base(DeclarativeBase):
     metadata = MetaData(
@@ -40,7 +38,7 @@ PrimaryId = Annotated[str, mapped_column(PrefixedId, primary_key=True)]
 UtcDateTime = Annotated[datetime, mapped_column(DateTime(timezone=True))]
 
 
-def engine_options(settings: Settings) -> dict[str, Any]:
+def engine_options() -> dict[str, Any]:
     """Limits on every connection, so that a stuck lock or query ends as an error instead of a pile-up."""
     options = (
         "-c timezone=UTC -c lock_timeout=2s -c statement_timeout=10s -c idle_in_transaction_session_timeout=15s "

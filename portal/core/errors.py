@@ -93,6 +93,6 @@ def _database_busy(error: Exception) -> ResponseReturnValue:
 
 
 def _unexpected(error: Exception) -> ResponseReturnValue:
-    log.exception("unexpected_error", exc_info=error)
+    log.error("unexpected_error", exc_info=error)
     db.session.rollback()
     return _http_error(InternalServerError("Something went wrong on our side. Nothing was charged."))

@@ -71,8 +71,6 @@ def _run(name: str, task: Task) -> bool:
         error = f"{type(failure).__name__}: {failure}"[:500]
     with unit_of_work() as session:
         session.execute(
-            update(ScheduledTask)
-            .where(ScheduledTask.name == name)
-            .values(last_finished_at=app_now(), last_error=error)
+            update(ScheduledTask).where(ScheduledTask.name == name).values(last_finished_at=app_now(), last_error=error)
         )
     return True

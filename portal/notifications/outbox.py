@@ -81,7 +81,7 @@ def _claim() -> OutboxItem | None:
 def _deliver(item: OutboxItem, send: Send, keep_bodies: bool) -> bool:
     try:
         send(_message(item))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  whatever a mail server does must not stop the other mails
         log.warning("mail_failed", mail_id=item.id, attempt=item.attempts, reason=type(error).__name__)
         _settle(item, {"last_error": f"{type(error).__name__}: {error}"[:ERROR_CHARACTERS_MAX], **_next_try(item)})
         return False

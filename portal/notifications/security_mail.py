@@ -13,10 +13,8 @@ from portal.notifications.outbox import put_mail
 
 
 class OutboxMailUtil(MailUtil):
-    def send_mail(
-        self, template: str, subject: Any, recipient: Any, sender: Any, body: Any, html: Any, **context: Any
-    ) -> None:
-        """Save our own message for the library's `template`; its rendered body and subject are not used."""
+    def send_mail(self, template: str, _subject: Any, recipient: Any, *_rendered: Any, **context: Any) -> None:
+        """Save our own message for the library's `template`; what it has rendered itself is not used."""
         put_mail(_message(template, str(recipient), context))
         # Some of the library's views send without saving anything, and so would not commit.
         after_this_request(_commit)
@@ -28,13 +26,14 @@ def _commit(response: Response) -> Response:
 
 
 def _message(template: str, recipient: str, context: dict[str, Any]) -> messages.Message:
-    if template in {"welcome", "confirmation_instructions"}:
+    name = template.rsplit("/", 1)[-1]
+    if name in {"welcome", "confirmation_instructions"}:
         return messages.confirm_email(recipient, context["confirmation_link"])
-    if template == "reset_instructions":
+    if name == "reset_instructions":
         return messages.reset_password(recipient, context["reset_link"])
-    if template == "reset_notice":
+    if name == "reset_notice":
         return messages.password_reset_notice(recipient, url_for("security.forgot_password", _external=True))
-    if template == "welcome_existing":
+    if name == "welcome_existing":
         link = context.get("confirmation_link") or url_for("security.login", _external=True)
         return messages.already_registered(recipient, link)
     raise LookupError(f"no message of ours for the mail {template!r}")

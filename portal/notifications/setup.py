@@ -9,4 +9,4 @@ from portal.settings import Settings
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    app.extensions["security"]._mail_util = OutboxMailUtil(app)
+    app.extensions["security"]._mail_util = OutboxMailUtil(app)  # noqa: SLF001  its own option would need us before accounts

@@ -52,6 +52,7 @@ def _apply(event: Claimed) -> None:
         except StaleFetch:
             if not left:
                 raise
+    return None
 
 
 def _recover() -> None:

@@ -16,5 +16,5 @@ bp = Blueprint("billing", __name__)
 @team_page(Action.VIEW_BILLING)
 def overview() -> str:
     team, role = current_team(), current_membership().role
-    model = page.build(team, may(role, Action.BUY), summary(team.id))
+    model = page.build(team, may_buy=may(role, Action.BUY), credit_summary=summary(team.id))
     return render_template("billing/overview.html", team=team, overview=model)

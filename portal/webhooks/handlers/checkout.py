@@ -6,7 +6,7 @@ from portal.billing.checkout import mirror_checkout
 from portal.billing.gateway import gateway
 from portal.billing.mirror import ref
 from portal.billing.sync import fetch_subscription_state, mirror_subscription_state
-from portal.credits.paid_periods import grant_for_invoices
+from portal.credits.subscription_grants import grant_for_invoices
 from portal.webhooks.claim import Claimed, applying
 
 

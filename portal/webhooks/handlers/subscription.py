@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from portal.billing.gateway import gateway
 from portal.billing.sync import fetch_subscription_state, mirror_subscription_state
-from portal.credits.paid_periods import grant_for_invoices
+from portal.credits.subscription_grants import grant_for_invoices
 from portal.webhooks.claim import Claimed, applying
 
 

@@ -34,14 +34,18 @@ def test_development_needs_little_and_says_what_it_chose() -> None:
     assert settings.base_url == "http://127.0.0.1:8123"
     assert settings.database_url.startswith("postgresql+psycopg://")
     assert settings.database_owner_url == settings.database_url
-    assert settings.redis_url is None and not settings.secure and not settings.livemode
+    assert settings.redis_url is None
+    assert not settings.secure
+    assert not settings.livemode
     assert settings.trusted_hosts == ["127.0.0.1", "localhost"]
 
 
 def test_production_trusts_its_own_host_only() -> None:
     settings = load(PRODUCTION)
     assert settings.trusted_hosts == ["billing.example.com"]
-    assert settings.secure and settings.livemode and not settings.sandbox_mode
+    assert settings.secure
+    assert settings.livemode
+    assert not settings.sandbox_mode
 
 
 def test_several_webhook_secrets_while_one_rolls() -> None:

@@ -16,8 +16,11 @@ from portal.core.setup import whole
 
 def test_identifiers_are_prefixed_unique_and_sortable_by_time() -> None:
     made = [new_id("team") for _ in range(1000)]
-    assert len(set(made)) == 1000 and all(is_id("team", one) for one in made)
-    assert not is_id("user", made[0]) and not is_id("team", "team_1") and not is_id("team", made[0] + "\n")
+    assert len(set(made)) == 1000
+    assert all(is_id("team", one) for one in made)
+    assert not is_id("user", made[0])
+    assert not is_id("team", "team_1")
+    assert not is_id("team", made[0] + "\n")
 
 
 @pytest.mark.parametrize(
@@ -50,7 +53,8 @@ def test_no_digit_is_lost(minor: int) -> None:
 
 
 def test_markup_escapes_what_it_is_given() -> None:
-    assert "<span" in money_markup(100, "usd") and "&lt;" not in money_markup(100, "usd")
+    assert "<span" in money_markup(100, "usd")
+    assert "&lt;" not in money_markup(100, "usd")
 
 
 def test_whole_numbers_have_thousands_and_a_true_minus() -> None:
@@ -60,7 +64,9 @@ def test_whole_numbers_have_thousands_and_a_true_minus() -> None:
 def test_the_permission_table_names_every_role_and_only_known_actions() -> None:
     assert set(PERMISSIONS) == set(Role)
     assert {action for actions in PERMISSIONS.values() for action in actions} <= set(Action)
-    assert may("owner", "buy") and not may("member", "buy") and not may("billing", "manage_api_keys")
+    assert may("owner", "buy")
+    assert not may("member", "buy")
+    assert not may("billing", "manage_api_keys")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -32,7 +33,9 @@ def body(**changes: Any) -> bytes:
 def test_a_snapshot_event() -> None:
     envelope = open_envelope(body())
     assert (envelope.event_id, envelope.type, envelope.object_id) == ("evt_1", "invoice.paid", "in_1")
-    assert not envelope.thin and not envelope.livemode and envelope.created_at.tzinfo is not None
+    assert not envelope.thin
+    assert not envelope.livemode
+    assert envelope.created_at.tzinfo is not None
 
 
 def test_a_thin_event_names_its_object_without_a_snapshot() -> None:
@@ -45,7 +48,8 @@ def test_a_thin_event_names_its_object_without_a_snapshot() -> None:
         "related_object": {"id": "in_1", "type": "invoice", "url": "/v1/invoices/in_1"},
     }
     envelope = open_envelope(json.dumps(thin).encode())
-    assert envelope.thin and envelope.object_id == "in_1"
+    assert envelope.thin
+    assert envelope.object_id == "in_1"
 
 
 def test_an_object_without_an_id_is_an_event_all_the_same() -> None:
@@ -129,7 +133,5 @@ json_values = st.recursive(
 
 @given(field=st.sampled_from(["id", "object", "type", "livemode", "created", "data", "api_version"]), value=json_values)
 def test_one_field_of_any_shape_is_read_or_refused(field: str, value: Any) -> None:
-    try:
+    with contextlib.suppress(Malformed):
         open_envelope(json.dumps(event(**{field: value})).encode())
-    except Malformed:
-        pass

@@ -1,0 +1,180 @@
+"""API keys of a team: making, listing, revoking, and telling whose key a request carries.
+
+A key belongs to the team, not to the person who made it: it goes on working when that person leaves.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from sqlalchemy import Interval, cast, func, literal, or_, select, update
+from sqlalchemy.orm import joinedload
+
+from portal.accounts.api_key_format import KeyText, new_key, read_key
+from portal.accounts.models import ApiKey, Team, User
+from portal.core.clock import app_now
+from portal.core.database import db
+from portal.core.tenancy import load_for
+
+LIVE_KEYS_MAX = 50
+LISTED_MAX = 2 * LIVE_KEYS_MAX
+LAST_USED_EVERY = timedelta(minutes=1)
+
+# What an unknown key is compared with, so that it takes the same steps as a known one. No digest is all zeros.
+NO_DIGEST = "0" * 64
+
+
+class Scope(StrEnum):
+    USAGE_WRITE = "usage:write"
+    CREDITS_READ = "credits:read"
+
+
+SCOPE_WORDS = {Scope.USAGE_WRITE: "report usage", Scope.CREDITS_READ: "read credits"}
+
+
+class TooManyKeys(Exception):
+    """The team has `LIVE_KEYS_MAX` keys in use already."""
+
+    def __init__(self) -> None:
+        super().__init__(f"The team has {LIVE_KEYS_MAX} keys in use, which is the most. Revoke one that is not needed.")
+
+
+@dataclass(frozen=True)
+class KeyRow:
+    """A key as its page shows it."""
+
+    id: str
+    name: str
+    prefix: str
+    last4: str
+    scopes_text: str
+    created_by: str
+    created_at: datetime
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True)
+class KnownKey:
+    """The key a request carries. It may be revoked, or of the other mode: whoever asked decides what to answer."""
+
+    id: str
+    team_id: str
+    scopes: frozenset[str]
+    livemode: bool
+    revoked: bool
+    used_lately: bool
+
+
+def create_key(
+    team_id: str, creator: User, name: str, *, livemode: bool, scopes: Iterable[Scope] = tuple(Scope)
+) -> KeyText:
+    """Make a key and return it with its secret, which nobody can read again. Raises `TooManyKeys`.
+
+    The team's row is locked, so that two people cannot both make the last one.
+    """
+    db.session.execute(select(Team.id).where(Team.id == team_id).with_for_update())
+    live = select(func.count()).where(ApiKey.team_id == team_id, ApiKey.revoked_at.is_(None))
+    if db.session.execute(live).scalar_one() >= LIVE_KEYS_MAX:
+        raise TooManyKeys
+    key = new_key(livemode=livemode)
+    db.session.add(
+        ApiKey(
+            team_id=team_id,
+            created_by_id=creator.id,
+            name=name,
+            prefix=key.prefix,
+            last4=key.last4,
+            digest=key.digest,
+            scopes=[scope.value for scope in scopes],
+            livemode=livemode,
+        )
+    )
+    db.session.flush()
+    return key
+
+
+def revoke_key(team_id: str, key_id: str) -> str:
+    """Revoke a key for good and return its name; again is a no-op that keeps the first moment. 404 if not the team's."""
+    key = load_for(team_id, ApiKey, key_id)
+    db.session.execute(
+        update(ApiKey)
+        .where(ApiKey.id == key.id, ApiKey.team_id == team_id, ApiKey.revoked_at.is_(None))
+        .values(revoked_at=app_now())
+    )
+    return key.name
+
+
+def keys_of(team_id: str) -> list[KeyRow]:
+    """Keys in use, newest first, then those revoked last."""
+    query = (
+        select(ApiKey)
+        .where(ApiKey.team_id == team_id)
+        .order_by(ApiKey.revoked_at.desc().nulls_first(), ApiKey.created_at.desc(), ApiKey.id.desc())
+        .limit(LISTED_MAX)
+        .options(joinedload(ApiKey.created_by))
+        .execution_options(populate_existing=True)
+    )
+    return [_row(key) for key in db.session.execute(query).scalars()]
+
+
+def find_key(text: str) -> KnownKey | None:
+    """The key of which `text` is the secret; None when there is none. Read from the database on every call."""
+    spelled = read_key(text)
+    if spelled is None:
+        return None
+    lately = func.coalesce(ApiKey.last_used_at > app_now() - cast(literal(LAST_USED_EVERY), Interval), False)
+    query = select(
+        ApiKey.id, ApiKey.team_id, ApiKey.scopes, ApiKey.livemode, ApiKey.revoked_at, ApiKey.digest, lately
+    ).where(ApiKey.prefix == spelled.prefix)
+    found = db.session.execute(query).one_or_none()
+    same = hmac.compare_digest(found.digest if found else NO_DIGEST, spelled.digest)
+    if found is None or not same:
+        return None
+    return KnownKey(
+        id=found.id,
+        team_id=found.team_id,
+        scopes=frozenset(found.scopes),
+        livemode=found.livemode,
+        revoked=found.revoked_at is not None,
+        used_lately=found[-1],
+    )
+
+
+def note_use(key_id: str) -> None:
+    """Remember that the key was used, at most once a minute; of many requests at once, one writes and none waits."""
+    before = app_now() - cast(literal(LAST_USED_EVERY), Interval)
+    due = (
+        select(ApiKey.id)
+        .where(ApiKey.id == key_id, or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at <= before))
+        .with_for_update(skip_locked=True)
+    )
+    db.session.execute(
+        update(ApiKey)
+        .where(ApiKey.id == due.scalar_subquery())
+        .values(last_used_at=app_now())
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _row(key: ApiKey) -> KeyRow:
+    return KeyRow(
+        id=key.id,
+        name=key.name,
+        prefix=key.prefix,
+        last4=key.last4,
+        scopes_text=_scopes_text(key.scopes),
+        created_by=key.created_by.display_name,
+        created_at=key.created_at,
+        last_used_at=key.last_used_at,
+        revoked_at=key.revoked_at,
+    )
+
+
+def _scopes_text(scopes: list[str]) -> str:
+    words = [words for scope, words in SCOPE_WORDS.items() if scope in scopes]
+    return ", ".join(words).capitalize()

@@ -1,0 +1,112 @@
+"""Credits of a subscription: granted for periods that an invoice has paid for, once each.
+
+The key of a grant names the business fact (subscription, kind, start), so that several events about one payment, in
+any order and number, grant once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import func, select
+
+from portal.billing.models import LIVE_STATUSES, Invoice, PaidPeriod, Subscription
+from portal.billing.paid_periods import record_paid_periods
+from portal.catalog.queries import plan_by_key
+from portal.core import clock
+from portal.core.clock import app_now
+from portal.core.database import db
+from portal.credits import ledger
+from portal.credits.free_plan import end_free_grants
+from portal.credits.models import CreditGrant
+from portal.credits.periods import period
+
+
+def grant_for_invoices(subscription: Subscription, invoices: Iterable[Invoice]) -> None:
+    """Grant what these invoices of the subscription have paid for. A duplicate subscription is granted nothing."""
+    if subscription.duplicate:
+        return
+    for invoice in invoices:
+        for paid in record_paid_periods(subscription, invoice):
+            grant_paid_period(paid, clock.now())
+
+
+def grant_paid_period(paid: PaidPeriod, now: datetime) -> int:
+    """Post the grants of a paid period that have begun by `now`; returns how many were new.
+
+    A trial and a month are one grant each. A year is twelve, a month apart, counted from its start; months that are
+    over are left out, since nothing could be spent of them.
+    """
+    granted = 0
+    for start, end in steps(paid):
+        if start > now:
+            break
+        if end > now and paid.credits_monthly:
+            granted += _grant(paid, start, end)
+    if granted:
+        end_free_grants(paid.team_id)
+    return granted
+
+
+def steps(paid: PaidPeriod) -> list[tuple[datetime, datetime]]:
+    """The grant periods within a paid period: contiguous, first start and last end as paid."""
+    if paid.kind == "trial" or paid.interval == "month":
+        return [(paid.period_start, paid.period_end)]
+    found: list[tuple[datetime, datetime]] = []
+    start, count = paid.period_start, 0
+    while start < paid.period_end:
+        end = min(period(paid.period_start, "month", count)[1], paid.period_end)
+        found.append((start, end))
+        start, count = end, count + 1
+    return found
+
+
+def _grant(paid: PaidPeriod, start: datetime, end: datetime) -> bool:
+    plan = plan_by_key(paid.plan_key)
+    name = plan.name if plan else paid.plan_key
+    return ledger.grant(
+        paid.team_id,
+        kind="subscription",
+        amount=paid.credits_monthly,
+        cause_key=cause_key(paid.subscription_stripe_id, paid.kind, start),
+        source=f"{name}, trial" if paid.kind == "trial" else name,
+        effective_at=start,
+        expires_at=end,
+    )
+
+
+def cause_key(subscription_stripe_id: str, kind: str, start: datetime) -> str:
+    return f"period:{subscription_stripe_id}:{kind}:{int(start.timestamp())}"
+
+
+def due_paid_periods(limit: int) -> list[PaidPeriod]:
+    """Yearly periods under way, of live subscriptions, whose current month has not been granted yet."""
+    key_prefix = func.concat("period:", PaidPeriod.subscription_stripe_id, ":plan:%")
+    current = (
+        select(CreditGrant.id)
+        .where(
+            CreditGrant.team_id == PaidPeriod.team_id,
+            CreditGrant.cause_key.like(key_prefix),
+            CreditGrant.effective_at <= app_now(),
+            CreditGrant.expires_at > app_now(),
+        )
+        .exists()
+    )
+    query = (
+        select(PaidPeriod)
+        .join(Subscription, Subscription.stripe_id == PaidPeriod.subscription_stripe_id)
+        .where(
+            PaidPeriod.interval == "year",
+            PaidPeriod.kind == "plan",
+            PaidPeriod.credits_monthly > 0,
+            PaidPeriod.period_start <= app_now(),
+            PaidPeriod.period_end > app_now(),
+            Subscription.status.in_(LIVE_STATUSES),
+            Subscription.duplicate.is_(False),
+            ~current,
+        )
+        .order_by(PaidPeriod.period_start, PaidPeriod.id)
+        .limit(limit)
+    )
+    return list(db.session.execute(query).scalars())

@@ -1,0 +1,139 @@
+"""A stage for whole stories without processes: the stand-in for Stripe over HTTP, events delivered by hand, the queue
+drained by hand, and one clock that both sides follow.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import requests
+from flask import Flask
+from waitress.server import create_server
+
+from portal.core import clock
+from portal.core.database import db
+from portal.core.unit_of_work import unit_of_work
+from portal.sandbox import create_sandbox
+from portal.webhooks.signature import sign
+from portal.worker import drain
+from tests.cast import Person
+
+API_KEY = "sk_test_stage"
+WEBHOOK_SECRET = "whsec_stage"
+
+VISA = "4242424242424242"
+DECLINED = "4000000000000002"
+
+
+@contextmanager
+def serve_sandbox() -> Iterator[str]:
+    """A stand-in in a thread of this process, on a free port, with its state in memory and no endpoint to send to."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    app = create_sandbox(":memory:", API_KEY, public_url=url)
+    server = create_server(app, sockets=[listener], threads=4)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        yield url
+    finally:
+        server.close()
+        thread.join(5)
+        app.extensions["sandbox"].close()
+
+
+@dataclass
+class Stage:
+    """The portal's `app`, the stand-in's address, and the events of this story in the order they happened."""
+
+    app: Flask
+    stripe_url: str
+    last_event: str | None = None
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        newest = self.stripe("GET", "/v1/events", limit=1)["data"]
+        self.last_event = newest[0]["id"] if newest else None
+
+    def stripe(self, method: str, path: str, **params: Any) -> dict[str, Any]:
+        """One call to the stand-in, as anybody with the key could make it."""
+        place = "params" if method == "GET" else "data"
+        answer = requests.request(
+            method,
+            self.stripe_url + path,
+            auth=(API_KEY, ""),
+            timeout=20,
+            **{place: params},  # type: ignore[arg-type]
+        )
+        answer.raise_for_status()
+        return dict(answer.json())
+
+    def begin_checkout(self, person: Person, team_id: str, plan: str, interval: str = "month") -> str:
+        """Press the plan's button; returns the address of the hosted page."""
+        answer = person.client.post(f"/teams/{team_id}/checkout", data={"plan": plan, "interval": interval})
+        assert answer.status_code == 303, answer.get_data(as_text=True)
+        return str(answer.location)
+
+    def pay(self, address: str, card: str = VISA) -> requests.Response:
+        """Fill in the hosted page's form."""
+        form = {"email": "owner@example.com", "card_number": card, "exp": "12 / 34", "cvc": "123", "name": "Owner"}
+        return requests.post(address, data=form, allow_redirects=False, timeout=20)
+
+    def subscribe(self, person: Person, team_id: str, plan: str, interval: str = "month", card: str = VISA) -> str:
+        """Buy a plan; returns the checkout's id. Stripe's events are not delivered yet."""
+        address = self.begin_checkout(person, team_id, plan, interval)
+        answer = self.pay(address, card)
+        assert answer.status_code == 303, answer.text
+        found = re.search(r"/checkout/(chk_[0-9A-Z]+)", answer.headers["Location"])
+        assert found is not None
+        return found.group(1)
+
+    def new_events(self) -> list[dict[str, Any]]:
+        """What happened at Stripe since the last look, oldest first."""
+        found: list[dict[str, Any]] = []
+        while True:
+            after = {"ending_before": self.last_event} if self.last_event else {}
+            page = self.stripe("GET", "/v1/events", limit=100, **after)["data"]
+            if not page:
+                return found
+            self.last_event = page[0]["id"]
+            found += reversed(page)
+
+    def deliver(self, event: dict[str, Any]) -> int:
+        """Send one event to the front door, signed; returns the status."""
+        body = json.dumps(event).encode()
+        header = sign(body, WEBHOOK_SECRET, int(time.time()))
+        answer = self.app.test_client().post("/webhooks/stripe", data=body, headers={"Stripe-Signature": header})
+        return answer.status_code
+
+    def deliver_all(self) -> list[dict[str, Any]]:
+        """Deliver everything new in order and apply it."""
+        events = self.new_events()
+        for event in events:
+            assert self.deliver(event) == 200
+        self.drain()
+        return events
+
+    def drain(self) -> int:
+        done = drain()
+        db.session.remove()
+        return done
+
+    def advance(self, by: timedelta) -> None:
+        """Move both clocks on."""
+        with unit_of_work():
+            clock.advance(by)
+        headers = {"Authorization": f"Bearer {API_KEY}"}
+        seconds = {"advance_seconds": int(by.total_seconds())}
+        requests.post(self.stripe_url + "/_sandbox/clock", json=seconds, headers=headers, timeout=20).raise_for_status()
+        db.session.remove()
