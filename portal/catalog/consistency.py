@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from portal.catalog.definition import Catalog, Feature, FeatureValue, Plan
+from portal.catalog.definition import UNLIMITED, Catalog, Feature, FeatureValue, Plan
 from portal.catalog.toml_reading import did_you_mean, quoted
 
 FIGURES = ("@credits", "@seats", "@extra_seat", "@trial")
 METER_FIGURES = ("@included", "@overage")
-UNLIMITED = "unlimited"
 
 
 def check_consistency(catalog: Catalog) -> list[str]:

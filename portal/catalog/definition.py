@@ -9,6 +9,7 @@ Interval = Literal["month", "year"]
 INTERVALS: tuple[Interval, ...] = ("month", "year")
 RECURRING: tuple[Literal["plan", "seat"], ...] = ("plan", "seat")
 MONTHS_A_YEAR = 12
+UNLIMITED = "unlimited"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from difflib import get_close_matches
+from numbers import Integral, Real
 from typing import Any
 
 from portal.settings import SettingsError
@@ -161,7 +162,7 @@ def text_fault(value: str, length_max: int) -> str | None:
 
 def whole_fault(value: Any, least: int, most: int) -> str | None:
     """Why a number cannot be taken, or None. A fraction is refused, since amounts are never rounded here."""
-    if type(value) is float:
+    if isinstance(value, Real) and not isinstance(value, Integral):
         return f"must be a whole number in the smallest unit, not the fraction {value}"
     if type(value) is not int:
         return f"must be a whole number, not {described(value)}"

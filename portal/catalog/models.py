@@ -1,0 +1,190 @@
+"""The catalog in the database: what was ever sold. Things that left the file are archived, never deleted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from portal.core.clock import app_now
+from portal.core.database import Model, PrefixedId, PrimaryId, UtcDateTime
+from portal.core.ids import new_id
+
+
+class Plan(Model):
+    """`credits_monthly` is None in a product without credits, `seats_included` is None for any number."""
+
+    __tablename__ = "plans"
+    __table_args__ = (
+        CheckConstraint("kind in ('free', 'paid', 'custom')", name="kind"),
+        CheckConstraint("credits_monthly >= 0", name="credits_monthly"),
+        CheckConstraint("seats_included > 0", name="seats_included"),
+        CheckConstraint("trial_days >= 0 and (trial_days = 0 or kind = 'paid')", name="trial_days"),
+        Index("uq_plans_one_free", "kind", unique=True, postgresql_where=text("kind = 'free' and archived_at is null")),
+    )
+
+    id: Mapped[PrimaryId]
+    key: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    kind: Mapped[str]
+    position: Mapped[int]
+    credits_monthly: Mapped[int | None] = mapped_column(BigInteger)
+    seats_included: Mapped[int | None]
+    trial_days: Mapped[int]
+    stripe_product_id: Mapped[str | None] = mapped_column(PrefixedId, unique=True)
+    archived_at: Mapped[UtcDateTime | None]
+    created_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
+
+    def __init__(self, **values: Any) -> None:
+        values.setdefault("id", new_id("plan"))
+        super().__init__(**values)
+
+
+class Bundle(Model):
+    """Credits sold by themselves; `expires_after_months` of None is never."""
+
+    __tablename__ = "bundles"
+    __table_args__ = (
+        CheckConstraint("credits > 0", name="credits"),
+        CheckConstraint("expires_after_months > 0", name="expires_after_months"),
+    )
+
+    id: Mapped[PrimaryId]
+    key: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    position: Mapped[int]
+    credits: Mapped[int] = mapped_column(BigInteger)
+    expires_after_months: Mapped[int | None]
+    stripe_product_id: Mapped[str | None] = mapped_column(PrefixedId, unique=True)
+    archived_at: Mapped[UtcDateTime | None]
+    created_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
+
+    def __init__(self, **values: Any) -> None:
+        values.setdefault("id", new_id("bundle"))
+        super().__init__(**values)
+
+
+class Price(Model):
+    """What a plan, a further seat of it, or a bundle costs, in the minor unit of `currency`.
+
+    A trigger refuses to change what a price says: another amount is another row (and another price at Stripe), and the
+    old one stays, inactive, for those who have subscribed to it. `attempts` counts the tries to make the price at
+    Stripe whose outcome was never learned; it is a part of the idempotency key.
+    """
+
+    __tablename__ = "prices"
+    __table_args__ = (
+        CheckConstraint("purpose in ('plan', 'seat', 'bundle')", name="purpose"),
+        CheckConstraint(
+            "case purpose when 'bundle' then bundle_id is not null and plan_id is null and interval is null"
+            " else plan_id is not null and bundle_id is null and interval is not null end",
+            name="owner",
+        ),
+        CheckConstraint("interval in ('month', 'year')", name="interval"),
+        CheckConstraint("unit_amount_cents >= 0", name="unit_amount_cents"),
+        CheckConstraint("currency ~ '^[a-z]{3}$'", name="currency"),
+        Index("uq_prices_lookup_key", "lookup_key", unique=True, postgresql_where=text("active")),
+        Index(
+            "uq_prices_one_of_plan",
+            *("plan_id", "interval", "currency", "purpose"),
+            unique=True,
+            postgresql_where=text("active and plan_id is not null"),
+        ),
+        Index(
+            "uq_prices_one_of_bundle",
+            *("bundle_id", "currency"),
+            unique=True,
+            postgresql_where=text("active and bundle_id is not null"),
+        ),
+    )
+
+    id: Mapped[PrimaryId]
+    purpose: Mapped[str]
+    plan_id: Mapped[str | None] = mapped_column(PrefixedId, ForeignKey("plans.id"))
+    bundle_id: Mapped[str | None] = mapped_column(PrefixedId, ForeignKey("bundles.id"))
+    interval: Mapped[str | None]
+    unit_amount_cents: Mapped[int] = mapped_column(BigInteger)
+    currency: Mapped[str]
+    lookup_key: Mapped[str]
+    stripe_price_id: Mapped[str | None] = mapped_column(PrefixedId, unique=True)
+    active: Mapped[bool] = mapped_column(default=True)
+    attempts: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
+    plan: Mapped[Plan | None] = relationship()
+    bundle: Mapped[Bundle | None] = relationship()
+
+    def __init__(self, **values: Any) -> None:
+        # Not `price`: that is how Stripe's own identifiers begin.
+        values.setdefault("id", new_id("prc"))
+        super().__init__(**values)
+
+
+class Feature(Model):
+    """A right that plans may give: a switch, a limit counted in `unit`, or a text that is only shown."""
+
+    __tablename__ = "features"
+    __table_args__ = (CheckConstraint("kind in ('switch', 'limit', 'text')", name="kind"),)
+
+    id: Mapped[PrimaryId]
+    key: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    kind: Mapped[str]
+    unit: Mapped[str | None]
+    position: Mapped[int]
+    archived_at: Mapped[UtcDateTime | None]
+
+    def __init__(self, **values: Any) -> None:
+        values.setdefault("id", new_id("feat"))
+        super().__init__(**values)
+
+
+class PlanFeature(Model):
+    """What a plan gives of a feature; no row is nothing. An enabled limit of None is no limit at all."""
+
+    __tablename__ = "plan_features"
+    __table_args__ = (CheckConstraint("limit_value >= 0", name="limit_value"),)
+
+    plan_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("plans.id"), primary_key=True)
+    feature_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("features.id"), primary_key=True)
+    enabled: Mapped[bool]
+    limit_value: Mapped[int | None] = mapped_column(BigInteger)
+    text: Mapped[str | None]
+
+
+class Meter(Model):
+    """Something the product counts: in mode `credits` a use takes `cost_credits`, in mode `metered` plans include some."""
+
+    __tablename__ = "meters"
+    __table_args__ = (
+        CheckConstraint("mode in ('credits', 'metered')", name="mode"),
+        CheckConstraint("(mode = 'credits') = (cost_credits is not null)", name="cost_of_mode"),
+        CheckConstraint("cost_credits > 0", name="cost_credits"),
+    )
+
+    id: Mapped[PrimaryId]
+    key: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    mode: Mapped[str]
+    cost_credits: Mapped[int | None] = mapped_column(BigInteger)
+    position: Mapped[int]
+    archived_at: Mapped[UtcDateTime | None]
+
+    def __init__(self, **values: Any) -> None:
+        values.setdefault("id", new_id("meter"))
+        super().__init__(**values)
+
+
+class PlanMeter(Model):
+    """Units of a metered meter a month that a plan includes, and what 1,000 more cost (None: there are no more)."""
+
+    __tablename__ = "plan_meters"
+    __table_args__ = (
+        CheckConstraint("included >= 0", name="included"),
+        CheckConstraint("overage_per_1000_cents > 0", name="overage_per_1000_cents"),
+    )
+
+    plan_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("plans.id"), primary_key=True)
+    meter_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("meters.id"), primary_key=True)
+    included: Mapped[int] = mapped_column(BigInteger)
+    overage_per_1000_cents: Mapped[int | None] = mapped_column(BigInteger)
