@@ -1,0 +1,1 @@
+"""The credit ledger: grants, entries, and the one writer of both. All amounts are whole credits."""

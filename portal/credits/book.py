@@ -1,0 +1,187 @@
+"""The rules of a credit account, without a database: a book of open lots to which postings are made.
+
+The ledger loads a book under the account's lock, acts on it and saves the postings. A read loads one without the lock,
+posts what is due in memory only, and so shows exactly what the next writer will write. Amounts are credits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from portal.credits.errors import CreditOverflow, InsufficientCredits, LedgerError
+from portal.credits.models import KIND_RANK
+
+BALANCE_MAX = 2**63 - 1
+
+SortKey = Callable[["Lot"], tuple[object, ...]]
+Takes = list[tuple[int, int]]
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(slots=True)
+class Lot:
+    """An open grant: `waiting` for its start or `live`. `reversals` are orders that wait for the start with it."""
+
+    id: int
+    kind: str
+    amount: int
+    remaining: int
+    effective_at: datetime
+    expires_at: datetime | None
+    state: str
+    cause_key: str
+    source: str = ""
+    reversals: list[tuple[str, int]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """An entry to be: `takes` are pairs of lot and credits, the consumptions it will have."""
+
+    version: int
+    kind: str
+    amount: int
+    balance_after: int
+    cause_key: str
+    grant_id: int | None
+    spend_order: str | None
+    takes: Takes
+
+
+def _by_expiry(lot: Lot) -> tuple[object, ...]:
+    return (lot.expires_at or _NEVER, KIND_RANK[lot.kind], lot.id)
+
+
+def _by_kind(lot: Lot) -> tuple[object, ...]:
+    return (KIND_RANK[lot.kind], lot.expires_at or _NEVER, lot.id)
+
+
+SORT_KEYS: dict[str, SortKey] = {"expiry": _by_expiry, "kind": _by_kind}
+
+
+@dataclass(slots=True)
+class Book:
+    """One account at one instant. `now` decides every start and expiry, and is the time of every posting."""
+
+    team_id: str
+    available: int
+    reserved: int
+    debt: int
+    version: int
+    now: datetime
+    spend_order: str
+    lots: dict[int, Lot]
+    postings: list[Posting] = field(default_factory=list)
+    touched: set[int] = field(default_factory=set)
+
+    @property
+    def balance(self) -> int:
+        return self.available + self.reserved - self.debt
+
+    def post_due(self) -> None:
+        """Post every start and expiry up to now, in the order of their moments (I1: what is live is what counts).
+
+        At one moment, what ends goes before what begins, so that no balance on the way shows two periods at once.
+        """
+        for _moment, _rank, _id, act, lot in sorted(self._due(), key=lambda due: due[:3]):
+            act(lot)
+
+    def _due(self) -> list[tuple[datetime, int, int, Callable[[Lot], None], Lot]]:
+        due: list[tuple[datetime, int, int, Callable[[Lot], None], Lot]] = []
+        for lot in self.lots.values():
+            if lot.state == "waiting":
+                if lot.effective_at > self.now:
+                    continue
+                due.append((lot.effective_at, 1, lot.id, self._start, lot))
+            if lot.expires_at is not None and lot.expires_at <= self.now:
+                # A lot recorded after its end has a start and an end at one moment; it starts before it ends.
+                rank = 0 if lot.expires_at > lot.effective_at else 2
+                due.append((lot.expires_at, rank, lot.id, self.end, lot))
+        return due
+
+    def _start(self, lot: Lot) -> None:
+        """Make a lot live. Debt is repaid from it first (I2), which counts as using that part of it up."""
+        repaid = min(self.debt, lot.amount)
+        self.debt -= repaid
+        self.available += lot.amount
+        lot.state = "live"
+        self.touched.add(lot.id)
+        takes = self._take(lot, repaid)
+        self._post("adjusted" if lot.kind == "adjustment" else "granted", lot.amount, lot.cause_key, lot, takes)
+        left = lot.amount
+        for cause_key, amount in lot.reversals:
+            taken = min(amount, left)
+            left -= taken
+            self.take_back(lot, taken, cause_key)
+
+    def end(self, lot: Lot) -> None:
+        """End a lot: what remains of it expires in one entry (I10), or in none if nothing remains or it never began."""
+        if lot.state == "live":
+            rest = lot.remaining
+            takes = self._take(lot, rest)
+            self._post("expired", -rest, f"expire:grant:{lot.id}", lot, takes)
+        lot.state, lot.remaining = "ended", 0
+        self.touched.add(lot.id)
+
+    def spend(self, amount: int, cause_key: str) -> Posting:
+        """Take `amount` from the live lots in spending order (I5), whole or not at all (I4)."""
+        if amount > self.available:
+            raise InsufficientCredits(self.available, amount)
+        takes = self._take_in_order(amount)
+        return self._post("spent", -amount, cause_key, None, takes)
+
+    def take_back(self, lot: Lot, amount: int, cause_key: str) -> None:
+        """Reverse `amount` of a lot: what remains of it first, then other live lots in order, then debt (I2)."""
+        if not amount:
+            return
+        own = min(lot.remaining, amount) if lot.state == "live" else 0
+        takes = self._take(lot, own)
+        others = min(self.available, amount - own)
+        takes += self._take_in_order(others)
+        owed = amount - own - others
+        if self.debt + owed > BALANCE_MAX:
+            raise CreditOverflow("the debt would pass the largest balance")
+        self.debt += owed
+        self._post("reversed", -amount, cause_key, lot, takes)
+
+    def _take_in_order(self, amount: int) -> Takes:
+        takes: Takes = []
+        live = [lot for lot in self.lots.values() if lot.state == "live"]
+        for lot in sorted(live, key=SORT_KEYS[self.spend_order]):
+            part = min(lot.remaining, amount)
+            takes += self._take(lot, part)
+            amount -= part
+            if not amount:
+                break
+        if amount:
+            raise LedgerError(f"{self.team_id}: what is available and what the live lots hold differ")
+        return takes
+
+    def _take(self, lot: Lot, amount: int) -> Takes:
+        """Use up part of a live lot; a lot of which nothing remains is `used`."""
+        if not amount:
+            return []
+        lot.remaining -= amount
+        self.available -= amount
+        if not lot.remaining:
+            lot.state = "used"
+        self.touched.add(lot.id)
+        return [(lot.id, amount)]
+
+    def _post(self, kind: str, amount: int, cause_key: str, lot: Lot | None, takes: Takes) -> Posting:
+        self.version += 1
+        posting = Posting(
+            version=self.version,
+            kind=kind,
+            amount=amount,
+            balance_after=self.balance,
+            cause_key=cause_key,
+            grant_id=lot.id if lot else None,
+            spend_order=self.spend_order if kind in ("spent", "reversed") else None,
+            takes=takes,
+        )
+        self.postings.append(posting)
+        return posting

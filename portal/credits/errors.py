@@ -1,0 +1,28 @@
+"""What the ledger refuses. Whoever catches one of these may be sure that nothing of the refused act was done."""
+
+from __future__ import annotations
+
+
+class LedgerError(Exception):
+    """The parent of everything the ledger raises on purpose."""
+
+
+class InsufficientCredits(LedgerError):
+    """A spend costs more than is available; both are in credits. A spend happens whole or not at all."""
+
+    def __init__(self, available: int, cost: int) -> None:
+        super().__init__(f"{cost} credits are needed and {available} are available")
+        self.available = available
+        self.cost = cost
+
+
+class CauseConflict(LedgerError):
+    """The cause key already stands for something else, such as another amount. Answer it with 409."""
+
+
+class UnknownGrant(LedgerError):
+    """The team has no grant of this cause (yet): an event that came early may be tried again later."""
+
+
+class CreditOverflow(LedgerError):
+    """The balance or the debt would leave the range of a 64-bit integer."""

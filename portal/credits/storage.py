@@ -1,0 +1,182 @@
+"""How a book is read from the tables and its postings are written to them. For `ledger.py` and the reads only.
+
+The statements are plain SQL on purpose: this is the hot path, and each of them is one round trip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from flask import current_app
+from sqlalchemy import TextClause, text
+from sqlalchemy.engine import Row
+
+from portal.core.database import db
+from portal.credits.book import Book, Lot
+from portal.credits.errors import LedgerError
+from portal.credits.models import SPEND_ORDERS
+
+OPEN_ACCOUNT = text("insert into credit_accounts (team_id) values (:team_id) on conflict do nothing")
+
+LOCK_ACCOUNT = text("select 1 from credit_accounts where team_id = :team_id for update")
+
+# One statement, so that account and lots are of one instant. An account's time never runs backwards, even if the clock
+# does: what has expired stays expired, and entries stay in the order of their times.
+LOAD = text(
+    "select greatest(app_now(), a.as_of) as now, a.available, a.reserved, a.debt, a.version,"
+    " g.id, g.kind, g.amount, g.remaining, g.effective_at, g.expires_at, g.state, g.cause_key, g.source"
+    " from credit_accounts a"
+    " left join credit_grants g on g.team_id = a.team_id and g.state in ('waiting', 'live')"
+    " where a.team_id = :team_id"
+)
+
+WAITING_REVERSALS = text(
+    "select grant_id, cause_key, amount from credit_reversals"
+    " where team_id = :team_id and grant_id = any(cast(:grant_ids as bigint[])) order by id"
+)
+
+SAVE = text(
+    "with posted as ("
+    "  insert into credit_entries"
+    "    (team_id, version, kind, amount, balance_after, cause_key, grant_id, spend_order, at)"
+    "  select :team_id, p.version, p.kind, p.amount, p.balance_after, p.cause_key, p.grant_id, p.spend_order, :at"
+    "  from unnest(cast(:versions as bigint[]), cast(:kinds as text[]), cast(:amounts as bigint[]),"
+    "    cast(:balances as bigint[]), cast(:cause_keys as text[]), cast(:grant_ids as bigint[]),"
+    "    cast(:spend_orders as text[]))"
+    "    as p (version, kind, amount, balance_after, cause_key, grant_id, spend_order)"
+    "  order by p.version"
+    "  returning id, version"
+    "), taken as ("
+    "  insert into credit_consumptions (team_id, entry_id, grant_id, amount)"
+    "  select :team_id, posted.id, t.grant_id, t.amount"
+    "  from unnest(cast(:take_versions as bigint[]), cast(:take_grants as bigint[]), cast(:take_amounts as bigint[]))"
+    "    as t (version, grant_id, amount)"
+    "  join posted using (version)"
+    "  returning 1"
+    "), lots as ("
+    "  update credit_grants g set remaining = l.remaining, state = l.state"
+    "  from unnest(cast(:lot_ids as bigint[]), cast(:lot_remaining as bigint[]), cast(:lot_states as text[]))"
+    "    as l (id, remaining, state)"
+    "  where g.team_id = :team_id and g.id = l.id"
+    "  returning 1"
+    "), account as ("
+    "  update credit_accounts set available = :available, debt = :debt, version = :version, as_of = :at"
+    "  where team_id = :team_id and version = :version_before"
+    "  returning 1"
+    ")"
+    " select (select max(id) from posted) as entry_id, (select count(*) from taken) as takes,"
+    "  (select count(*) from lots) as lots, (select count(*) from account) as accounts"
+)
+
+
+def spend_order() -> str:
+    """By which rule lots are spent, from the catalog: `expiry` (what ends first) or `kind` (the plan's first)."""
+    order = str(current_app.config.get("SPEND_ORDER", "expiry"))
+    if order not in SPEND_ORDERS:
+        raise LedgerError(f"the spending order {order!r} is unknown; it must be one of {', '.join(SPEND_ORDERS)}")
+    return order
+
+
+def run(statement: TextClause, **parameters: Any) -> Sequence[Row[Any]]:
+    return db.session.execute(statement, parameters).all()
+
+
+def lock_account(team_id: str) -> None:
+    """Wait for the account's lock as a statement of its own: the next one then sees all that was done before it.
+
+    Opens the account if the team has none. Raises `OperationalError` after the connection's lock time-out.
+    """
+    db.session.flush()
+    if run(LOCK_ACCOUNT, team_id=team_id):
+        return
+    db.session.execute(OPEN_ACCOUNT, {"team_id": team_id})
+    if not run(LOCK_ACCOUNT, team_id=team_id):
+        raise LedgerError(f"{team_id}: the account could not be opened")
+
+
+def load_book(team_id: str) -> Book | None:
+    """The team's book as of now, or None when it has no account. Whoever wants to write holds the lock already."""
+    rows = run(LOAD, team_id=team_id)
+    if not rows:
+        return None
+    first = rows[0]
+    book = Book(
+        team_id=team_id,
+        available=first.available,
+        reserved=first.reserved,
+        debt=first.debt,
+        version=first.version,
+        now=first.now,
+        spend_order=spend_order(),
+        lots={row.id: lot_from(row) for row in rows if row.id is not None},
+    )
+    _add_waiting_reversals(book)
+    return book
+
+
+def lot_from(row: Row[Any]) -> Lot:
+    """A grant's row as a lot."""
+    return Lot(
+        id=row.id,
+        kind=row.kind,
+        amount=row.amount,
+        remaining=row.remaining,
+        effective_at=row.effective_at,
+        expires_at=row.expires_at,
+        state=row.state,
+        cause_key=row.cause_key,
+        source=row.source,
+    )
+
+
+def _add_waiting_reversals(book: Book) -> None:
+    starting = [lot.id for lot in book.lots.values() if lot.state == "waiting" and lot.effective_at <= book.now]
+    if not starting:
+        return
+    for row in run(WAITING_REVERSALS, team_id=book.team_id, grant_ids=starting):
+        book.lots[row.grant_id].reversals.append((row.cause_key, row.amount))
+
+
+def save_book(book: Book) -> int:
+    """Write what was posted and forget it; returns the id of the last entry, or 0 when there was none.
+
+    One statement writes entries, consumptions, lots and account together. Raises `LedgerError` if the account is not
+    at the version the book was loaded at: somebody would have written without holding the lock.
+    """
+    if not book.postings and not book.touched:
+        return 0
+    row = run(SAVE, **_save_parameters(book))[0]
+    expected = (sum(len(posting.takes) for posting in book.postings), len(book.touched), 1)
+    if (row.takes, row.lots, row.accounts) != expected:
+        raise LedgerError(f"{book.team_id}: the account was written without its lock")
+    book.postings.clear()
+    book.touched.clear()
+    return int(row.entry_id or 0)
+
+
+def _save_parameters(book: Book) -> dict[str, Any]:
+    postings = book.postings
+    takes = [(posting.version, *take) for posting in postings for take in posting.takes]
+    lots = [book.lots[lot_id] for lot_id in sorted(book.touched)]
+    return {
+        "team_id": book.team_id,
+        "at": book.now,
+        "versions": [posting.version for posting in postings],
+        "kinds": [posting.kind for posting in postings],
+        "amounts": [posting.amount for posting in postings],
+        "balances": [posting.balance_after for posting in postings],
+        "cause_keys": [posting.cause_key for posting in postings],
+        "grant_ids": [posting.grant_id for posting in postings],
+        "spend_orders": [posting.spend_order for posting in postings],
+        "take_versions": [take[0] for take in takes],
+        "take_grants": [take[1] for take in takes],
+        "take_amounts": [take[2] for take in takes],
+        "lot_ids": [lot.id for lot in lots],
+        "lot_remaining": [lot.remaining for lot in lots],
+        "lot_states": [lot.state for lot in lots],
+        "available": book.available,
+        "debt": book.debt,
+        "version": book.version,
+        "version_before": book.version - len(postings),
+    }
