@@ -20,14 +20,14 @@ from portal.credits.storage import lock_account
 SOURCE = "Free plan"
 
 
-def grant_free_period(team: Team, credits: int, *, now: datetime | None = None) -> bool:
-    """Grant `credits` for the free period under way, once; returns whether it was new. 0 credits grant nothing.
+def grant_free_period(team: Team, amount: int, *, now: datetime | None = None) -> bool:
+    """Grant `amount` credits for the free period under way, once; returns whether it was new. 0 grants nothing.
 
     Nor does a team whose subscription lives get any. That is asked under the account's lock, which the grant of a
     subscription takes too, so that of the two the free one always gives way. A free period that a subscription ended
     early stays used up: the next one begins on its own date.
     """
-    if not credits:
+    if not amount:
         return False
     lock_account(team.id)
     if live_subscription(team.id) is not None:
@@ -36,7 +36,7 @@ def grant_free_period(team: Team, credits: int, *, now: datetime | None = None) 
     return ledger.grant(
         team.id,
         kind="subscription",
-        amount=credits,
+        amount=amount,
         cause_key=_cause_key(team.id, start),
         source=SOURCE,
         effective_at=start,

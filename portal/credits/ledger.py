@@ -120,7 +120,8 @@ def grant(
     known = _find_cause(team_id, cause_key)
     if known:
         first = known.get("grant")
-        _require_same(first is not None and (first.kind, first.amount) == (kind, amount), cause_key)
+        if first is None or (first.kind, first.amount) != (kind, amount):
+            raise _conflict(cause_key)
         return False
     book = _book(team_id)
     if amount + book.reserved + sum(lot.remaining for lot in book.lots.values()) > BALANCE_MAX:
@@ -146,7 +147,8 @@ def spend(team_id: str, amount: int, cause_key: str) -> Spent:
     known = _find_cause(team_id, cause_key)
     if known:
         first = known.get("entry")
-        _require_same(first is not None and (first.kind, first.amount) == ("spent", -amount), cause_key)
+        if first is None or (first.kind, first.amount) != ("spent", -amount):
+            raise _conflict(cause_key)
         return Spent(balance=first.balance_after, version=first.version, entry_id=first.id)
     book = _book(team_id)
     book.post_due()
@@ -180,7 +182,8 @@ def reverse(team_id: str, grant_cause_key: str, amount: int, cause_key: str) -> 
     known = _find_cause(team_id, cause_key)
     if known:
         first, entry = known.get("reversal"), known.get("entry")
-        _require_same(first is not None and (first.grant_id, first.amount) == (found.id, amount), cause_key)
+        if first is None or (first.grant_id, first.amount) != (found.id, amount):
+            raise _conflict(cause_key)
         return -entry.amount if entry else 0
     run(INSERT_REVERSAL, team_id=team_id, grant_id=found.id, amount=amount, cause_key=cause_key)
     if found.state == "waiting":
@@ -249,9 +252,8 @@ def _find_grant(team_id: str, cause_key: str) -> Row[Any]:
     return rows[0]
 
 
-def _require_same(same: bool, cause_key: str) -> None:
-    if not same:
-        raise CauseConflict(f"{cause_key!r} already stands for something else")
+def _conflict(cause_key: str) -> CauseConflict:
+    return CauseConflict(f"{cause_key!r} already stands for something else")
 
 
 def _check_amount(amount: int) -> None:
