@@ -21,6 +21,8 @@ from portal.core.database import db
 LOCK = 7_305_119
 
 Values = dict[str, Any]
+# Rows as they are under the lock, whatever this session has read of them before.
+FRESH = {"populate_existing": True}
 
 
 @dataclass
@@ -93,7 +95,7 @@ def _positioned(definitions: Sequence[Any], values_of: Callable[[Any], Values]) 
 
 def _sync_rows(model: type[Any], wanted: dict[str, Values], changes: Changes) -> dict[str, Any]:
     """Insert, update, revive or archive the rows of one table; returns the wanted ones by key."""
-    rows = {row.key: row for row in db.session.execute(select(model)).scalars()}
+    rows = {row.key: row for row in db.session.execute(select(model), execution_options=FRESH).scalars()}
     noun = model.__name__.lower()
     for key, row in rows.items():
         if key not in wanted and row.archived_at is None:
@@ -155,7 +157,7 @@ def _sync_prices(
 ) -> None:
     """Retire every active price that the file states otherwise, then add those that are missing."""
     definitions = list(wanted)
-    active = list(db.session.execute(select(Price).where(Price.active)).scalars())
+    active = list(db.session.execute(select(Price).where(Price.active), execution_options=FRESH).scalars())
     owners = {("plan", key): row.id for key, row in plans.items()} | {
         ("bundle", key): row.id for key, row in bundles.items()
     }

@@ -1,0 +1,85 @@
+"""`flask catalog`: check the file that says what is sold, and bring it to the database and to Stripe."""
+
+from __future__ import annotations
+
+import click
+from flask import current_app
+from flask.cli import AppGroup
+
+from portal.billing.catalog_sync import Report, sync_catalog
+from portal.billing.gateway import GatewayError, gateway
+from portal.catalog.current import catalog
+from portal.catalog.definition import Catalog, Plan
+from portal.catalog.loader import load_catalog
+from portal.catalog.sync import Changes, sync_database
+from portal.catalog.toml_reading import CatalogError
+from portal.core.money import amount_text
+from portal.core.unit_of_work import unit_of_work
+
+group = AppGroup("catalog", help="Check what is sold, or write it to the database and to Stripe.")
+
+
+@group.command("check")
+@click.argument("file", required=False)
+def check(file: str | None) -> None:
+    """Read a preset or FILE (default: CATALOG) and print what it sells, or everything that is wrong with it."""
+    try:
+        found = load_catalog(file or current_app.config["SETTINGS"].catalog)
+    except CatalogError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo("\n".join(summary(found)))
+
+
+@group.command("sync")
+@click.option("--database-only", is_flag=True, help="Leave Stripe alone.")
+def sync(database_only: bool) -> None:
+    """Make database and Stripe say what the catalog says. Running it again changes nothing."""
+    if database_only:
+        with unit_of_work():
+            changes = sync_database(catalog())
+        click.echo("\n".join(_change_lines(changes) or ["The database is up to date."]))
+        return
+    try:
+        report = sync_catalog(gateway(), catalog())
+    except GatewayError as error:
+        reason = f"Stripe did not answer as hoped: {error.message}\nWhat is done is saved; run this again to go on."
+        raise click.ClickException(reason) from error
+    click.echo("\n".join(_report_lines(report) or ["Database and Stripe are up to date."]))
+
+
+def summary(sold: Catalog) -> list[str]:
+    """What a catalog sells, a line each."""
+    lines = [f"{sold.source}: {sold.portal.name}, in {sold.currency.upper()}"]
+    lines += [f"  plan    {plan.key:<16} {_plan_words(plan, sold.currency)}" for plan in sold.plans]
+    for bundle in sold.bundles:
+        ends = f", for {bundle.expires_after_months} months" if bundle.expires_after_months else ""
+        lines.append(f"  bundle  {bundle.key:<16} {amount_text(bundle.price_cents, sold.currency)}{ends}")
+    for meter in sold.meters:
+        lines.append(
+            f"  meter   {meter.key:<16} {meter.mode}" + (f", {meter.cost_credits}" if meter.cost_credits else "")
+        )
+    lines.append(f"  {len(sold.features)} features, {len(sold.prices())} prices at Stripe")
+    return lines
+
+
+def _plan_words(plan: Plan, currency: str) -> str:
+    if plan.kind == "custom":
+        return "by a quote"
+    prices = [(plan.monthly_cents, "a month"), (plan.yearly_cents, "a year")]
+    words = [f"{amount_text(cents, currency)} {every}" for cents, every in prices if cents is not None]
+    if plan.trial_days:
+        words.append(f"{plan.trial_days} days of trial")
+    if plan.credits_monthly:
+        words.append(f"{plan.credits_monthly:,} credits a month")
+    return ", ".join(words)
+
+
+def _report_lines(report: Report) -> list[str]:
+    lines = _change_lines(report.database)
+    lines += [f"made at Stripe: {key}" for key in report.created]
+    return lines + [f"found at Stripe: {key}" for key in report.adopted]
+
+
+def _change_lines(changes: Changes) -> list[str]:
+    parts = (("added", changes.added), ("changed", changes.changed), ("archived", changes.archived))
+    return [f"{word}: {name}" for word, names in parts for name in names]
