@@ -101,12 +101,14 @@ class _Exchange:
         values, paths = self._parse(pairs)
         refuse_retired(values, version)
         origin = Origin(version, self.request_id, self.key)
-        self.sandbox.settle()
         if self.key is None:
+            self.sandbox.settle()
             return self._answer(origin, values, paths, ids, None)
         idempotency.check_key(self.key)
         hashed = idempotency.request_hash(self.endpoint.method, request.path, pairs)
+        # Before anything waits for the store: a second request with the key is told so, it does not queue up.
         with self.sandbox.keys_in_flight.hold(self.key):
+            self.sandbox.settle()
             stored = idempotency.stored_answer(self.sandbox.call(origin), self.key, hashed)
             if stored is not None:
                 response = json_response(stored.status, stored.body, self.request_id)

@@ -36,8 +36,8 @@ def create_sandbox(
     """Return a sandbox. `state` is an SQLite file or `:memory:`; `clock` gives wall time in seconds.
 
     With a webhook address and secret, events are delivered there; without, they are only listed. The running
-    `Sandbox` is `app.extensions["sandbox"]`: call its `close()` when done. Raises `StateInUseError` when another process
-    holds the file.
+    `Sandbox` is `app.extensions["sandbox"]`: call its `close()` when done. Raises `StateUnusableError` when the file
+    cannot be used, such as when another process holds it.
     """
     sandbox = Sandbox(state, Configuration(api_key, public_url.rstrip("/")), clock, retry_delays)
     app = Flask("portal.sandbox", template_folder=str(_ROOT / "templates"), static_folder="static")

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -52,18 +53,16 @@ class Outcome:
 
 def post(url: str, body: bytes, headers: dict[str, str]) -> Outcome:
     """Send one signed body. Redirects are not followed and proxies not used; every failure is an outcome."""
-    parts = urlsplit(url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT_SECONDS)
     try:
+        parts = urlsplit(url)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection.request("POST", target, body=body, headers=headers)
-        response = connection.getresponse()
-        return Outcome(response.status, response.read(KEPT_BODY_BYTES).decode("utf-8", "replace"))
+        with closing(kind(parts.hostname or "", parts.port, timeout=TIMEOUT_SECONDS)) as connection:
+            connection.request("POST", target, body=body, headers=headers)
+            response = connection.getresponse()
+            return Outcome(response.status, response.read(KEPT_BODY_BYTES).decode("utf-8", "replace"))
     except (OSError, http.client.HTTPException, ValueError) as error:
         return Outcome(None, "", f"{type(error).__name__}: {error}"[:500])
-    finally:
-        connection.close()
 
 
 class Deliverer:

@@ -13,7 +13,7 @@ from flask import Flask
 from waitress.server import create_server
 
 from portal.sandbox.app import BODY_BYTES_MAX, create_sandbox
-from portal.sandbox.store import StateInUseError
+from portal.sandbox.store import StateUnusableError
 
 HOST = "127.0.0.1"
 PORT_DEFAULT = 12111
@@ -38,7 +38,8 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Op
     Half a webhook, a key that is not for testing, or a port that is no number end the program with a clear line.
     """
     parser = argparse.ArgumentParser(prog="python -m portal.sandbox", description="A stand-in for Stripe on loopback.")
-    parser.add_argument("--port", type=int, default=environment.get("SANDBOX_PORT") or PORT_DEFAULT)
+    # argparse reads a default that is a text like an argument, so a bad one is told of in the same way.
+    parser.add_argument("--port", type=int, default=environment.get("SANDBOX_PORT") or str(PORT_DEFAULT))
     parser.add_argument("--state", default=":memory:", help="SQLite file; :memory: forgets everything at the end")
     parser.add_argument("--api-key", default=environment.get("STRIPE_SECRET_KEY") or "sk_test_sandbox")
     parser.add_argument("--webhook-url", help="where events are delivered")
@@ -50,6 +51,8 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Op
         parser.error(f"the port must lie between 1 and 65535, not {given.port}")
     if not given.api_key.startswith(("sk_test_", "rk_test_")):
         parser.error("the API key must begin with sk_test_: the sandbox is never used with a live key")
+    if given.webhook_url and not given.webhook_url.startswith(("http://", "https://")):
+        parser.error(f"the webhook address must begin with http:// or https://, not {given.webhook_url}")
     if given.webhook_url and not secret:
         parser.error("--webhook-url needs --webhook-secret (or STRIPE_WEBHOOK_SECRET) to sign events with")
     return Options(
@@ -72,8 +75,8 @@ def serve(options: Options) -> int:
             webhook_url=options.webhook_url,
             webhook_secret=options.webhook_secret,
         )
-    except StateInUseError:
-        _say(f"the state file {options.state} is in use by another process.", sys.stderr)
+    except StateUnusableError as error:
+        _say(str(error), sys.stderr)
         return 1
     try:
         return _serve(app, options)

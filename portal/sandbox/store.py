@@ -78,8 +78,8 @@ def one_of(path: str, values: Iterable[Any]) -> Condition:
     return Condition(f"{path_sql(path)} IN ({', '.join('?' * len(chosen))})", chosen)
 
 
-class StateInUseError(Exception):
-    """Another process holds the state file."""
+class StateUnusableError(Exception):
+    """The state file cannot be used; the message is one clear line."""
 
 
 class Store:
@@ -88,17 +88,16 @@ class Store:
     def __init__(self, path: str) -> None:
         self.lock = threading.RLock()
         self.on_commit: Callable[[], None] = lambda: None
-        self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=2)
-        self.connection.row_factory = sqlite3.Row
         try:
+            self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=2)
             self._prepare()
-        except sqlite3.OperationalError as error:
-            self.connection.close()
-            if "locked" in str(error):
-                raise StateInUseError(path) from error
-            raise
+        except sqlite3.DatabaseError as error:
+            taken = "locked" in str(error)
+            reason = "is in use by another process" if taken else f"cannot be used: {error}"
+            raise StateUnusableError(f"the state file {path} {reason}.") from error
 
     def _prepare(self) -> None:
+        self.connection.row_factory = sqlite3.Row
         # One process owns the file: two would deliver each event twice.
         self.connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         self.connection.execute("PRAGMA journal_mode = WAL")

@@ -72,7 +72,7 @@ class Driver:
             data["recurring[interval]"] = interval
         return self.post("/v1/prices", data)
 
-    def session(self, price: Json | None = None, **more: Any) -> Json:
+    def session(self, price: Json | None = None, /, **more: Any) -> Json:
         """Make a Checkout Session in subscription mode, unless `mode` says otherwise."""
         data = {
             "mode": "subscription",
@@ -83,12 +83,12 @@ class Driver:
         }
         return self.post("/v1/checkout/sessions", data | more)
 
-    def pay(self, session: Json, form: Json | None = None, **fields: str) -> TestResponse:
+    def pay(self, session: Json, form: Json | None = None, /, **fields: Any) -> TestResponse:
         """Post the checkout page's form."""
         sent = {"email": "buyer@example.com", **GOOD_CARD, **(form or {}), **fields}
         return self.client.post(f"/c/pay/{session['id']}", data=sent)
 
-    def paid(self, session: Json, **fields: str) -> Json:
+    def paid(self, session: Json, /, **fields: Any) -> Json:
         """Pay a session with a good card and return it as it is afterwards."""
         response = self.pay(session, **fields)
         assert response.status_code == 303, response.get_data(as_text=True)
