@@ -1,0 +1,181 @@
+"""Reads of the ledger. They take no lock and write nothing, and still show what the next writer will find: the book is
+loaded in one statement and what is due is posted to it in memory. All amounts are credits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select, text
+
+from portal.core.database import db
+from portal.credits.book import SORT_KEYS, Book, Lot
+from portal.credits.models import CreditGrant
+from portal.credits.storage import load_book, lot_from, run
+
+KIND_LABELS = {"subscription": "Plan", "bundle": "Bundle", "gift": "Gift", "adjustment": "Adjustment"}
+
+USED_UP = text(
+    "select id, kind, amount, remaining, effective_at, expires_at, state, cause_key, source from credit_grants"
+    " where team_id = :team_id and state = 'used' and expires_at > :now"
+)
+
+# What was spent since a grant began follows from the balance then, the balance now, and the few entries between that
+# are no spends; nobody has to add up the spends themselves.
+SPENT_SINCE = text(
+    "select start.balance_after - :balance + (select cast(coalesce(sum(other.amount), 0) as bigint)"
+    "   from credit_entries other where other.team_id = start.team_id and other.grant_id is not null"
+    "   and other.version > start.version and other.version <= :version) as spent"
+    " from credit_entries start where start.team_id = :team_id and start.cause_key = :cause_key"
+    " and start.version <= :version"
+)
+
+
+@dataclass(frozen=True)
+class Balance:
+    """`available` may be spent, `reserved` is held, `debt` is owed and taken from what comes next."""
+
+    available: int
+    reserved: int
+    debt: int
+    version: int
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A grant as the team sees it. `live`: it has begun and not ended, though nothing of it may remain."""
+
+    kind: str
+    source: str
+    amount: int
+    remaining: int
+    effective_at: datetime
+    expires_at: datetime | None
+    live: bool
+
+    @property
+    def kind_label(self) -> str:
+        return KIND_LABELS[self.kind]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The credits card. `used_this_period` counts every spend since the plan's current grant began, 0 without one."""
+
+    available: int
+    reserved: int
+    debt: int
+    plan_left: int
+    bundle_left: int
+    used_this_period: int
+    next_reset_at: datetime | None
+    next_reset_amount: int
+    grants: list[Grant]
+
+
+def balance(team_id: str) -> Balance:
+    """What the team has now: overdue grants are out, due ones are in. All 0 for a team without an account."""
+    book = load_book(team_id)
+    if book is None:
+        return Balance(0, 0, 0, 0)
+    book.post_due()
+    return Balance(book.available, book.reserved, book.debt, book.version)
+
+
+def grants_of(team_id: str) -> list[Grant]:
+    """The team's present grants in the order they are spent, then those to come."""
+    book = load_book(team_id)
+    if book is None:
+        return []
+    book.post_due()
+    return [_grant(lot) for lot in _present_lots(book)]
+
+
+def summary(team_id: str) -> Summary:
+    """What the dashboard's credits card shows."""
+    book = load_book(team_id)
+    if book is None:
+        return Summary(0, 0, 0, 0, 0, 0, None, 0, [])
+    posted = (book.version, book.balance)
+    book.post_due()
+    lots = _present_lots(book)
+    plan = _current_plan(book, lots)
+    next_reset_at, next_reset_amount = _next_reset(book, lots, plan)
+    return Summary(
+        available=book.available,
+        reserved=book.reserved,
+        debt=book.debt,
+        plan_left=_left(book, "subscription"),
+        bundle_left=_left(book, "bundle"),
+        used_this_period=_spent_since(book.team_id, plan, *posted) if plan else 0,
+        next_reset_at=next_reset_at,
+        next_reset_amount=next_reset_amount,
+        grants=[_grant(lot) for lot in lots],
+    )
+
+
+def period_credits_granted(team_id: str, subscription_stripe_id: str) -> int:
+    """The credits of the newest period granted for this subscription, 0 when there is none (yet)."""
+    query = (
+        select(CreditGrant.amount)
+        .where(
+            CreditGrant.team_id == team_id,
+            func.starts_with(CreditGrant.cause_key, f"period:{subscription_stripe_id}:"),
+        )
+        .order_by(CreditGrant.effective_at.desc(), CreditGrant.id.desc())
+        .limit(1)
+    )
+    return db.session.execute(query).scalar() or 0
+
+
+def _present_lots(book: Book) -> list[Lot]:
+    """Everything with a rest, a future, or a period still under way, even if all of it is spent."""
+    begun = {row.id: lot_from(row) for row in run(USED_UP, team_id=book.team_id, now=book.now)}
+    coming: list[Lot] = []
+    for lot in book.lots.values():
+        if lot.state == "waiting":
+            coming.append(lot)
+        elif lot.state == "live" or (lot.state == "used" and _under_way(book, lot)):
+            begun[lot.id] = lot
+    in_order = sorted(begun.values(), key=SORT_KEYS[book.spend_order])
+    return in_order + sorted(coming, key=lambda lot: (lot.effective_at, lot.id))
+
+
+def _under_way(book: Book, lot: Lot) -> bool:
+    return lot.effective_at <= book.now and lot.expires_at is not None and lot.expires_at > book.now
+
+
+def _current_plan(book: Book, lots: list[Lot]) -> Lot | None:
+    """The plan's grant under way; of several, after a change of plan, the one that began last."""
+    plans = [lot for lot in lots if lot.kind == "subscription" and _under_way(book, lot)]
+    return max(plans, key=lambda lot: (lot.effective_at, lot.id), default=None)
+
+
+def _next_reset(book: Book, lots: list[Lot], plan: Lot | None) -> tuple[datetime | None, int]:
+    """When plan credits come next and how many: a grant that waits already says so, else the present one repeats."""
+    for lot in lots:
+        if lot.kind == "subscription" and lot.effective_at > book.now:
+            return lot.effective_at, lot.amount
+    return (plan.expires_at, plan.amount) if plan else (None, 0)
+
+
+def _left(book: Book, kind: str) -> int:
+    return sum(lot.remaining for lot in book.lots.values() if lot.state == "live" and lot.kind == kind)
+
+
+def _spent_since(team_id: str, plan: Lot, version: int, posted_balance: int) -> int:
+    rows = run(SPENT_SINCE, team_id=team_id, cause_key=plan.cause_key, version=version, balance=posted_balance)
+    return int(rows[0].spent) if rows else 0
+
+
+def _grant(lot: Lot) -> Grant:
+    return Grant(
+        kind=lot.kind,
+        source=lot.source,
+        amount=lot.amount,
+        remaining=lot.remaining,
+        effective_at=lot.effective_at,
+        expires_at=lot.expires_at,
+        live=lot.state != "waiting",
+    )
