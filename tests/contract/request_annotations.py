@@ -102,7 +102,11 @@ def _words(source: str) -> list[str]:
     words: list[str] = []
     for node in ast.walk(ast.parse(source, mode="eval")):
         if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "Literal":
-            words += [one.value for one in ast.walk(node.slice) if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+            words += [
+                one.value
+                for one in ast.walk(node.slice)
+                if isinstance(one, ast.Constant) and isinstance(one.value, str)
+            ]
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "Literal[" in node.value:
             words += _words(node.value)
     return words

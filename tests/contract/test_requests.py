@@ -14,20 +14,16 @@ from tests.contract.request_annotations import Parameter, normal, operations, pa
 RETIRED = {"payment_method_types"}
 # Required by the sandbox where Stripe asks for one of several, or where the hosted page cannot do without.
 STRICTER = {
-    "line_items",
-    "mode",
-    "success_url",
-    "line_items[price]",
-    "line_items[quantity]",
     "card",
-    "subscription",
-    "type",
-    "amount",
-    "currency",
     "customer",
     "items",
     "items[price]",
-    "payment[type]",
+    "line_items",
+    "line_items[price]",
+    "line_items[quantity]",
+    "mode",
+    "success_url",
+    "type",
 }
 
 
