@@ -65,7 +65,7 @@ def _taken_apart(secret: str) -> KeyText:
     return KeyText(
         secret=secret,
         prefix=secret[: len(mark) + PUBLIC_LENGTH],
-        # Of the secret part, not of the checksum: this is what its owner compares.
+        # The end of the checksum, so that nothing of the random part itself is stored.
         last4=secret[-LAST_LENGTH:],
         digest=hashlib.sha256(secret.encode()).hexdigest(),
         livemode=MARKS[mark],

@@ -14,6 +14,8 @@ from portal.core.authz import Action, may
 from portal.core.htmx import is_htmx
 from portal.core.unit_of_work import unit_of_work
 
+__all__ = ["bp"]
+
 
 @bp.get("/teams/<team_id>/api-keys")
 @team_page(Action.VIEW_API_KEYS)

@@ -1,0 +1,85 @@
+"""Who calls: the API key in the Authorization header says which team, and nothing else in the request does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+from flask import current_app, g, request
+
+from portal.accounts.api_key_format import looks_like_key
+from portal.accounts.api_keys import KnownKey, Scope, find_key, note_use
+from portal.core.errors import ApiError
+from portal.core.unit_of_work import unit_of_work
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+HOW = "Send an API key of the team in the header Authorization: Bearer <key>."
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The team on whose behalf the request is made, and the key that proves it."""
+
+    team_id: str
+    key_id: str
+
+
+def requires(scope: Scope) -> Callable[[View], View]:
+    """Let a request pass only with a key that has `scope`; the view finds the team by `caller()`."""
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def guarded(*args: Any, **values: Any) -> Any:
+            _refuse_query()
+            key = _authenticated()
+            if scope not in key.scopes:
+                message = f"This API key does not have the scope {scope.value}."
+                raise ApiError(403, "permission_error", "missing_scope", message)
+            if not key.used_lately:
+                with unit_of_work():
+                    note_use(key.id)
+            g.caller = Caller(key.team_id, key.id)
+            return view(*args, **values)
+
+        guarded.api_scope = scope  # type: ignore[attr-defined]  # read by the test that walks the URL map
+        return cast(View, guarded)
+
+    return decorate
+
+
+def caller() -> Caller:
+    return cast(Caller, g.caller)
+
+
+def _refuse_query() -> None:
+    """No call takes anything from the address: keys there end up in logs, and fields have one place, the body."""
+    if any(looks_like_key(value) for value in request.args.values()) or {"api_key", "key", "token"} & set(request.args):
+        message = f"An API key does not belong into the address, where logs keep it: revoke it. {HOW}"
+        raise ApiError(400, "invalid_request_error", "key_in_address", message)
+    if request.args:
+        message = "This call takes no parameters in its address; send fields as JSON in the body."
+        raise ApiError(400, "invalid_request_error", "unexpected_parameter", message)
+
+
+def _authenticated() -> KnownKey:
+    """The caller's key. 401 when there is none that is valid now, 403 when it is one of the other mode."""
+    kind, _, text = request.headers.get("Authorization", "").partition(" ")
+    if kind.lower() != "bearer" or not text.strip():
+        raise ApiError(401, "authentication_error", "key_missing", f"There is no API key. {HOW}")
+    key = find_key(text.strip())
+    if key is None:
+        raise ApiError(401, "authentication_error", "key_invalid", "This API key is not one of ours.")
+    if key.revoked:
+        raise ApiError(401, "authentication_error", "key_revoked", "This API key is revoked.")
+    livemode = current_app.config["SETTINGS"].livemode
+    if key.livemode != livemode:
+        message = f"This is a {_mode(key.livemode)} key, and this service runs in {_mode(livemode)} mode."
+        raise ApiError(403, "permission_error", "wrong_mode", message)
+    return key
+
+
+def _mode(livemode: bool) -> str:
+    return "live" if livemode else "test"

@@ -1,0 +1,47 @@
+"""Reading what a team has left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import current_app
+
+from portal.accounts.api_keys import Scope
+from portal.api.authentication import caller
+from portal.api.blueprint import REQUEST_ID_HEADER, ApiBlueprint
+from portal.api.moments import rfc3339
+from portal.api.schemas import CreditsAnswer
+from portal.credits.queries import Grant, summary
+
+bp = ApiBlueprint("credits", __name__, description="What your customers have left")
+
+
+@bp.get("/credits")
+@bp.operation(Scope.CREDITS_READ)
+@bp.response(200, CreditsAnswer, description="The team's credits.", headers=REQUEST_ID_HEADER)
+def read_credits() -> dict[str, Any]:
+    """Read the credits
+
+    What can be spent now, and the grants it comes from in the order in which they are spent, then those to come.
+    """
+    found = summary(caller().team_id)
+    return {
+        "object": "credits",
+        "available": found.available,
+        "reserved": found.reserved,
+        "debt": found.debt,
+        "grants": [_grant(grant) for grant in found.grants],
+        "livemode": current_app.config["SETTINGS"].livemode,
+    }
+
+
+def _grant(grant: Grant) -> dict[str, Any]:
+    return {
+        "object": "grant",
+        "kind": grant.kind,
+        "source": grant.source,
+        "amount": grant.amount,
+        "remaining": grant.remaining,
+        "effective_at": rfc3339(grant.effective_at),
+        "expires_at": rfc3339(grant.expires_at) if grant.expires_at else None,
+    }

@@ -1,0 +1,164 @@
+"""Recording a use: its credits, its event and its answer in one unit of work, once for each key.
+
+The keys are the reporter's own and belong to the team. The same key with the same use is answered with the stored
+answer, byte for byte (I8); a use that cannot be paid leaves nothing behind, so that its key may succeed later (I9).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.engine import Row
+
+from portal.catalog.queries import meter_by_name
+from portal.core.database import db
+from portal.core.ids import new_id
+from portal.credits.ledger import CauseConflict, spend
+from portal.usage.queries import credit_meters
+
+CREATED = 200
+
+# The moment comes along, since the answer names it and each statement is a round trip under the account's lock.
+FIND_KEY = text(
+    "select app_now() as now, k.request_hash, k.status, k.body from (values (1)) as one"
+    " left join usage_keys k on k.team_id = :team_id and k.key = :key"
+)
+
+SAVE = text(
+    "with kept as ("
+    "  insert into usage_keys (team_id, key, request_hash, status, body, created_at)"
+    "  values (:team_id, :key, :request_hash, :status, :body, :at)"
+    ")"
+    " insert into usage_events"
+    "  (id, team_id, key, api_key_id, meter, quantity, cost, entry_id, occurred_at)"
+    " values (:id, :team_id, :key, :api_key_id, :meter, :quantity, :cost, :entry_id, :at)"
+)
+
+
+class MeteringError(Exception):
+    """The parent of what metering refuses. Nothing was recorded."""
+
+
+class KeyReused(MeteringError):
+    """The key stands for another use already."""
+
+
+class UnknownMeter(MeteringError):
+    """There is no meter of this name; `known` are those that take credits."""
+
+    def __init__(self, name: str, known: list[str]) -> None:
+        super().__init__(f"there is no meter {name!r}")
+        self.name, self.known = name, known
+
+
+class MeterNotAvailable(MeteringError):
+    """The meter is billed by Stripe and not in credits, which uses cannot be reported for yet."""
+
+
+@dataclass(frozen=True)
+class Use:
+    """A report of use. `key` is the reporter's name for it; `api_key_id` says which key of the API it came with."""
+
+    team_id: str
+    key: str
+    meter: str
+    quantity: int
+    api_key_id: str | None = None
+
+    @property
+    def request_hash(self) -> str:
+        """What makes two reports the same one."""
+        content = json.dumps({"meter": self.meter, "quantity": self.quantity}, sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A use that is in the books. `cost` and `balance` (what was left) are in credits."""
+
+    id: str
+    use: Use
+    cost: int
+    balance: int
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: str
+    replayed: bool
+
+
+def record(use: Use, answer: Callable[[Recorded], str]) -> Answer:
+    """Record a use and keep `answer` of it; a use that is recorded already is answered as it was then.
+
+    Raises `KeyReused`, `UnknownMeter`, `MeterNotAvailable`, and the ledger's `InsufficientCredits`.
+    """
+    stored = _stored(use, _find(use))
+    if stored:
+        return stored
+    cost = _cost(use)
+    try:
+        # It waits for the account's lock. Whoever took the key meanwhile is done when we go on: the ledger then knows
+        # the cause, and the key's row says whether it was for the same use.
+        spent = spend(use.team_id, cost, f"usage:{use.key}")
+    except CauseConflict:
+        spent = None
+    found = _find(use)
+    stored = _stored(use, found)
+    if stored:
+        return stored
+    if spent is None:
+        raise KeyReused
+    recorded = Recorded(id=new_id("use"), use=use, cost=cost, balance=spent.balance, at=found.now)
+    body = answer(recorded)
+    _save(recorded, body, spent.entry_id)
+    return Answer(CREATED, body, replayed=False)
+
+
+def _find(use: Use) -> Row[Any]:
+    return db.session.execute(FIND_KEY, {"team_id": use.team_id, "key": use.key}).one()
+
+
+def _stored(use: Use, found: Row[Any]) -> Answer | None:
+    if found.request_hash is None:
+        return None
+    if found.request_hash != use.request_hash:
+        raise KeyReused
+    return Answer(found.status, found.body, replayed=True)
+
+
+def _cost(use: Use) -> int:
+    """What the use takes, in credits."""
+    meter = meter_by_name(use.meter)
+    if meter is None:
+        raise UnknownMeter(use.meter, credit_meters())
+    if meter.mode != "credits" or meter.cost_credits is None:
+        raise MeterNotAvailable(f"the meter {use.meter!r} is not paid in credits")
+    return meter.cost_credits * use.quantity
+
+
+def _save(recorded: Recorded, body: str, entry_id: int) -> None:
+    use = recorded.use
+    values = {
+        "id": recorded.id,
+        "team_id": use.team_id,
+        "key": use.key,
+        "api_key_id": use.api_key_id,
+        "meter": use.meter,
+        "quantity": use.quantity,
+        "cost": recorded.cost,
+        "entry_id": entry_id,
+        "request_hash": use.request_hash,
+        "status": CREATED,
+        "body": body,
+        "at": recorded.at,
+    }
+    db.session.execute(SAVE, values)
