@@ -32,6 +32,7 @@ def run() -> None:
         )
         with context.begin_transaction():
             context.run_migrations()
+        connection.commit()  # whatever a command that only compares has left open
         app_role = make_url(settings.database_url).username
         with connection.begin():
             grant_app_role(connection, app_role)

@@ -20,6 +20,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     from portal.core.errors import init_errors
     from portal.core.logging import configure_logging, init_request_logging
+    from portal.core.same_origin import init_same_origin
     from portal.core.security_headers import init_security_headers
     from portal.extensions import init_extensions
     from portal.features import modules
@@ -39,6 +40,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     init_request_logging(app)
     init_errors(app)
+    init_same_origin(app, settings)
     init_extensions(app, settings)
     modules("models")
     for module in modules("setup"):
@@ -66,5 +68,7 @@ def _flask_config(settings: Settings) -> dict[str, object]:
         "SESSION_COOKIE_SAMESITE": "Lax",
         "PERMANENT_SESSION_LIFETIME": 14 * 24 * 3600,
         "WTF_CSRF_TIME_LIMIT": None,
+        # Our pages send no referrer, so it cannot be asked for; the origin is checked instead.
+        "WTF_CSRF_SSL_STRICT": False,
         "JSON_SORT_KEYS": False,
     }

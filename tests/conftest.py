@@ -9,11 +9,22 @@ from types import FrameType
 
 import psycopg
 import pytest
+from flask import Flask, has_app_context
+from flask.testing import FlaskClient
 from redis.exceptions import RedisError
+from sqlalchemy import NullPool, create_engine, inspect, text
 
+from portal import create_app
+from portal.billing.catalog_sync import sync_catalog
+from portal.billing.gateway import gateway
+from portal.catalog.current import catalog
 from portal.cli.stack.errors import StackError
+from portal.core.database import db
+from portal.settings import load_settings
 from tests import loopback, services
+from tests.cast import Cast, gather
 from tests.services import DatabaseUrls, Plan, Services
+from tests.stage import WEBHOOK_SECRET, Stage, serve_sandbox
 
 RUNNING = pytest.StashKey[Services]()
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
@@ -67,3 +78,70 @@ def redis_url(test_plan: Plan) -> Iterator[str]:
     """An empty Redis database of this worker's own, or `none`."""
     with services.redis(test_plan) as url:
         yield url
+
+
+# Catalog rows are the same for every test, and syncing them takes as long as many tests.
+KEPT = frozenset(
+    ("alembic_version", "plans", "prices", "bundles", "features", "plan_features", "plan_meters", "meters")
+)
+
+
+@pytest.fixture(scope="session")
+def stripe_url() -> Iterator[str]:
+    """The stand-in for Stripe, in a thread of this process."""
+    with serve_sandbox() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def portal_app(database_urls: DatabaseUrls, redis_url: str, stripe_url: str) -> Flask:
+    """The app with its catalog in the database and at the stand-in; made once a worker."""
+    environment = services.app_environment(database_urls, redis_url) | {
+        "STRIPE_API_BASE": stripe_url,
+        "HOSTED_PAGE_ORIGINS": stripe_url,
+        "STRIPE_WEBHOOK_SECRET": f"{WEBHOOK_SECRET},{WEBHOOK_SECRET}_old",
+    }
+    app = create_app(load_settings(environment))
+    app.config["WTF_CSRF_ENABLED"] = False  # the tests of forgery turn it on
+    with app.app_context():
+        sync_catalog(gateway(), catalog())
+    return app
+
+
+@pytest.fixture
+def app(portal_app: Flask) -> Iterator[Flask]:
+    """The app on an empty database, with a context pushed; what a test commits is really committed."""
+    empty_tables(portal_app)
+    with portal_app.app_context():
+        yield portal_app
+        db.session.remove()
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture
+def cast(app: Flask) -> Cast:
+    return gather(app)
+
+
+@pytest.fixture
+def stage(app: Flask, stripe_url: str) -> Stage:
+    return Stage(app, stripe_url)
+
+
+def empty_tables(app: Flask, *names: str) -> None:
+    """Empty the tables, all but the catalog's unless named, as their owner: history's triggers refuse everybody else."""
+    if has_app_context():
+        db.session.remove()  # a transaction left open would hold the tables
+    engine = create_engine(app.config["SETTINGS"].database_owner_url, poolclass=NullPool)
+    with engine.begin() as connection:
+        tables = names or [name for name in inspect(connection).get_table_names() if name not in KEPT]
+        for name in tables:
+            connection.execute(text(f"alter table {name} disable trigger user"))
+        connection.execute(text(f"truncate {', '.join(tables)} cascade"))
+        for name in tables:
+            connection.execute(text(f"alter table {name} enable trigger user"))
+    engine.dispose()

@@ -64,6 +64,8 @@ class Stage:
     def __post_init__(self) -> None:
         newest = self.stripe("GET", "/v1/events", limit=1)["data"]
         self.last_event = newest[0]["id"] if newest else None
+        # The stand-in lives through many stories and its clock only goes forward: ours joins it.
+        self._move_portal(timedelta(seconds=self._stripe_clock()["offset_seconds"]))
 
     def stripe(self, method: str, path: str, **params: Any) -> dict[str, Any]:
         """One call to the stand-in, as anybody with the key could make it."""
@@ -131,9 +133,18 @@ class Stage:
 
     def advance(self, by: timedelta) -> None:
         """Move both clocks on."""
+        self._move_portal(by)
+        self._stripe_clock(json={"advance_seconds": int(by.total_seconds())})
+
+    def _move_portal(self, by: timedelta) -> None:
         with unit_of_work():
             clock.advance(by)
-        headers = {"Authorization": f"Bearer {API_KEY}"}
-        seconds = {"advance_seconds": int(by.total_seconds())}
-        requests.post(self.stripe_url + "/_sandbox/clock", json=seconds, headers=headers, timeout=20).raise_for_status()
         db.session.remove()
+
+    def _stripe_clock(self, **request: Any) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {API_KEY}"}
+        method = "POST" if request else "GET"
+        url = self.stripe_url + "/_sandbox/clock"
+        answer = requests.request(method, url, headers=headers, timeout=20, **request)
+        answer.raise_for_status()
+        return dict(answer.json())

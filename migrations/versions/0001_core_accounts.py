@@ -20,10 +20,10 @@ $$
 def upgrade() -> None:
     op.create_table(
         "clock_offset",
-        sa.Column("only", sa.Boolean(), nullable=False),
+        sa.Column("one_row", sa.Boolean(), nullable=False),
         sa.Column("ahead_by", sa.Interval(), nullable=False),
-        sa.CheckConstraint("only", name=op.f("ck_clock_offset_only")),
-        sa.PrimaryKeyConstraint("only", name=op.f("pk_clock_offset")),
+        sa.CheckConstraint("one_row", name=op.f("ck_clock_offset_one_row")),
+        sa.PrimaryKeyConstraint("one_row", name=op.f("pk_clock_offset")),
     )
     op.execute(APP_NOW)
     op.create_table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from flask import Flask
@@ -29,7 +30,6 @@ def _on_registered(_app: Flask, user: User, form_data: dict[str, Any] | None = N
 
 
 def _security_config(settings: Settings) -> dict[str, object]:
-    minutes = "60 minutes"
     return {
         "SECURITY_PASSWORD_SALT": settings.secret_key,
         "SECURITY_PASSWORD_HASH": "argon2",
@@ -38,13 +38,14 @@ def _security_config(settings: Settings) -> dict[str, object]:
         "SECURITY_PASSWORD_SINGLE_HASH": True,
         "SECURITY_PASSWORD_LENGTH_MIN": 8,
         "SECURITY_PASSWORD_CONFIRM_REQUIRED": False,
+        "SECURITY_JOIN_USER_ROLES": False,  # roles belong to memberships
         "SECURITY_REGISTERABLE": True,
         "SECURITY_USE_REGISTER_V2": True,
         "SECURITY_CONFIRMABLE": True,
         "SECURITY_RECOVERABLE": True,
         "SECURITY_RETURN_GENERIC_RESPONSES": True,
-        "SECURITY_CONFIRM_EMAIL_WITHIN": "2 days",
-        "SECURITY_RESET_PASSWORD_WITHIN": minutes,
+        "SECURITY_CONFIRM_EMAIL_WITHIN": timedelta(days=2),
+        "SECURITY_RESET_PASSWORD_WITHIN": timedelta(minutes=60),
         "SECURITY_EMAIL_VALIDATOR_ARGS": {"check_deliverability": False, "test_environment": not settings.production},
         "SECURITY_EMAIL_SENDER": settings.mail_from,
         "SECURITY_LOGIN_URL": "/login",
@@ -57,16 +58,22 @@ def _security_config(settings: Settings) -> dict[str, object]:
         "SECURITY_POST_REGISTER_VIEW": "/signup/check-mail",
         "SECURITY_POST_CONFIRM_VIEW": "/login",
         "SECURITY_UNAUTHORIZED_VIEW": None,
-        "SECURITY_CSRF_IGNORE_UNAUTH_ENDPOINTS": False,
-        "SECURITY_CSRF_PROTECT_MECHANISMS": ["session"],
         "SECURITY_API_ENABLED_METHODS": ["session"],
-        "SECURITY_FRESHNESS": None,
         "SECURITY_DEFAULT_REMEMBER_ME": False,
+        "SECURITY_MSG_GENERIC_AUTHN_FAILED": (
+            "E-mail and password do not match, or the address is not confirmed yet.",
+            "error",
+        ),
+        "SECURITY_MSG_INVALID_CONFIRMATION_TOKEN": (
+            "This link is damaged or was replaced. Ask for a new one.",
+            "error",
+        ),
+        "SECURITY_MSG_INVALID_RESET_PASSWORD_TOKEN": ("This link is damaged or was used. Ask for a new one.", "error"),
+        "SECURITY_MSG_EMAIL_CONFIRMED": ("Your address is confirmed. Sign in to go on.", "success"),
         "SECURITY_REDIRECT_VALIDATE_MODE": "absolute",
         "REMEMBER_COOKIE_DURATION": 14 * 24 * 3600,
         "REMEMBER_COOKIE_HTTPONLY": True,
         "REMEMBER_COOKIE_SECURE": settings.secure,
         "REMEMBER_COOKIE_SAMESITE": "Lax",
         "REMEMBER_COOKIE_NAME": "__Host-turnpike-keep" if settings.secure else "turnpike-keep",
-        "WTF_CSRF_CHECK_DEFAULT": True,
     }

@@ -27,7 +27,7 @@ from portal.core.authz import Role
 from portal.core.database import db
 from portal.core.unit_of_work import end_read, unit_of_work
 from portal.credits.free_plan import grant_free_period
-from portal.usage.metering import record
+from portal.usage.metering import Use, record
 
 group = AppGroup("demo", help="Demo data for development.")
 
@@ -84,7 +84,7 @@ def _team(owner: User, name: str) -> Team:
         db.session.flush()
         plan = free_plan()
         if plan is not None and plan.credits_monthly:
-            grant_free_period(team.id, plan.credits_monthly)
+            grant_free_period(team, plan.credits_monthly)
     return team
 
 
@@ -137,7 +137,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 def _spend(team_id: str) -> None:
     for meter, quantity in USAGE:
         with unit_of_work():
-            record(team_id, meter=meter, quantity=quantity, key=f"demo-{meter}")
+            record(Use(team_id, f"demo-{meter}", meter, quantity), lambda recorded: f'{{"id": "{recorded.id}"}}')
 
 
 def _wait_for(done: Callable[[], bool], what: str) -> None:

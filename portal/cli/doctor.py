@@ -59,9 +59,8 @@ def _redis() -> Check:
 
 
 def _inbox() -> Check:
-    counts = dict(
-        db.session.execute(select(StripeEvent.state, func.count()).group_by(StripeEvent.state)).tuples().all()
-    )
+    query = select(StripeEvent.state, func.count()).group_by(StripeEvent.state)
+    counts = {state: count for state, count in db.session.execute(query)}
     words = ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "empty"
     return not counts.get("dead"), "inbox", words
 

@@ -31,6 +31,6 @@ class Alarm(Model):
 def raise_alarm(kind: str, subject: str, **detail: Any) -> None:
     """Record an alarm in the current unit of work and log it; a second one of the same kind and subject is a no-op."""
     values = {"id": new_id("alarm"), "kind": kind, "subject": subject, "detail": detail, "raised_at": app_now()}
-    done = db.session.execute(insert(Alarm).values(values).on_conflict_do_nothing(index_elements=["kind", "subject"]))
-    if getattr(done, "rowcount", 0):
+    statement = insert(Alarm).values(values).on_conflict_do_nothing(index_elements=["kind", "subject"])
+    if db.session.execute(statement.returning(Alarm.id)).scalar() is not None:
         log.error("alarm", kind=kind, subject=subject, **detail)

@@ -23,9 +23,9 @@ class ClockOffset(Model):
     """At most one row: how far `app_now()` runs ahead of the database's own time."""
 
     __tablename__ = "clock_offset"
-    __table_args__ = (CheckConstraint("only", name="only"),)
+    __table_args__ = (CheckConstraint("one_row", name="one_row"),)
 
-    only: Mapped[bool] = mapped_column(primary_key=True, default=True)
+    one_row: Mapped[bool] = mapped_column(primary_key=True, default=True)
     ahead_by: Mapped[timedelta] = mapped_column(Interval, nullable=False)
 
 
@@ -49,8 +49,8 @@ def advance(by: timedelta) -> None:
         raise ClockError("the clock of a production instance cannot be moved")
     db.session.execute(
         text(
-            "insert into clock_offset (only, ahead_by) values (true, :by)"
-            " on conflict (only) do update set ahead_by = clock_offset.ahead_by + excluded.ahead_by"
+            "insert into clock_offset (one_row, ahead_by) values (true, :by)"
+            " on conflict (one_row) do update set ahead_by = clock_offset.ahead_by + excluded.ahead_by"
         ),
         {"by": by},
     )
