@@ -18,6 +18,7 @@ from portal.core.alarms import Alarm
 from portal.core.database import db
 from portal.credits.models import CreditEntry, CreditGrant
 from portal.credits.queries import balance
+from portal.webhooks import apply
 from portal.webhooks.models import StripeEvent
 from tests.cast import Cast
 from tests.conftest import empty_tables
@@ -86,7 +87,7 @@ def test_a_declined_card_leaves_nothing_behind_and_the_next_card_works(cast: Cas
 
 def rows_of(team_id: str) -> dict[str, Any]:
     """The team's final rows without what tells only how often and when they were written."""
-    hidden = {"id", "gen", "synced_at", "created_at", "completed_at", "as_of", "at", "subscription_id"}
+    hidden = {"id", "gen", "synced_at", "created_at", "completed_at", "as_of", "at", "subscription_id", "grant_id"}
     found: dict[str, Any] = {}
     tables = (
         "customers", "checkouts", "subscriptions", "subscription_items", "invoices", "payment_methods",
@@ -109,11 +110,12 @@ def test_all_orders_of_the_four_events_end_in_the_same_rows(cast: Cast, stage: S
         _forget_effects(stage.app)
         for name in order:
             assert stage.deliver(events[name]) == 200
-            stage.drain()
+            apply.drain()  # without the schedule, which would grant the free month now and then
         results.append(rows_of(cast.team_id))
         assert {grant.amount for grant in grants(cast.team_id)} == {20_000}
     assert len(results) == 24
-    assert all(result == results[0] for result in results)
+    for result in results:
+        assert result == results[0]
 
 
 def _as_updated(created: dict[str, Any]) -> dict[str, Any]:
