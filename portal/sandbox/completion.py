@@ -72,27 +72,36 @@ def _order_lines(call: Call, session: Object) -> list[OrderLine]:
 
 
 def _buy(call: Call, session: Object, payer: Payer) -> ApiError | None:
-    data, card = session["_payment_intent_data"], payer.card
-    wants_customer = session["customer"] or session["customer_creation"] == "always" or "setup_future_usage" in data
-    customer = None
-    if wants_customer and (session["customer"] or card is None or card.on_charge is None):
-        customer = _customer(call, session, payer)
-    payment_method, intent = None, None
-    if card is not None:
-        payment_method = _new_card(call, payer)
-    if payment_method is not None and session["amount_total"] > 0:
+    customer = _buyer(call, session, payer)
+    payment_method = _new_card(call, payer)
+    links: Object = {"customer": customer["id"] if customer else None}
+    intent = None
+    if payment_method is not None:  # A card is asked for when something is due, and only then.
         intent = _intent_of(call, session, customer)
         error = payment_intents.pay(call, intent, payment_method)
         if error is not None:
             call.store.save(session | {"payment_intent": intent["id"]})
             return error
-    if customer is not None and payment_method is not None and "setup_future_usage" in data:
-        payment_methods.attach_to(call, payment_method, customer)
-    links = {"customer": customer["id"] if customer else None, "payment_intent": intent["id"] if intent else None}
-    if session["invoice_creation"]["enabled"] and customer is not None:
+        links["payment_intent"] = intent["id"]
+        if customer is not None and "setup_future_usage" in session["_payment_intent_data"]:
+            payment_methods.attach_to(call, payment_method, customer)
+    if customer is not None and session["invoice_creation"]["enabled"]:
         links["invoice"] = _invoice_for_purchase(call, session, customer, intent)
     _close(call, session, payer, links)
     return None
+
+
+def _buyer(call: Call, session: Object, payer: Payer) -> Object | None:
+    """Return the customer of a purchase, if it is to have one; a refused card makes and changes none."""
+    if payer.card is not None and payer.card.on_charge is not None:
+        return fetch(call, "customer", session["customer"]) if session["customer"] else None
+    wanted = (
+        session["customer"] is not None
+        or session["customer_creation"] == "always"
+        or session["invoice_creation"]["enabled"]
+        or "setup_future_usage" in session["_payment_intent_data"]
+    )
+    return _customer(call, session, payer) if wanted else None
 
 
 def _invoice_for_purchase(call: Call, session: Object, customer: Object, intent: Object | None) -> str:

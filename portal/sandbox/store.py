@@ -181,6 +181,10 @@ class Store:
             values.append(limit)
         return [json.loads(row["body"]) for row in self.query(sql, values)]
 
+    def is_taken(self, object_id: str) -> bool:
+        """Say whether an object of any type has this id."""
+        return bool(self.query("SELECT 1 FROM objects WHERE id = ?", (object_id,)))
+
     def position(self, type_name: str, object_id: str) -> int | None:
         """Return where an object stands in the order of creation, or None when there is none."""
         rows = self.query("SELECT seq FROM objects WHERE id = ? AND type = ?", (object_id, type_name))

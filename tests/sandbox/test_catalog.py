@@ -10,6 +10,8 @@ def test_products_may_choose_their_id(sandbox: Driver) -> None:
     status, error = sandbox.error("POST", "/v1/products", {"id": "tp_pro", "name": "Pro"})
     assert (status, error["code"]) == (400, "resource_already_exists")
     assert sandbox.post("/v1/products", {"name": "Pro"})["id"].startswith("prod_")
+    customer = sandbox.post("/v1/customers")["id"]
+    assert sandbox.error("POST", "/v1/products", {"id": customer, "name": "Pro"})[0] == 400
 
 
 def test_a_product_with_prices_stays(sandbox: Driver) -> None:

@@ -271,6 +271,25 @@ def test_a_purchase_with_an_invoice(sandbox: Driver, customer: Json) -> None:
     assert sandbox.count()["charge"] == 1
 
 
+@pytest.mark.parametrize(
+    ("more", "made"),
+    [
+        ({}, False),
+        ({"customer_creation": "always"}, True),
+        ({"invoice_creation[enabled]": "true"}, True),
+        ({"payment_intent_data[setup_future_usage]": "off_session"}, True),
+    ],
+)
+def test_a_guest_becomes_a_customer_when_one_is_needed(sandbox: Driver, more: Json, made: bool) -> None:
+    session = sandbox.session(sandbox.price(1000, interval=None), mode="payment", **more)
+    assert sandbox.pay(session, DECLINED_CARD).status_code == 402
+    assert "customer" not in sandbox.count()
+    paid = sandbox.paid(session)
+    intent = sandbox.get(f"/v1/payment_intents/{paid['payment_intent']}")
+    assert (paid["customer"] is not None) == made
+    assert intent["customer"] == paid["customer"]
+
+
 def test_a_saved_card(sandbox: Driver, customer: Json) -> None:
     bundle = sandbox.price(1000, interval=None)
     more = {"payment_intent_data[setup_future_usage]": "off_session"}

@@ -92,7 +92,7 @@ def _apply(product: Object, values: Values) -> None:
 
 def create(call: Call, values: Values) -> Object:
     """`POST /v1/products`; the caller may choose the id."""
-    if "id" in values and call.store.position("product", values["id"]) is not None:
+    if "id" in values and call.store.is_taken(values["id"]):
         raise invalid(f"Product already exists: '{values['id']}'", "id", "resource_already_exists")
     product = call.store.insert("product", build(call, values))
     events.emit(call, "product.created", product)
