@@ -6,6 +6,8 @@ from marshmallow import EXCLUDE, Schema, fields, validate
 
 QUANTITY_MAX = 1_000_000
 IDEMPOTENCY_KEY_MAX = 255
+# Printable ASCII; a space at an end would be lost on the way, since HTTP trims the values of headers.
+KEY_SHAPE = "^[!-~]([ -~]*[!-~])?"
 
 WHOLE_NUMBER = f"Must be a whole number from 1 to {QUANTITY_MAX:,}."
 
@@ -34,12 +36,12 @@ class IdempotencyHeaders(Schema):
         data_key="Idempotency-Key",
         validate=[
             validate.Length(1, IDEMPOTENCY_KEY_MAX),
-            validate.Regexp(r"^[ -~]*\Z", error="Only printable ASCII characters."),
+            validate.Regexp(KEY_SHAPE + r"\Z", error="Only printable ASCII characters, with no space at either end."),
         ],
         metadata={
             "description": "Names this use for ever, for your team: send the same key again when you did not get an "
             "answer, and you get the stored one. A key cannot be used for another request.",
-            "pattern": "^[ -~]+$",
+            "pattern": KEY_SHAPE + "$",
             "example": "order-4711-mail",
         },
     )

@@ -49,17 +49,17 @@ def free_plan() -> Plan | None:
 
 def plan_for_stripe_price(stripe_price_id: str) -> PlanPrice | None:
     """What a price of Stripe's stands for with us, also when it is not offered any more."""
-    return _plan_price(select(Price, Plan).join(Plan).where(Price.stripe_price_id == stripe_price_id))
+    return _plan_price(select(Price, Plan).join(Plan).where(Price.stripe_price_id == _findable(stripe_price_id)))
 
 
 def price_for(plan_key: str, interval: str, purpose: str = "plan") -> PlanPrice | None:
     """The price that a new subscriber pays; None when there is none (an unknown, free, custom or archived plan)."""
-    if interval not in INTERVALS or "\x00" in plan_key:
+    if interval not in INTERVALS:
         return None
     return _plan_price(
         select(Price, Plan)
         .join(Plan)
-        .where(Plan.key == plan_key, Plan.archived_at.is_(None), Price.active)
+        .where(Plan.key == _findable(plan_key), Plan.archived_at.is_(None), Price.active)
         .where(Price.interval == interval, Price.purpose == purpose)
     )
 
@@ -69,7 +69,7 @@ def plan_prices_on_sale() -> list[PlanPrice]:
     query = (
         select(Price, Plan).join(Plan).where(Price.active, Price.purpose == "plan", Price.stripe_price_id.is_not(None))
     )
-    return [_as_plan_price(price, plan) for price, plan in db.session.execute(query).tuples()]
+    return [_as_plan_price(price, plan) for price, plan in db.session.execute(query)]
 
 
 def bundles() -> list[tuple[Bundle, Price]]:
@@ -80,7 +80,7 @@ def bundles() -> list[tuple[Bundle, Price]]:
         .where(Bundle.archived_at.is_(None), Price.active)
         .order_by(Bundle.position, Bundle.key)
     )
-    return [(bundle, price) for bundle, price in db.session.execute(query).tuples()]
+    return [(bundle, price) for bundle, price in db.session.execute(query)]
 
 
 def meter_by_name(name: str) -> Meter | None:
@@ -91,13 +91,13 @@ def meter_by_name(name: str) -> Meter | None:
 def included_of(plan_key: str) -> dict[str, PlanMeter]:
     """By meter key: the units a month that a plan includes."""
     query = select(Meter.key, PlanMeter).join(PlanMeter, PlanMeter.meter_id == Meter.id).join(Plan)
-    return dict(db.session.execute(query.where(Plan.key == plan_key)).tuples().all())
+    return dict(db.session.execute(query.where(Plan.key == _findable(plan_key))).all())
 
 
 def features_of(plan_key: str) -> dict[str, PlanFeature]:
     """By feature key: what a plan gives."""
     query = select(Feature.key, PlanFeature).join(PlanFeature, PlanFeature.feature_id == Feature.id).join(Plan)
-    return dict(db.session.execute(query.where(Plan.key == plan_key)).tuples().all())
+    return dict(db.session.execute(query.where(Plan.key == _findable(plan_key))).all())
 
 
 def portal_options() -> Portal:
@@ -106,8 +106,12 @@ def portal_options() -> Portal:
 
 
 def _keyed(model: type[Any], key: str) -> Select[Any]:
-    """The query for a row by its key; a key with a NUL, which PostgreSQL refuses, finds nothing."""
-    return select(model).where(model.key == key.replace("\x00", "\ufffd"))
+    return select(model).where(model.key == _findable(key))
+
+
+def _findable(text: str) -> str:
+    """A text from outside as PostgreSQL takes it: a NUL, which it refuses, becomes a sign that is in no key."""
+    return text.replace("\x00", "\ufffd")
 
 
 def _plan_price(query: Select[Price, Plan]) -> PlanPrice | None:

@@ -17,6 +17,7 @@ BALANCE_MAX = 2**63 - 1
 
 SortKey = Callable[["Lot"], tuple[object, ...]]
 Takes = list[tuple[int, int]]
+Due = tuple[tuple[datetime, int, int, int], Callable[["Lot"], None], "Lot"]
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -86,20 +87,20 @@ class Book:
 
         At one moment, what ends goes before what begins, so that no balance on the way shows two periods at once.
         """
-        for _moment, _rank, _id, act, lot in sorted(self._due(), key=lambda due: due[:3]):
+        for _place, act, lot in sorted(self._due(), key=lambda due: due[0]):
             act(lot)
 
-    def _due(self) -> list[tuple[datetime, int, int, Callable[[Lot], None], Lot]]:
-        due: list[tuple[datetime, int, int, Callable[[Lot], None], Lot]] = []
+    def _due(self) -> list[Due]:
+        due: list[Due] = []
         for lot in self.lots.values():
             if lot.state == "waiting":
                 if lot.effective_at > self.now:
                     continue
-                due.append((lot.effective_at, 1, lot.id, self._start, lot))
+                due.append(((lot.effective_at, 1, lot.id, 0), self._start, lot))
             if lot.expires_at is not None and lot.expires_at <= self.now:
-                # A lot recorded after its end has a start and an end at one moment; it starts before it ends.
-                rank = 0 if lot.expires_at > lot.effective_at else 2
-                due.append((lot.expires_at, rank, lot.id, self.end, lot))
+                # A lot that was over when it was recorded may have its start and its end at one moment, in this order.
+                place = (0, lot.id, 0) if lot.expires_at > lot.effective_at else (1, lot.id, 1)
+                due.append(((lot.expires_at, *place), self.end, lot))
         return due
 
     def _start(self, lot: Lot) -> None:

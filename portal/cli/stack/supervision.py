@@ -10,6 +10,7 @@ import sys
 import time
 import xmlrpc.client
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +22,21 @@ from portal.cli.stack.programs import Program
 START_SECONDS_MAX = 20
 ALIVE = {"STARTING", "RUNNING", "BACKOFF", "STOPPING"}
 
-# Paths and commands come in by environment: in a file of this format no quoting could save a folder called `a ;b %c`.
+# Paths are relative to the folder it is started in, and commands come in by environment: in this file's format no
+# quoting could save a folder called `a ;b %c`.
 HEAD = """\
 [supervisord]
 nodaemon=true
 silent=true
-logfile=%(here)s/logs/supervisor.log
+logfile=instance/logs/supervisor.log
 logfile_maxbytes=1MB
 logfile_backups=1
-pidfile=%(here)s/supervisord.pid
+pidfile=instance/supervisord.pid
 identifier=turnpike
 """
 CONTROL = """
 [unix_http_server]
-file=%(ENV_TURNPIKE_SOCKETS)s/supervisor.sock
+file={socket}
 chmod=0700
 
 [rpcinterface:supervisor]
@@ -42,7 +44,7 @@ supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 """
 PROGRAM = """
 [program:{name}]
-command=%(ENV_TURNPIKE_RUN_{variable})s
+command=/bin/sh -c 'eval "exec $TURNPIKE_RUN_{variable}"'
 priority={rank}
 autostart=false
 autorestart=true
@@ -52,16 +54,16 @@ stopsignal={stop_signal}
 stopwaitsecs={stop_seconds}
 killasgroup={alone}
 redirect_stderr=true
-stdout_logfile=%(here)s/logs/{name}.log
+stdout_logfile=instance/logs/{name}.log
 stdout_logfile_maxbytes=5MB
 stdout_logfile_backups=1
 """
 
 
-def configuration(programs: Sequence[Program]) -> str:
+def configuration(programs: Sequence[Program], socket: str) -> str:
     """The supervisor's configuration. Nothing starts by itself: the runner starts each program when its time has come."""
     # Said outright, so that the supervisor does not warn of a root it would run as by chance.
-    text = HEAD + ("user=root\n" if os.geteuid() == 0 else "") + CONTROL
+    text = HEAD + ("user=root\n" if os.geteuid() == 0 else "") + CONTROL.format(socket=socket.replace("%", "%%"))
     for program in programs:
         text += PROGRAM.format(
             name=program.name,
@@ -85,13 +87,14 @@ class Supervisor:
         self._folders = folders
         self._programs = programs
         self._root = root
-        self._environment = dict(environment) | {"TURNPIKE_SOCKETS": str(folders.sockets)}
-        self._environment |= {f"TURNPIKE_RUN_{p.name.upper()}": shlex.join(p.command) for p in programs}
+        self._environment = dict(environment) | {
+            f"TURNPIKE_RUN_{p.name.upper()}": shlex.join(p.command) for p in programs
+        }
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start the supervisor itself. Raises `StackError` when it does not come up."""
-        write_private(self._folders.supervisor_config, configuration(self._programs))
+        write_private(self._folders.supervisor_config, configuration(self._programs, self._socket))
         command = [sys.executable, "-W", "ignore", "-m", "supervisor.supervisord", "-c"]
         self._process = process.start(
             [*command, str(self._folders.supervisor_config)],
@@ -106,21 +109,46 @@ class Supervisor:
                 raise StackError(f"The supervisor did not start:\n{log.read_text(errors='replace')[-2000:]}")
             time.sleep(0.05)
 
+    @property
+    def _socket(self) -> str:
+        """Relative where it lies under the folder, as everything in the configuration."""
+        path = self._folders.sockets / "supervisor.sock"
+        return str(path.relative_to(self._root)) if path.is_relative_to(self._root) else str(path)
+
     def start_program(self, name: str) -> None:
         """Start a program without waiting until it stands: who needs it asks it."""
         self._call("startProcess", name, False)
 
     def program_lives(self, name: str) -> bool:
         """Whether the supervisor still means to run it; after too many quick deaths it gives up."""
-        return self.alive() and self._call("getProcessInfo", name)["statename"] in ALIVE
+        return self.alive() and self._state(name) in ALIVE
 
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
     def stop(self) -> None:
-        """Stop the programs, highest rank first and each rank only when the one before has ended, then the supervisor."""
-        if self._process is not None:
-            process.stop(self._process, signal.SIGTERM, seconds_max=sum(p.stop_seconds for p in self._programs) + 10)
+        """Stop the programs, highest rank first and each rank only when the one before has ended, then the supervisor.
+
+        Left to itself the supervisor does the same, but looks only once a second whether a program has ended.
+        """
+        if self._process is None:
+            return
+        with suppress(OSError, xmlrpc.client.Error):
+            for rank in sorted({program.rank for program in self._programs}, reverse=True):
+                self._stop_programs([program for program in self._programs if program.rank == rank])
+            self._call("shutdown")
+        process.stop(self._process, signal.SIGTERM, seconds_max=sum(p.stop_seconds for p in self._programs) + 10)
+
+    def _stop_programs(self, programs: Sequence[Program]) -> None:
+        for program in programs:
+            with suppress(xmlrpc.client.Fault):  # it does not run
+                self._call("stopProcess", program.name, False)
+        # Past its time the supervisor kills a program, so that this ends.
+        while any(self._state(program.name) in ALIVE for program in programs):
+            time.sleep(0.05)
+
+    def _state(self, name: str) -> str:
+        return str(self._call("getProcessInfo", name)["statename"])
 
     def _answers(self) -> bool:
         try:
