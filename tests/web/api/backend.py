@@ -1,0 +1,82 @@
+"""A customer's backend in tests: it calls with a key, and holds every answer to the API's own document."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import Flask
+from openapi_schema_validator import OAS31Validator, oas31_format_checker
+from werkzeug.test import TestResponse
+
+from portal.accounts.api_keys import Scope, create_key
+from portal.accounts.models import User
+from portal.core.database import db
+from portal.core.unit_of_work import unit_of_work
+from portal.credits import ledger
+from tests.cast import Person
+
+PREFIX = "/api/v1"
+
+
+@dataclass
+class Backend:
+    app: Flask
+    team_id: str
+    secret: str
+    numbers: itertools.count[int] = field(default_factory=itertools.count)
+
+    def call(self, method: str, path: str, **more: Any) -> TestResponse:
+        """One call; without headers of one's own the key is sent as it should be."""
+        headers = more.pop("headers", {"Authorization": f"Bearer {self.secret}"})
+        answer = self.app.test_client().open(PREFIX + path, method=method, headers=headers, **more)
+        assert answer.headers["Request-Id"].startswith("req_")
+        hold_to_document(self.app, method, path, answer)
+        return answer
+
+    def post_usage(self, key: str | None = None, **more: Any) -> TestResponse:
+        """Post a body of the test's own; a key is made up when the test does not care."""
+        key = f"key-{next(self.numbers)}" if key is None else key
+        headers = {"Authorization": f"Bearer {self.secret}", "Idempotency-Key": key}
+        return self.call("POST", "/usage", headers=headers, **more)
+
+    def use(self, meter: str = "send_email", quantity: Any = 1, key: str | None = None) -> TestResponse:
+        return self.post_usage(key, json={"meter": meter, "quantity": quantity})
+
+    def credits(self) -> dict[str, Any]:
+        answer = self.call("GET", "/credits")
+        assert answer.status_code == 200
+        return dict(answer.get_json())
+
+    def give(self, amount: int, cause: str = "bundle:test") -> None:
+        with self.app.app_context(), unit_of_work():
+            ledger.grant(self.team_id, kind="bundle", amount=amount, cause_key=cause, source="A bundle")
+
+
+def backend_of(app: Flask, team_id: str, person: Person, *, scopes: tuple[Scope, ...] = tuple(Scope)) -> Backend:
+    """A backend with a new key of the team's."""
+    with app.app_context(), unit_of_work():
+        creator = db.session.get(User, person.user_id)
+        assert creator is not None
+        key = create_key(team_id, creator, "Backend", livemode=False, scopes=scopes)
+    return Backend(app, team_id, key.secret)
+
+
+def hold_to_document(app: Flask, method: str, path: str, answer: TestResponse) -> None:
+    """Fail unless the document promises this status with such a body."""
+    document = app.test_client().get(f"{PREFIX}/openapi.json").get_json()
+    operation = document["paths"].get(PREFIX + path, {}).get(method.lower())
+    if operation is None:
+        return
+    promised = operation["responses"][str(answer.status_code)]
+    if "$ref" in promised:
+        promised = document["components"]["responses"][promised["$ref"].rsplit("/", 1)[1]]
+    schema = promised["content"]["application/json"]["schema"] | {"components": document["components"]}
+    validator: Any = OAS31Validator(schema, format_checker=oas31_format_checker)
+    validator.validate(answer.get_json())
+    assert answer.mimetype == "application/json"
+
+
+def error_of(answer: TestResponse) -> dict[str, Any]:
+    return dict(answer.get_json()["error"])
