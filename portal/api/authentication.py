@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, TypeVar, cast
 
+import structlog
 from flask import current_app, g, request
 
 from portal.accounts.api_key_format import looks_like_key
@@ -42,6 +43,7 @@ def requires(scope: Scope) -> Callable[[View], View]:
                 with unit_of_work():
                     note_use(key.id)
             g.caller = Caller(key.team_id, key.id)
+            structlog.contextvars.bind_contextvars(team_id=key.team_id, key_id=key.id)
             return view(*args, **values)
 
         guarded.api_scope = scope  # type: ignore[attr-defined]  # read by the test that walks the URL map

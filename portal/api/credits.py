@@ -13,7 +13,7 @@ from portal.api.moments import rfc3339
 from portal.api.schemas import CreditsAnswer
 from portal.credits.queries import Grant, summary
 
-bp = ApiBlueprint("credits", __name__, description="What your customers have left")
+bp = ApiBlueprint("api_credits", __name__, description="What your customers have left")
 
 
 @bp.get("/credits")

@@ -18,7 +18,7 @@ from portal.core.unit_of_work import run_in_unit
 from portal.credits.ledger import InsufficientCredits
 from portal.usage.metering import Answer, KeyReused, MeterNotAvailable, Recorded, UnknownMeter, Use, record
 
-bp = ApiBlueprint("usage", __name__, description="What your customers use")
+bp = ApiBlueprint("api_usage", __name__, description="What your customers use")
 
 REPLAYED = "Idempotent-Replayed"
 REPLAYED_HEADER = {REPLAYED: {"description": "`true` on a stored answer.", "schema": {"type": "string"}}}

@@ -137,6 +137,16 @@ def test_a_refused_key_is_not_noted_as_used(backend: Backend) -> None:
     assert last_used(backend) is None
 
 
+def test_the_log_names_team_and_key_but_never_the_secret(backend: Backend, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    assert backend.use(key="order-1").status_code == 200
+    with backend.app.app_context():
+        key_id = keys_of(backend.team_id)[0].id
+    assert backend.team_id in caplog.text
+    assert key_id in caplog.text
+    assert backend.secret not in caplog.text
+
+
 def last_used(backend: Backend) -> datetime | None:
     with backend.app.app_context():
         return db.session.execute(select(ApiKey.last_used_at).where(ApiKey.team_id == backend.team_id)).scalar_one()
