@@ -22,6 +22,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from portal.core.logging import configure_logging, init_request_logging
     from portal.core.same_origin import init_same_origin
     from portal.core.security_headers import init_security_headers
+    from portal.core.static_files import init_static_files
     from portal.extensions import init_extensions
     from portal.features import modules
     from portal.settings import ROOT, load_settings
@@ -48,6 +49,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     for module in modules("routes"):
         for blueprint in module.BLUEPRINTS:
             app.register_blueprint(blueprint)
+    init_static_files(app)
     init_security_headers(app, settings)
     return app
 

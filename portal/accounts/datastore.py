@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from flask_security import SQLAlchemyUserDatastore
+from flask_security import RoleMixin, SQLAlchemyUserDatastore
 
 from portal.accounts.models import User
 from portal.core import unit_of_work
@@ -22,5 +20,5 @@ class UserDatastore(SQLAlchemyUserDatastore):
         unit_of_work.commit()
 
 
-class _NoRole:
-    name: Any = None
+class _NoRole(RoleMixin):
+    """No role of the library's kind exists."""

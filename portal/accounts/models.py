@@ -21,7 +21,7 @@ class User(Model, UserMixin):
     __tablename__ = "users"
     __table_args__ = (Index("uq_users_email_lower", text("lower(email)"), unique=True),)
 
-    id: Mapped[PrimaryId]
+    id: Mapped[PrimaryId]  # type: ignore[assignment]  # the library says int and never looks
     email: Mapped[str]
     name: Mapped[str] = mapped_column(default="")
     password: Mapped[str | None]
@@ -33,7 +33,7 @@ class User(Model, UserMixin):
     memberships: Mapped[list[Membership]] = relationship(back_populates="user", order_by="Membership.created_at")
 
     # The library asks for roles on the user; ours belong to the membership, so that a person may have several.
-    roles: tuple[RoleMixin, ...] = ()
+    roles: list[RoleMixin] = []  # noqa: RUF012  the library's type; nobody adds to it
 
     def __init__(self, **values: Any) -> None:
         values.pop("roles", None)

@@ -10,6 +10,7 @@ from flask_security import Security
 from flask_security.signals import user_registered
 
 from portal.accounts.datastore import UserDatastore
+from portal.accounts.demo_logins import DEMO_LOGINS, DEMO_PASSWORD
 from portal.accounts.forms import RegistrationForm
 from portal.accounts.models import User
 from portal.accounts.registration import make_team
@@ -22,6 +23,17 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.config.from_mapping(_security_config(settings))
     security.init_app(app, UserDatastore(), use_register_v2=True, register_form=RegistrationForm)
     user_registered.connect(_on_registered, app)
+
+    @security.context_processor
+    def door() -> dict[str, object]:
+        """What the sign-in pages add in development: where mails are, and the logins of the demo data."""
+        mails_stay = not settings.production and settings.mail_url is None
+        show_demo = settings.env == "development" and settings.sandbox_mode
+        return {
+            "dev_mail": mails_stay,
+            "demo_logins": DEMO_LOGINS if show_demo else [],
+            "demo_password": DEMO_PASSWORD,
+        }
 
 
 def _on_registered(_app: Flask, user: User, form_data: dict[str, Any] | None = None, **_extra: Any) -> None:

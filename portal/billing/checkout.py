@@ -171,7 +171,7 @@ def mirror_checkout(page: dict[str, Any]) -> Checkout | None:
     if page["status"] == "complete" and checkout.state != "complete":
         checkout.state = "complete"
         checkout.subscription_stripe_id = page.get("subscription")
-        checkout.completed_at = app_now()  # type: ignore[assignment]  # an SQL expression until it is flushed
+        checkout.completed_at = app_now()
     elif page["status"] == "expired" and checkout.state in ("starting", "open"):
         checkout.state = "expired"
     db.session.flush()

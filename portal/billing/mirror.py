@@ -14,14 +14,14 @@ from typing import Any, TypeVar
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
-from portal.billing.models import Customer, Mirrored
+from portal.billing.models import Customer, Invoice, PaymentMethod, Subscription
 from portal.core.clock import app_now
-from portal.core.database import Model, db
+from portal.core.database import db
 from portal.core.ids import new_id
 from portal.core.unit_of_work import end_read
 
 Json = dict[str, Any]
-M = TypeVar("M", bound=Model)
+M = TypeVar("M", Subscription, Invoice, PaymentMethod)
 
 
 class StaleFetch(Exception):
@@ -50,7 +50,6 @@ def fetch(model: type[Any], stripe_id: str, retrieve: Callable[[str], Json]) -> 
 
 def store(model: type[M], prefix: str, fetched: Fetched, values: Mapping[str, Any]) -> M:
     """Insert or update the mirror row of `fetched`; raises `StaleFetch` when the row was written meanwhile."""
-    assert issubclass(model, Mirrored)
     row = {**values, "synced_at": app_now()}
     statement = (
         insert(model)

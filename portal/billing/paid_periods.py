@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -55,7 +56,8 @@ def _record(subscription: Subscription, invoice: Invoice, line: dict[str, Any]) 
 def _kind(subscription: Subscription, line: dict[str, Any]) -> str | None:
     """`trial`, `plan`, or None when the catalog's policy gives nothing for a line that cost nothing."""
     policy = catalog()
-    begins_in_trial = subscription.trial_end is not None and moment(line["period_start"]) < subscription.trial_end
+    start = datetime.fromtimestamp(line["period_start"], UTC)
+    begins_in_trial = subscription.trial_end is not None and start < subscription.trial_end
     if line["amount"] == 0 and begins_in_trial:
         return "trial" if policy.trial_grant == "full" else None
     if line["amount"] == 0 and not policy.zero_invoice_grant:

@@ -15,6 +15,7 @@ from flask.cli import AppGroup
 from flask_security import hash_password
 from sqlalchemy import select
 
+from portal.accounts.demo_logins import DEMO_PASSWORD
 from portal.accounts.models import Membership, Team, User
 from portal.accounts.registration import make_team
 from portal.billing import checkout
@@ -31,7 +32,6 @@ from portal.usage.metering import Use, record
 
 group = AppGroup("demo", help="Demo data for development.")
 
-PASSWORD = "turnpike-demo"  # noqa: S105  the published password of logins that exist in development only
 TEAM, OTHER_TEAM = "Harbor Analytics", "Quayside Labs"
 MEMBERS = {"owner": Role.OWNER, "admin": Role.ADMIN, "billing": Role.BILLING, "member": Role.MEMBER}
 USAGE = (("send_email", 420), ("analyze_lead", 310), ("generate_campaign", 76))
@@ -49,7 +49,7 @@ def seed() -> None:
         _subscribe(team_id, owner_id)
     _wait_for(lambda: live_subscription(team_id) is not None, "the worker to apply Stripe's events")
     _spend(team_id)
-    click.echo(f"Demo team {TEAM} is ready; sign in as owner@example.com with {PASSWORD}.")
+    click.echo(f"Demo team {TEAM} is ready; sign in as owner@example.com with {DEMO_PASSWORD}.")
 
 
 def _people() -> tuple[str, str]:
@@ -70,7 +70,7 @@ def _user(name: str) -> User:
     user = db.session.execute(select(User).where(User.email == email)).scalar_one_or_none()
     if user is None:
         user = current_app.extensions["security"].datastore.create_user(
-            email=email, name=name.capitalize(), password=hash_password(PASSWORD), confirmed_at=clock.now()
+            email=email, name=name.capitalize(), password=hash_password(DEMO_PASSWORD), confirmed_at=clock.now()
         )
         db.session.flush()
     return user

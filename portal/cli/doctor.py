@@ -60,7 +60,7 @@ def _redis() -> Check:
 
 def _inbox() -> Check:
     query = select(StripeEvent.state, func.count()).group_by(StripeEvent.state)
-    counts = {state: count for state, count in db.session.execute(query)}
+    counts = dict(db.session.execute(query).all())
     words = ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "empty"
     return not counts.get("dead"), "inbox", words
 

@@ -61,7 +61,7 @@ def init_request_logging(app: Flask) -> None:
     @app.after_request
     def end(response: Response) -> Response:
         response.headers["Request-Id"] = request_id()
-        if request.path not in SILENT_PATHS:
+        if request.path not in SILENT_PATHS and request.endpoint != "static":
             log.info(
                 "request",
                 method=request.method,

@@ -13,7 +13,9 @@ from portal.notifications.outbox import put_mail
 
 
 class OutboxMailUtil(MailUtil):
-    def send_mail(self, template: str, _subject: Any, recipient: Any, *_rendered: Any, **context: Any) -> None:
+    def send_mail(  # type: ignore[override]  # the library calls by position; what it has rendered is not named here
+        self, template: str, _subject: Any, recipient: Any, *_rendered: Any, **context: Any
+    ) -> None:
         """Save our own message for the library's `template`; what it has rendered itself is not used."""
         put_mail(_message(template, str(recipient), context))
         # Some of the library's views send without saving anything, and so would not commit.

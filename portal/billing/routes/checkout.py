@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import cast
 
 from flask import current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -11,6 +12,7 @@ from werkzeug.exceptions import UnprocessableEntity
 from portal.accounts.access import current_team, signed_in_user, team_page
 from portal.billing import checkout, checkout_status
 from portal.billing.checkout import CheckoutRefused, ReturnAddresses
+from portal.billing.checkout_status import CheckoutStatus
 from portal.billing.gateway import GatewayError, gateway
 from portal.billing.models import Checkout
 from portal.billing.refusals import Refusal, gateway_trouble, refusal_of
@@ -54,7 +56,8 @@ def checkout_return(checkout_id: str) -> str:
 def checkout_status_fragment(checkout_id: str) -> ResponseReturnValue:
     """The fragment that the page asks for while it waits; 204 while there is nothing new to say."""
     context = _status_context(checkout_id)
-    if context["state"].kind == request.args.get("seen"):
+    state = cast(CheckoutStatus, context["state"])
+    if state.kind == request.args.get("seen"):
         return "", 204
     return render_template("billing/_checkout_status.html", **context)
 
