@@ -45,7 +45,7 @@ def _path_of(name_or_path: str) -> Path:
         return Path(name_or_path)
     names = preset_names()
     if name_or_path not in names:
-        reason = f"there is no such preset (there is {', '.join(names)}){did_you_mean(name_or_path, names)}"
+        reason = f"there is no such preset (presets: {', '.join(names)}){did_you_mean(name_or_path, names)}"
         raise CatalogError([f"{name_or_path}: {reason}; a path has to end in .toml"])
     return PRESETS / f"{name_or_path}.toml"
 

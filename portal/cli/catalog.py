@@ -50,13 +50,13 @@ def sync(database_only: bool) -> None:
 def summary(sold: Catalog) -> list[str]:
     """What a catalog sells, a line each."""
     lines = [f"{sold.source}: {sold.portal.name}, in {sold.currency.upper()}"]
-    lines += [f"  plan    {plan.key:<16} {_plan_words(plan, sold.currency)}" for plan in sold.plans]
+    lines += [f"  plan    {plan.key:<18} {_plan_words(plan, sold.currency)}" for plan in sold.plans]
     for bundle in sold.bundles:
         ends = f", for {bundle.expires_after_months} months" if bundle.expires_after_months else ""
-        lines.append(f"  bundle  {bundle.key:<16} {amount_text(bundle.price_cents, sold.currency)}{ends}")
+        lines.append(f"  bundle  {bundle.key:<18} {amount_text(bundle.price_cents, sold.currency)}{ends}")
     for meter in sold.meters:
         lines.append(
-            f"  meter   {meter.key:<16} {meter.mode}" + (f", {meter.cost_credits}" if meter.cost_credits else "")
+            f"  meter   {meter.key:<18} {meter.mode}" + (f", {meter.cost_credits}" if meter.cost_credits else "")
         )
     lines.append(f"  {len(sold.features)} features, {len(sold.prices())} prices at Stripe")
     return lines
