@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def run(root: Path) -> int:
     """Bring the stack up and keep it until somebody asks to stop. Returns 0 then, and 1 when it could not be had."""
-    interruption.raise_when_asked()
+    interruption.listen()
     try:
         wish = read_wish(os.environ, root / ".env")
         folders = Folders(root / "instance")
@@ -50,9 +50,9 @@ def _hold(runner: Runner, stack: Composition) -> int:
         # Who was reading is gone, so nobody can press Ctrl-C either.
         sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  until the end of the process
     finally:
-        interruption.ignore()
         runner.down()
         stop_leftovers(stack.folders)
+        stack.folders.forget_sockets()
     say("Stopped.")
     return 0
 
@@ -69,6 +69,7 @@ def stop(root: Path) -> int:
         print(error, file=sys.stderr)
         return 1
     stop_leftovers(folders)
+    folders.forget_sockets()
     return 0
 
 

@@ -39,10 +39,6 @@ def check_given(variable: str, url: str) -> None:
         raise StackError(
             f"{variable} cannot be read. It looks like postgresql://user:password@host:5432/name"
         ) from None
-    if address.drivername not in ("postgres", "postgresql", "postgresql+psycopg"):
-        raise StackError(
-            f"{variable} begins with {address.drivername}://; PostgreSQL is the only database: postgresql://"
-        )
     shown = address.render_as_string(hide_password=True)
     plain = address.set(drivername="postgresql").render_as_string(hide_password=False)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
 import tempfile
 from dataclasses import dataclass
@@ -72,6 +73,11 @@ class Folders:
             (self.redis, 0o700),
         ):
             make_private(folder, mode)
+
+    def forget_sockets(self) -> None:
+        """Remove what lies outside `instance` once nothing listens there any more."""
+        if not self.sockets.is_relative_to(self.instance):
+            shutil.rmtree(self.sockets, ignore_errors=True)
 
 
 def make_private(folder: Path, mode: int = 0o700) -> None:

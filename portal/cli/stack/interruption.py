@@ -1,29 +1,34 @@
-"""Ctrl-C, SIGTERM and a closed terminal all mean: stop everything in order. Once is enough; more change nothing."""
+"""Ctrl-C, SIGTERM and a closed terminal all mean: stop everything in order. Once is enough; more change nothing.
+
+A signal only sets a flag, which every wait looks at. Raised from a handler, the wish could be lost in a destructor or
+fall between starting a program and remembering that it was started.
+"""
 
 from __future__ import annotations
 
 import signal
+import threading
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_asked = threading.Event()
 
 
-class StopRequestedError(BaseException):
-    """Somebody wants the stack stopped. Like KeyboardInterrupt it passes through `except Exception`."""
+class StopRequestedError(Exception):
+    """Somebody wants the stack stopped."""
 
 
-def raise_when_asked() -> None:
-    """From now on the first signal raises `StopRequestedError` in the main thread, and later ones are ignored."""
-    for number in SIGNALS:
-        signal.signal(number, _raise)
+def listen() -> None:
+    """From now on `check` knows of signals, and none of them ends this process by itself."""
+    _asked.clear()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _remember)
 
 
-def ignore() -> None:
-    """From now on nobody may interrupt: what was started is being stopped."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+def check() -> None:
+    """Raise `StopRequestedError` if somebody asked to stop. To be called in every loop that waits."""
+    if _asked.is_set():
+        raise StopRequestedError
 
 
-def _raise(_number: int, _frame: FrameType | None) -> None:
-    ignore()
-    raise StopRequestedError
+def _remember(_number: int, _frame: FrameType | None) -> None:
+    _asked.set()

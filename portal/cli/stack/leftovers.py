@@ -35,11 +35,14 @@ def stop_leftovers(folders: Folders) -> int:
 
 
 def _marked(folders: Folders) -> list[psutil.Process]:
+    """Programs that carry our mark, but for PostgreSQL: it is stopped last and with a signal of its own."""
     own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
-            if process.pid not in own and process.environ().get(MARK) == str(folders.instance):
+            if process.pid in own or process.name().startswith("postgres"):
+                continue
+            if process.environ().get(MARK) == str(folders.instance):
                 found.append(process)
     return found
 

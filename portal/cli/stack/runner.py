@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from redis import Redis
 from redis.exceptions import RedisError
 
-from portal.cli.stack import configuration, database, ports, process, programs
+from portal.cli.stack import configuration, database, interruption, ports, process, programs
 from portal.cli.stack.composition import Composition
 from portal.cli.stack.errors import StackError
 from portal.cli.stack.follow import Follower
@@ -56,6 +56,7 @@ class Runner:
         """Show the logs until somebody asks to stop. Raises `StackError` when the supervisor itself ends."""
         follower = Follower([self._log(program.name) for program in self._stack.programs if program.shown])
         while self._supervisor.alive():
+            interruption.check()
             for line in follower.lines():
                 say(line)
             time.sleep(0.3)
@@ -92,12 +93,12 @@ class Runner:
             self._supervisor.start_program("postgres")
         if redis:
             self._supervisor.start_program("redis")
-            redis.wait(lambda: self._supervisor.program_lives("redis"))
+            redis.wait(lambda: self._lives("redis"))
         elif self._stack.settings["REDIS_URL"] == "none":
             say("No Redis: the worker looks for work every two seconds.")
         if postgres:
             try:
-                postgres.wait(lambda: self._supervisor.program_lives("postgres"))
+                postgres.wait(lambda: self._lives("postgres"))
             except StackError as error:
                 raise self._failure("postgres", str(error)) from None
             database.make_roles(postgres)
@@ -107,11 +108,16 @@ class Runner:
         self._supervisor.start_program(name)
         deadline = time.monotonic() + READY_SECONDS_MAX
         while not ready():
-            if not self._supervisor.program_lives(name):
+            if not self._lives(name):
                 raise self._failure(name, f"{name} does not stay up.")
             if time.monotonic() > deadline:
                 raise self._failure(name, f"{name} is not ready after {READY_SECONDS_MAX} s.")
             time.sleep(0.1)
+
+    def _lives(self, name: str) -> bool:
+        """Whether a program is kept up, asked in every wait for it: also the place to notice a wish to stop."""
+        interruption.check()
+        return self._supervisor.program_lives(name)
 
     def _ready(self) -> bool:
         """Whether the portal says it can serve, asked under the name people will use."""
@@ -127,6 +133,7 @@ class Runner:
 
     def _command(self, what: str, command: Sequence[str]) -> None:
         """Run one of our commands to its end. Raises `StackError` with what it had to say if it fails."""
+        interruption.check()
         say(f"{what} ...")
         self._log("setup").unlink(missing_ok=True)
         running = process.start(
@@ -135,6 +142,7 @@ class Runner:
         deadline = time.monotonic() + COMMAND_SECONDS_MAX
         try:
             while running.poll() is None and time.monotonic() < deadline:
+                interruption.check()
                 time.sleep(0.05)
         finally:
             process.stop(running, signal.SIGTERM, seconds_max=10)
