@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sys
 import threading
 from types import FrameType
 
@@ -22,6 +23,7 @@ from rq.timeouts import TimerDeathPenalty
 
 from portal import create_app
 from portal.core.jobs import QUEUE
+from portal.settings import SettingsError
 from portal.worker import drain
 
 log = structlog.get_logger("worker")
@@ -79,7 +81,10 @@ def _stop_with(worker: QueueWorker, stop: threading.Event) -> None:
 
 
 def main() -> None:
-    app = create_app()
+    try:
+        app = create_app()
+    except SettingsError as error:
+        sys.exit(f"turnpike: {error}")
     url = app.config["SETTINGS"].redis_url
     stop = threading.Event()
 

@@ -1,5 +1,11 @@
 """The web process: `gunicorn wsgi:app`, `flask --app wsgi …`."""
 
-from portal import create_app
+import sys
 
-app = create_app()
+from portal import create_app
+from portal.settings import SettingsError
+
+try:
+    app = create_app()
+except SettingsError as error:
+    sys.exit(f"turnpike: {error}")

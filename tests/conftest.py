@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
 import psycopg
 import pytest
@@ -13,6 +14,7 @@ from flask import Flask, has_app_context
 from flask.testing import FlaskClient
 from redis.exceptions import RedisError
 from sqlalchemy import NullPool, create_engine, inspect, text
+from werkzeug.test import TestResponse
 
 from portal import create_app
 from portal.billing.catalog_sync import sync_catalog
@@ -93,6 +95,14 @@ def stripe_url() -> Iterator[str]:
         yield url
 
 
+class FreshContextClient(FlaskClient):
+    """Each request in an app context of its own, as on a server: within the test's, `g` would carry over who asked."""
+
+    def open(self, *args: Any, **kwargs: Any) -> TestResponse:
+        with self.application.app_context():
+            return super().open(*args, **kwargs)
+
+
 @pytest.fixture(scope="session")
 def portal_app(database_urls: DatabaseUrls, redis_url: str, stripe_url: str) -> Flask:
     """The app with its catalog in the database and at the stand-in; made once a worker."""
@@ -103,6 +113,7 @@ def portal_app(database_urls: DatabaseUrls, redis_url: str, stripe_url: str) -> 
     }
     app = create_app(load_settings(environment))
     app.config["WTF_CSRF_ENABLED"] = False  # the tests of forgery turn it on
+    app.test_client_class = FreshContextClient
     with app.app_context():
         sync_catalog(gateway(), catalog())
     return app

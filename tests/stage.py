@@ -41,7 +41,7 @@ def serve_sandbox() -> Iterator[str]:
     listener.bind(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     app = create_sandbox(":memory:", API_KEY, public_url=url)
-    server = create_server(app, sockets=[listener], threads=4)
+    server = create_server(app, sockets=[listener], threads=4, asyncore_loop_timeout=0.2)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

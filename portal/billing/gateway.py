@@ -171,7 +171,8 @@ def _gateway(settings: Settings, interactive: bool) -> Gateway:
 def _translated(error: stripe.StripeError) -> GatewayError:
     """Stripe's error as one of ours; the request id goes to the log so that it can be looked up there."""
     status, code, message = error.http_status, error.code, str(error.user_message or error)
-    log.warning("stripe_error", status=status, code=code, stripe_request_id=error.request_id)
+    level = "info" if status == 404 else "warning"  # asking for what is not there is how one finds out
+    getattr(log, level)("stripe_error", status=status, code=code, stripe_request_id=error.request_id)
     for kind, ours in _BY_CLASS:
         if isinstance(error, kind):
             return ours(message, code)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import structlog
 from flask import Flask, Response, jsonify, make_response, render_template, request
+from flask.globals import request_ctx
 from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, InternalServerError, ServiceUnavailable
 
 from portal.core.database import db
+from portal.core.error_words import words_for
 from portal.core.logging import request_id
 
 log = structlog.get_logger(__name__)
@@ -79,15 +81,22 @@ def _param(error: HTTPException) -> dict[str, object]:
 
 
 def _page(status: int) -> Response:
-    """The error page; it needs neither the database nor a user."""
-    return make_response(render_template("errors/error.html", status=status))
+    """The error page; it needs neither the database nor a user.
+
+    A host that is not ours has no addresses either, and gets the bare words.
+    """
+    if request_ctx.url_adapter is None:
+        return Response(f"{words_for(status).title}.\n", mimetype="text/plain")
+    return make_response(render_template("errors/error.html", status=status, words=words_for(status)))
 
 
 def _database_busy(error: Exception) -> ResponseReturnValue:
-    """A lock, statement or pool limit was reached, or the database is away: a clear 503, nothing was changed."""
+    """A lock, statement or pool limit was reached, or the database is away: a clear 503, and trying again is safe."""
     log.warning("database_unavailable", reason=str(getattr(error, "orig", error)).splitlines()[0])
     db.session.rollback()
-    answer = _http_error(ServiceUnavailable("The database is busy or away. Nothing was changed; try again."))
+    answer = _http_error(
+        ServiceUnavailable("The database is busy or away. Try again; the same idempotency key never counts twice.")
+    )
     answer.headers["Retry-After"] = "2"
     return answer
 

@@ -94,10 +94,8 @@ def rows_of(team_id: str) -> dict[str, Any]:
         "paid_periods", "credit_accounts", "credit_grants", "credit_entries",
     )  # fmt: skip
     for table in tables:
-        rows = db.session.execute(
-            select(text("*")).select_from(text(table)).where(text("team_id = :team")), {"team": team_id}
-        )
-        rows = rows.mappings()
+        query = select(text("*")).select_from(text(table)).where(text("team_id = :team"))
+        rows = db.session.execute(query, {"team": team_id}).mappings()
         kept = [{name: value for name, value in row.items() if name not in hidden} for row in rows]
         found[table] = sorted(json.dumps(row, default=str, sort_keys=True) for row in kept)
     return found

@@ -1,0 +1,165 @@
+"""Who gets where: every route of the portal, walked from the URL map, with every role, an outsider and a stranger.
+
+A new route fails here until it has a line in one of the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import select, text
+from werkzeug.routing import Rule
+
+from portal.billing.models import Checkout
+from portal.catalog.queries import price_for
+from portal.core.authz import PERMISSIONS, Action, Role, may
+from portal.core.database import db
+from portal.core.ids import new_id
+from portal.core.unit_of_work import unit_of_work
+from tests.cast import Cast
+
+# Routes of a team: endpoint and method to the permission that it asks for.
+TEAM_ROUTES: dict[tuple[str, str], Action] = {
+    ("billing.overview", "GET"): Action.VIEW_BILLING,
+    ("billing.start_checkout", "POST"): Action.BUY,
+    ("billing.checkout_return", "GET"): Action.BUY,
+    ("billing.checkout_status", "GET"): Action.BUY,
+    ("accounts.api_keys", "GET"): Action.VIEW_API_KEYS,
+    ("accounts.create_api_key", "POST"): Action.MANAGE_API_KEYS,
+    ("accounts.revoke_api_key", "POST"): Action.MANAGE_API_KEYS,
+}
+
+# For whoever is signed in, whatever their teams.
+PERSONAL = {"accounts.teams", "security.verify"}
+
+# For everybody; what they show or take is not a team's.
+PUBLIC = {
+    "static", "catalog.home", "catalog.pricing", "catalog.accent_css", "health.healthz", "health.readyz",
+    "accounts.appearance", "accounts.check_mail", "notifications.dev_mail", "notifications.dev_mail_message",
+    "notifications.dev_mail_html", "security.login", "security.logout", "security.register", "security.static",
+    "security.forgot_password", "security.reset_password", "security.confirm_email", "security.send_confirmation",
+}  # fmt: skip
+
+# For programs, which prove themselves by key or signature; tested with the API and the webhook route.
+PROGRAMS = {"webhooks.stripe_webhook", "api_usage.create_usage", "api_credits.read_credits", "api-docs.openapi_json"}
+
+
+def rules(app: Flask) -> Iterator[tuple[Rule, str]]:
+    for rule in app.url_map.iter_rules():
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            yield rule, method
+
+
+def test_every_route_has_its_case(app: Flask) -> None:
+    known = {endpoint for endpoint, _ in TEAM_ROUTES} | PERSONAL | PUBLIC | PROGRAMS
+    assert {rule.endpoint for rule in app.url_map.iter_rules()} == known
+    of_teams = {(rule.endpoint, method) for rule, method in rules(app) if "team_id" in rule.arguments}
+    assert of_teams == set(TEAM_ROUTES)
+
+
+def test_the_guard_of_a_route_asks_for_what_the_table_says(app: Flask) -> None:
+    for (endpoint, _), action in TEAM_ROUTES.items():
+        view: Any = app.view_functions[endpoint]
+        while not hasattr(view, "team_action"):
+            view = view.__wrapped__
+        assert view.team_action == action, endpoint
+
+
+@pytest.fixture
+def addresses(app: Flask, cast: Cast) -> dict[str, str]:
+    """A real address for every route of the team, with rows that exist."""
+    with unit_of_work() as session:
+        price = price_for("business", "month")
+        assert price is not None
+        checkout = Checkout(
+            id=new_id("chk"), team_id=cast.team_id, user_id=cast.owner.user_id, purpose="plan",
+            plan_key="business", price_id=price.price_id, params={}, state="expired",
+        )  # fmt: skip
+        session.add(checkout)
+    values: dict[str, Any] = {"team_id": cast.team_id, "checkout_id": checkout.id, "key_id": new_id("key")}
+    with app.test_request_context():
+        return {
+            rule.endpoint: app.url_for(rule.endpoint, **{name: values[name] for name in rule.arguments})
+            for rule, _ in rules(app)
+            if "team_id" in rule.arguments
+        }
+
+
+def ask(client: FlaskClient, address: str, method: str) -> int:
+    return client.open(address, method=method, data={}).status_code
+
+
+@pytest.mark.parametrize(("endpoint", "method"), TEAM_ROUTES)
+def test_roles(app: Flask, cast: Cast, addresses: dict[str, str], endpoint: str, method: str) -> None:
+    action = TEAM_ROUTES[endpoint, method]
+    for role, person in cast.by_role().items():
+        status = ask(person.client, addresses[endpoint], method)
+        assert (status == 403) != may(role, action), f"{role} got {status}"
+
+
+@pytest.mark.parametrize(("endpoint", "method"), TEAM_ROUTES)
+def test_an_outsider_gets_the_same_404_as_for_a_team_that_does_not_exist(
+    app: Flask, cast: Cast, addresses: dict[str, str], endpoint: str, method: str
+) -> None:
+    address = addresses[endpoint]
+    foreign = cast.outsider.client.open(address, method=method, data={})
+    unknown = cast.outsider.client.open(address.replace(cast.team_id, new_id("team")), method=method, data={})
+    assert foreign.status_code == unknown.status_code == 404
+    assert without_request_id(foreign.get_data(as_text=True)) == without_request_id(unknown.get_data(as_text=True))
+
+
+def without_request_id(page: str) -> str:
+    before, _, after = page.partition("<code>req_")
+    return before + after.partition("</code>")[2]
+
+
+@pytest.mark.parametrize(("endpoint", "method"), TEAM_ROUTES)
+def test_a_stranger_is_asked_to_sign_in(
+    app: Flask, cast: Cast, addresses: dict[str, str], endpoint: str, method: str
+) -> None:
+    answer = cast.anonymous.open(addresses[endpoint], method=method, data={})
+    assert answer.status_code in (302, 401)
+    if answer.status_code == 302:
+        assert answer.location.startswith("/login")
+
+
+@pytest.mark.parametrize(("endpoint", "method"), TEAM_ROUTES)
+def test_rows_of_another_team_do_not_exist_under_ones_own(
+    app: Flask, cast: Cast, addresses: dict[str, str], endpoint: str, method: str
+) -> None:
+    """The outsider asks for our rows under the team they own: nested ids are checked too."""
+    address = addresses[endpoint]
+    if address.count("/") < 4 or endpoint == "accounts.create_api_key":
+        return
+    own = address.replace(cast.team_id, cast.other_team_id)
+    assert ask(cast.outsider.client, own, method) == 404
+
+
+def table_contents() -> dict[str, list[str]]:
+    """Every row of every table as text, sorted."""
+    names = db.session.execute(text("select tablename from pg_tables where schemaname = 'public'")).scalars().all()
+    rows = {
+        name: sorted(db.session.execute(select(text("t::text")).select_from(text(f"{name} t"))).scalars())
+        for name in names
+    }
+    db.session.remove()
+    return rows
+
+
+def test_the_table_of_permissions_has_a_role_for_everybody_in_the_cast() -> None:
+    assert set(PERMISSIONS) == set(Role)
+
+
+def test_get_requests_change_nothing(app: Flask, cast: Cast, addresses: dict[str, str]) -> None:
+    """A crawl of every page by the owner leaves every table as it was."""
+    before = table_contents()
+    for rule, method in rules(app):
+        if method == "GET" and rule.endpoint in addresses:
+            ask(cast.owner.client, addresses[rule.endpoint], "GET")
+    for path in ("/", "/pricing", "/teams", "/accent.css", "/healthz", "/readyz", "/login", "/signup", "/dev/mail"):
+        ask(cast.owner.client, path, "GET")
+    assert table_contents() == before
