@@ -32,7 +32,7 @@ def _record(subscription: Subscription, invoice: Invoice, line: dict[str, Any]) 
     price = plan_for_stripe_price(line["price"]) if line["price"] else None
     if price is None or price.purpose != "plan" or line["proration"] or line["period_start"] >= line["period_end"]:
         return None
-    kind = _kind(subscription, line)
+    kind = _kind(subscription, invoice, line)
     if kind is None:
         return None
     key = {
@@ -53,13 +53,16 @@ def _record(subscription: Subscription, invoice: Invoice, line: dict[str, Any]) 
     return db.session.execute(select(PaidPeriod).filter_by(**key)).scalar_one()
 
 
-def _kind(subscription: Subscription, line: dict[str, Any]) -> str | None:
-    """`trial`, `plan`, or None when the catalog's policy gives nothing for a line that cost nothing."""
+def _kind(subscription: Subscription, invoice: Invoice, line: dict[str, Any]) -> str | None:
+    """`trial`, `plan`, or None when the catalog's policy gives nothing for a period that cost nothing.
+
+    A discount stands on the invoice, not on the line, so a period may be free though its line has an amount.
+    """
     policy = catalog()
     start = datetime.fromtimestamp(line["period_start"], UTC)
     begins_in_trial = subscription.trial_end is not None and start < subscription.trial_end
     if line["amount"] == 0 and begins_in_trial:
         return "trial" if policy.trial_grant == "full" else None
-    if line["amount"] == 0 and not policy.zero_invoice_grant:
+    if (line["amount"] == 0 or invoice.total == 0) and not policy.zero_invoice_grant:
         return None
     return "plan"
