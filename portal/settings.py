@@ -36,7 +36,6 @@ class Settings:
     stripe_api_base: str
     hosted_page_origins: tuple[str, ...]
     catalog: str
-    billing_enabled: bool
     mail_url: str | None
     mail_from: str
     proxy_hops: int
@@ -86,7 +85,6 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         stripe_api_base=_origin(env, "STRIPE_API_BASE", STRIPE_API),
         hosted_page_origins=STRIPE_HOSTED_PAGES + tuple(_origins(env, "HOSTED_PAGE_ORIGINS")),
         catalog=env.get("CATALOG") or "default",
-        billing_enabled=_boolean(env, "BILLING_ENABLED", default=True),
         mail_url=env.get("MAIL_URL") or None,
         mail_from=env.get("MAIL_FROM") or "billing@localhost",
         proxy_hops=_integer(env, "PROXY_HOPS", 0),
