@@ -78,7 +78,8 @@ class EmbeddedPostgres:
         """Make the data folder when there is none. `notice` hears of permissions that had to be opened."""
         make_private(self.data.parent, 0o711 if self.user else 0o700)
         if self.user:
-            self.user.reach([self.data.parent, self.binaries, self.sockets], self.binaries / "postgres", notice)
+            programs = [self.binaries / name for name in ("postgres", "initdb")]
+            self.user.reach([self.data.parent, self.binaries, self.sockets], programs, notice)
         self._own(self.socket_folder)
         if (self.data / "PG_VERSION").exists():
             self._check_version()

