@@ -1,7 +1,7 @@
 """The worker process: an RQ worker that hints wake, and a poll loop that needs no hint. Either alone is enough.
 
 Both call the same drain, in threads of one process. Nothing is lost when it is killed: work stands in PostgreSQL
-under leases that run out.
+under leases that end with the process or run out.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import sys
 import threading
 from types import FrameType
 
@@ -18,12 +17,15 @@ from flask import Flask
 from redis import Redis
 from redis.exceptions import RedisError
 from rq import SimpleWorker
+from rq.job import Job
+from rq.queue import Queue
 from rq.serializers import JSONSerializer
 from rq.timeouts import TimerDeathPenalty
+from sqlalchemy.exc import SQLAlchemyError
 
 from portal import create_app
+from portal.core import liveness, stopping
 from portal.core.jobs import QUEUE
-from portal.settings import SettingsError
 from portal.worker import drain
 
 log = structlog.get_logger("worker")
@@ -31,7 +33,7 @@ log = structlog.get_logger("worker")
 POLL_SECONDS = 2.0
 # How long the RQ worker blocks on its queue, and so how long it may take to notice that it should stop.
 BLOCK_SECONDS = 2
-RECONNECT_SECONDS = 1.0
+RECONNECT_SECONDS = 2.0
 # A supervisor should wait a little longer than this before it kills.
 STOP_SECONDS = 20
 
@@ -40,6 +42,10 @@ class QueueWorker(SimpleWorker):
     """RQ's worker in a thread: no child processes, no signal handlers (the process has its own), timers by thread."""
 
     death_penalty_class = TimerDeathPenalty
+    # Its pauses while Redis is away would grow to a minute, for which it would stay deaf to a Redis that is back.
+    max_connection_wait_time = RECONNECT_SECONDS
+    # Held while it works: whoever ends the process waits for that, but not for a wait on a dead network.
+    working = threading.Lock()
 
     def __init__(self, app: Flask, redis: Redis) -> None:
         super().__init__([QUEUE], connection=redis, serializer=JSONSerializer, worker_ttl=BLOCK_SECONDS + 15)
@@ -48,60 +54,81 @@ class QueueWorker(SimpleWorker):
     def _install_signal_handlers(self) -> None:
         """The main thread handles signals for the whole process."""
 
-    def perform_job(self, *args: object, **kwargs: object) -> bool:
-        with self._app.app_context():
-            return bool(super().perform_job(*args, **kwargs))
+    def subscribe(self) -> None:
+        """Take no orders by way of Redis: stopping and looking are all there is to say, and both are said elsewhere."""
+
+    def dequeue_job_and_maintain_ttl(
+        self, timeout: int | None, max_idle_time: int | None = None
+    ) -> tuple[Job, Queue] | None:
+        """The next hint, or None, which ends the work, when the process is to stop: RQ's own wait never looks up."""
+        while not stopping.stopping():
+            found = super().dequeue_job_and_maintain_ttl(timeout, max_idle_time=max_idle_time or BLOCK_SECONDS)
+            if found is not None:
+                return found
+        return None
+
+    def perform_job(self, job: Job, queue: Queue) -> bool:
+        with self.working, self._app.app_context():
+            return bool(super().perform_job(job, queue))
 
 
-def poll(app: Flask, stop: threading.Event) -> None:
+def poll(app: Flask) -> None:
     """Look every two seconds at most, a little unevenly so that several workers do not look in step."""
-    while not stop.is_set():
+    while not stopping.stopping():
         with app.app_context():
+            _announce()
             drain()
-        stop.wait(POLL_SECONDS * random.uniform(0.5, 1))  # noqa: S311  spreads load, guards nothing
+        stopping.pause(POLL_SECONDS * random.uniform(0.5, 1))  # noqa: S311  spreads load, guards nothing
 
 
-def listen(app: Flask, url: str, stop: threading.Event) -> None:
+def _announce() -> None:
+    """Without a lock of our own the work still gets done; only its leases then end by time alone."""
+    try:
+        liveness.announce()
+    except SQLAlchemyError as error:
+        log.warning("database_unavailable", reason=type(error).__name__)
+
+
+def listen(app: Flask, url: str) -> None:
     """Run the RQ worker, and run it again whenever Redis went away and it ended."""
-    while not stop.is_set():
-        redis = Redis.from_url(url, socket_connect_timeout=2, health_check_interval=15)
-        worker = QueueWorker(app, redis)
-        stopper = threading.Thread(target=_stop_with, args=(worker, stop), daemon=True)
-        stopper.start()
+    away = False
+    while not stopping.stopping():
+        redis = Redis.from_url(url, socket_connect_timeout=2, health_check_interval=15, retry=None)
         try:
-            worker.work(logging_level="WARNING", with_scheduler=False)
+            QueueWorker(app, redis).work(logging_level="WARNING", with_scheduler=False)
+            away = False
         except (RedisError, OSError, SystemExit) as error:
-            log.warning("queue_unavailable", reason=type(error).__name__)
-        stop.wait(RECONNECT_SECONDS)
+            if not away:  # said once, not every two seconds
+                log.warning("queue_unavailable", reason=type(error).__name__)
+            away = True
+        except Exception:
+            log.exception("queue_failed")
+        finally:
+            redis.close()
+        stopping.pause(RECONNECT_SECONDS)
 
 
-def _stop_with(worker: QueueWorker, stop: threading.Event) -> None:
-    stop.wait()
-    worker._stop_requested = True  # noqa: SLF001  its own way is a signal handler, which only the main thread may have
+def _on_signal(_number: int, _frame: FrameType | None) -> None:
+    # Nothing is logged here: a handler may run in the middle of a line of log.
+    stopping.stop()
 
 
 def main() -> None:
-    try:
-        app = create_app()
-    except SettingsError as error:
-        sys.exit(f"turnpike: {error}")
+    signal.signal(signal.SIGTERM, _on_signal)
+    signal.signal(signal.SIGINT, _on_signal)
+    app = create_app()
     url = app.config["SETTINGS"].redis_url
-    stop = threading.Event()
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        log.info("worker_stopping", signal=signal.Signals(number).name)
-        stop.set()
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
     log.info("worker_started", pid=os.getpid(), queue=url is not None)
-    # A daemon, so that a queue thread stuck in a dead network cannot keep the process: its leases run out.
-    queue = threading.Thread(target=listen, args=(app, url, stop), name="queue", daemon=True)
+    # A daemon, so that a queue thread stuck in a dead network cannot keep the process: its leases end with it.
+    queue = threading.Thread(target=listen, args=(app, url), name="queue", daemon=True)
     if url is not None:
         queue.start()
-    poll(app, stop)
+    poll(app)
+    log.info("worker_stopping")
     if url is not None:
-        queue.join(STOP_SECONDS)
+        queue.join(BLOCK_SECONDS + 1)
+        QueueWorker.working.acquire(timeout=STOP_SECONDS)
+    liveness.withdraw()
     log.info("worker_stopped")
 
 

@@ -34,7 +34,8 @@ def hint() -> bool:
         return False
     try:
         queue = Queue(QUEUE, connection=_connection(url), serializer=JSONSerializer)
-        queue.enqueue(DRAIN, result_ttl=0, failure_ttl=60, ttl=60, job_timeout=600)
+        # No time limit: every step of a drain has its own, and this one would be thrown into the middle of any.
+        queue.enqueue(DRAIN, result_ttl=0, failure_ttl=60, ttl=60, job_timeout=-1)
     except (RedisError, OSError) as error:
         log.warning("hint_failed", reason=type(error).__name__)
         return False

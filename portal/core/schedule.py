@@ -13,6 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from portal.core.clock import app_now
 from portal.core.database import Model, UtcDateTime, db
+from portal.core.stopping import stopping
 from portal.core.unit_of_work import unit_of_work
 
 log = structlog.get_logger(__name__)
@@ -38,7 +39,7 @@ class Task:
 
 def run_due(tasks: Mapping[str, Task]) -> int:
     """Run every task that is due and could be claimed; returns how many ran. One that fails does not stop the others."""
-    return sum(_run(name, task) for name, task in tasks.items() if _claim(name, task.every))
+    return sum(_run(name, task) for name, task in tasks.items() if not stopping() and _claim(name, task.every))
 
 
 def _claim(name: str, every: timedelta) -> bool:

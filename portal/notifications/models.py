@@ -31,6 +31,7 @@ class OutboxItem(Model):
     run_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
     lease_until: Mapped[UtcDateTime | None]
     lease_token: Mapped[str | None] = mapped_column(UUID(as_uuid=False))
+    lease_holder: Mapped[int | None]
     last_error: Mapped[str | None]
     created_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
 

@@ -7,13 +7,16 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import structlog
-from sqlalchemy import func, select, update
+from sqlalchemy import Select, func, select, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
 
-from portal.core import jobs
+from portal.core import jobs, liveness
+from portal.core.alarms import raise_alarm
 from portal.core.clock import app_now
 from portal.core.database import db
 from portal.core.ids import new_id
+from portal.core.stopping import stopping
 from portal.core.unit_of_work import after_commit, unit_of_work
 from portal.notifications.messages import Message
 from portal.notifications.models import OutboxItem
@@ -21,7 +24,8 @@ from portal.notifications.models import OutboxItem
 log = structlog.get_logger(__name__)
 
 TOPIC_MAIL = "mail"
-LEASE = timedelta(seconds=60)
+# Longer than a slow mail server can take, which answers up to ten commands in 15 s each.
+LEASE = timedelta(seconds=180)
 ATTEMPTS_MAX = 8
 ERROR_CHARACTERS_MAX = 500
 
@@ -44,38 +48,55 @@ def put_mail(message: Message, dedupe_key: str | None = None) -> None:
 
 
 def drain(send: Send, keep_bodies: bool) -> int:
-    """Send what is due until nothing is; returns how many were sent.
+    """Send what is due until nothing is or this process is to end; returns how many were sent.
 
     Unless `keep_bodies` (development's mail page shows them), a sent mail's body is erased: it may carry a link
     that lets its reader in.
     """
     sent = 0
-    while (item := _claim()) is not None:
+    while not stopping() and (item := _claim()) is not None:
         sent += _deliver(item, send, keep_bodies)
     return sent
 
 
 def _claim() -> OutboxItem | None:
-    """Lease the oldest due mail. Leases run on real time, not on the movable clock."""
-    with unit_of_work() as session:
-        item = session.execute(
-            select(OutboxItem)
-            .where(
-                OutboxItem.state == "pending",
-                OutboxItem.run_at <= app_now(),
-                (OutboxItem.lease_until.is_(None)) | (OutboxItem.lease_until < func.now()),
-            )
-            .order_by(OutboxItem.run_at, OutboxItem.id)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        ).scalar_one_or_none()
-        if item is not None:
-            item.lease_token = str(uuid.uuid4())
-            item.lease_until = func.now() + LEASE
-            item.attempts += 1
-            session.flush()
-            session.refresh(item)
-    return item
+    """Lease the oldest due mail, also one whose worker died. Leases run on real time, not on the movable clock."""
+    while True:
+        with unit_of_work() as session:
+            item = session.execute(_due()).scalar_one_or_none()
+            if item is None:
+                return None
+            _lease(session, item)
+            if item.attempts <= ATTEMPTS_MAX:
+                return item
+            _record(item, _dead(item, "its worker died each time"))
+
+
+def _due() -> Select[OutboxItem]:
+    over = OutboxItem.lease_until.is_(None) | (OutboxItem.lease_until < func.now())
+    return (
+        select(OutboxItem)
+        .where(
+            OutboxItem.state == "pending",
+            OutboxItem.run_at <= app_now(),
+            over | liveness.is_dead(OutboxItem.lease_holder),
+        )
+        .order_by(OutboxItem.run_at, OutboxItem.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .execution_options(populate_existing=True)
+    )
+
+
+def _lease(session: Session, item: OutboxItem) -> None:
+    """Should this worker die, another one follows at once, and later ones with growing pauses."""
+    if item.attempts:
+        item.run_at = app_now() + _pause(item.attempts)
+    item.lease_token, item.lease_holder = str(uuid.uuid4()), liveness.holder()
+    item.lease_until = func.now() + LEASE
+    item.attempts += 1
+    session.flush()
+    session.refresh(item)
 
 
 def _deliver(item: OutboxItem, send: Send, keep_bodies: bool) -> bool:
@@ -83,28 +104,40 @@ def _deliver(item: OutboxItem, send: Send, keep_bodies: bool) -> bool:
         send(_message(item))
     except Exception as error:  # noqa: BLE001  whatever a mail server does must not stop the other mails
         log.warning("mail_failed", mail_id=item.id, attempt=item.attempts, reason=type(error).__name__)
-        _settle(item, {"last_error": f"{type(error).__name__}: {error}"[:ERROR_CHARACTERS_MAX], **_next_try(item)})
+        _failed(item, f"{type(error).__name__}: {error}"[:ERROR_CHARACTERS_MAX])
         return False
     payload = item.payload if keep_bodies else {"message": item.payload["message"]}
-    _settle(item, {"state": "done", "payload": payload, "last_error": None})
+    with unit_of_work():
+        _record(item, {"state": "done", "payload": payload, "last_error": None})
     return True
 
 
-def _next_try(item: OutboxItem) -> dict[str, object]:
-    if item.attempts >= ATTEMPTS_MAX:
-        log.error("mail_dead", mail_id=item.id)
-        return {"state": "dead"}
-    return {"run_at": app_now() + timedelta(seconds=min(3600, 5 * 4**item.attempts)), "lease_until": None}
+def _failed(item: OutboxItem, reason: str) -> None:
+    with unit_of_work():
+        if item.attempts < ATTEMPTS_MAX:
+            _record(item, {"run_at": app_now() + _pause(item.attempts), "last_error": reason})
+        else:
+            _record(item, _dead(item, reason))
 
 
-def _settle(item: OutboxItem, values: dict[str, object]) -> None:
-    """Record the outcome, unless the lease was lost to another worker meanwhile."""
-    with unit_of_work() as session:
-        session.execute(
-            update(OutboxItem)
-            .where(OutboxItem.id == item.id, OutboxItem.lease_token == item.lease_token)
-            .values(lease_token=None, **values)
-        )
+def _dead(item: OutboxItem, reason: str) -> dict[str, object]:
+    """Nobody gets this mail any more: a person must look."""
+    raise_alarm("dead_mail", item.id, attempts=item.attempts)
+    return {"state": "dead", "last_error": reason}
+
+
+def _pause(attempts: int) -> timedelta:
+    return timedelta(seconds=min(3600, 5 * 4 ** min(attempts, 8)))
+
+
+def _record(item: OutboxItem, values: dict[str, object]) -> None:
+    """Write the outcome and end the lease, unless that was lost to another worker meanwhile."""
+    db.session.execute(
+        update(OutboxItem)
+        .where(OutboxItem.id == item.id, OutboxItem.lease_token == item.lease_token)
+        .values(lease_until=None, lease_token=None, lease_holder=None, **values)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def _message(item: OutboxItem) -> Message:

@@ -6,6 +6,7 @@ import structlog
 
 from portal.billing.mirror import StaleFetch, UnknownCustomer
 from portal.core.database import db
+from portal.core.stopping import stopping
 from portal.core.unit_of_work import end_read
 from portal.webhooks.claim import Claimed, LeaseLost, claim, fail, park
 from portal.webhooks.handlers import HANDLERS
@@ -17,9 +18,9 @@ FETCH_TRIES = 5
 
 
 def drain() -> int:
-    """Apply events until none is due; returns how many were tried."""
+    """Apply events until none is due or this process is to end; returns how many were tried."""
     tried = 0
-    while (event := claim()) is not None:
+    while not stopping() and (event := claim()) is not None:
         process(event)
         tried += 1
     return tried
@@ -29,9 +30,19 @@ def process(event: Claimed) -> None:
     """Apply one claimed event. Never raises for what the event brings: it is retried, parked or dead instead."""
     structlog.contextvars.bind_contextvars(event_id=event.event_id, event_type=event.type)
     try:
+        _apply_or_settle(event)
+    except LeaseLost:
+        # Another worker has it now, and what this one did was rolled back.
+        log.warning("lease_lost")
+    finally:
+        structlog.contextvars.unbind_contextvars("event_id", "event_type")
+
+
+def _apply_or_settle(event: Claimed) -> None:
+    try:
         _apply(event)
     except LeaseLost:
-        log.warning("lease_lost")
+        raise
     except UnknownCustomer as unknown:
         _recover()
         park(event, f"no team has the customer {unknown}")
@@ -39,8 +50,6 @@ def process(event: Claimed) -> None:
         _recover()
         log.warning("event_failed", attempt=event.attempts, exc_info=error)
         fail(event, error)
-    finally:
-        structlog.contextvars.unbind_contextvars("event_id", "event_type")
 
 
 def _apply(event: Claimed) -> None:

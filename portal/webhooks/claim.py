@@ -1,6 +1,7 @@
-"""Taking an event from the inbox under a lease, and settling it. A lease that runs out is the crash recovery.
+"""Taking an event from the inbox under a lease, and settling it.
 
-Leases run on real time, since a worker that hangs does so in real time; when an event is due follows `app_now()`.
+A lease is over when its worker died, which the database knows at once, or when it runs out, which is what ends a
+worker that hangs. Leases run on real time, since a worker hangs in real time; when an event is due follows `app_now()`.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import func, select, update
+from sqlalchemy import Interval, Select, cast, func, select, update
 from sqlalchemy.orm import Session
 
+from portal.core import liveness
 from portal.core.alarms import raise_alarm
 from portal.core.clock import app_now
 from portal.core.database import db
+from portal.core.failpoints import failpoint
 from portal.core.unit_of_work import unit_of_work
 from portal.webhooks.envelope import data_object
 from portal.webhooks.models import WAITING, StripeEvent
@@ -29,7 +32,7 @@ LEASE = timedelta(seconds=180)
 ATTEMPTS_MAX = 12
 RETRY_SECONDS_MAX = 3600
 # An object whose customer is unknown usually waits for a request that is just ending, rarely for a person.
-PARK_SECONDS_MAX = 60
+PARK_MIN, PARK_MAX = timedelta(seconds=2), timedelta(seconds=60)
 PARK_FOR = timedelta(days=1)
 ERROR_CHARACTERS_MAX = 1000
 
@@ -53,34 +56,48 @@ class Claimed:
 
 
 def claim() -> Claimed | None:
-    """Lease the event that is due longest; `None` when nothing is due. A crashed worker's event is taken over."""
-    free = StripeEvent.lease_until.is_(None) | (StripeEvent.lease_until < func.now())
-    due = (
-        select(StripeEvent.id)
-        .where(StripeEvent.state.in_(WAITING), StripeEvent.run_at <= app_now(), free)
+    """Lease the event that is due longest; `None` when nothing is due. A crashed worker's event is taken over.
+
+    One whose worker crashed each time is not tried for ever: it is dead after `ATTEMPTS_MAX` tries as any other.
+    """
+    while True:
+        with unit_of_work() as session:
+            found = session.execute(_due()).one_or_none()
+            if found is None:
+                return None
+            event = _lease(*found)
+            if event.attempts <= ATTEMPTS_MAX:
+                break
+            _bury(event, "its worker died each time")
+    failpoint("webhooks.claimed")
+    return event
+
+
+def _due() -> Select[StripeEvent, timedelta]:
+    over = StripeEvent.lease_until.is_(None) | (StripeEvent.lease_until < func.now())
+    return (
+        select(StripeEvent, cast(func.now() - StripeEvent.received_at, Interval))
+        .where(
+            StripeEvent.state.in_(WAITING),
+            StripeEvent.run_at <= app_now(),
+            over | liveness.is_dead(StripeEvent.lease_holder),
+        )
         .order_by(StripeEvent.run_at, StripeEvent.id)
         .limit(1)
         .with_for_update(skip_locked=True)
-        .scalar_subquery()
+        .execution_options(populate_existing=True)
     )
+
+
+def _lease(row: StripeEvent, received_ago: timedelta) -> Claimed:
+    """Write the lease. Should this worker die, another one follows at once, and later ones with growing pauses:
+    whatever it is that kills them must not kill them in a circle.
+    """
     token = str(uuid.uuid4())
-    with unit_of_work() as session:
-        row = session.execute(
-            update(StripeEvent)
-            .where(StripeEvent.id == due)
-            .values(lease_until=func.now() + LEASE, lease_token=token, attempts=StripeEvent.attempts + 1)
-            .returning(
-                StripeEvent.id,
-                StripeEvent.event_id,
-                StripeEvent.type,
-                StripeEvent.object_id,
-                StripeEvent.attempts,
-                StripeEvent.body,
-                (func.now() - StripeEvent.received_at).label("received_ago"),
-            )
-        ).one_or_none()
-    if row is None:
-        return None
+    if row.attempts:
+        row.run_at = _after(row.attempts + 1, RETRY_SECONDS_MAX)
+    row.attempts += 1
+    row.lease_until, row.lease_token, row.lease_holder = func.now() + LEASE, token, liveness.holder()
     return Claimed(
         id=row.id,
         event_id=row.event_id,
@@ -88,7 +105,7 @@ def claim() -> Claimed | None:
         object_id=row.object_id,
         attempts=row.attempts,
         lease_token=token,
-        received_ago=row.received_ago,
+        received_ago=received_ago,
         snapshot=data_object(row.body),
     )
 
@@ -96,19 +113,26 @@ def claim() -> Claimed | None:
 @contextmanager
 def applying(event: Claimed) -> Iterator[Session]:
     """The unit in which an event's effects and its `done` commit together, if the lease is still ours."""
+    failpoint("webhooks.fetched")
     with unit_of_work() as session:
         yield session
         _settle(event, state="done", finished_at=app_now(), last_error=None)
+        failpoint("webhooks.applied")
+    failpoint("webhooks.committed")
 
 
 def park(event: Claimed, reason: str) -> None:
-    """Something the event needs is not here yet: look again soon, and give up after a day."""
+    """Something the event needs is not here yet: look again soon, then ever later, and give up after a day.
+
+    Waiting is no failure, so it uses up none of the attempts.
+    """
     if event.received_ago > PARK_FOR:
         with unit_of_work():
             _settle(event, state="ignored", finished_at=app_now(), last_error=reason)
         return
+    pause = min(max(event.received_ago, PARK_MIN), PARK_MAX)
     with unit_of_work():
-        _settle(event, state="parked", last_error=reason, **_later(event.attempts, PARK_SECONDS_MAX))
+        _settle(event, state="parked", last_error=reason, attempts=0, run_at=app_now() + pause)
 
 
 def fail(event: Claimed, error: BaseException) -> None:
@@ -116,22 +140,30 @@ def fail(event: Claimed, error: BaseException) -> None:
     reason = f"{type(error).__name__}: {error}"[:ERROR_CHARACTERS_MAX]
     with unit_of_work():
         if event.attempts < ATTEMPTS_MAX:
-            _settle(event, state="pending", last_error=reason, **_later(event.attempts, RETRY_SECONDS_MAX))
+            again = _after(event.attempts, RETRY_SECONDS_MAX)
+            _settle(event, state="pending", last_error=reason, run_at=again)
         else:
-            _settle(event, state="dead", finished_at=app_now(), last_error=reason)
-            raise_alarm("dead_event", event.event_id, type=event.type, attempts=event.attempts)
+            _bury(event, reason)
 
 
-def _later(attempts: int, seconds_max: int) -> dict[str, Any]:
-    return {"run_at": app_now() + timedelta(seconds=min(seconds_max, 2 ** min(attempts, 20)))}
+def _bury(event: Claimed, reason: str) -> None:
+    _settle(event, state="dead", finished_at=app_now(), last_error=reason)
+    raise_alarm("dead_event", event.event_id, type=event.type, attempts=event.attempts)
+
+
+def _after(attempts: int, seconds_max: int) -> Any:
+    """When to try again, as SQL: 2, 4, 8 … seconds from now."""
+    return app_now() + timedelta(seconds=min(seconds_max, 2 ** min(attempts, 20)))
 
 
 def _settle(event: Claimed, **values: Any) -> None:
+    """Record the outcome and end the lease. Raises `LeaseLost`."""
     settled = db.session.execute(
         update(StripeEvent)
         .where(StripeEvent.id == event.id, StripeEvent.lease_token == event.lease_token)
-        .values(lease_until=None, lease_token=None, **values)
+        .values(lease_until=None, lease_token=None, lease_holder=None, **values)
         .returning(StripeEvent.id)
+        .execution_options(synchronize_session=False)
     ).scalar()
     if settled is None:
         raise LeaseLost(event.event_id)

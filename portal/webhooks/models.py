@@ -36,5 +36,6 @@ class StripeEvent(Model):
     run_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
     lease_until: Mapped[UtcDateTime | None]
     lease_token: Mapped[str | None] = mapped_column(UUID(as_uuid=False))
+    lease_holder: Mapped[int | None]
     finished_at: Mapped[UtcDateTime | None]
     last_error: Mapped[str | None]
