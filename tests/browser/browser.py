@@ -43,10 +43,14 @@ def find(playwright: Playwright) -> str:
         return found
     if own.exists():
         return str(own)
-    tried = [_run(sys.executable, "-m", "playwright", "install", "chromium")]
+    debian_root = os.geteuid() == 0 and shutil.which("apt-get") is not None
+    # A bare container also lacks the libraries that Playwright's Chromium needs; only root may add those.
+    libraries = ["--with-deps"] if debian_root else []
+    tried = [_run(sys.executable, "-m", "playwright", "install", *libraries, "chromium")]
     if own.exists():
         return str(own)
-    if shutil.which("apt-get") and os.geteuid() == 0:
+    if debian_root:
+        tried.append(_run("apt-get", "update"))
         tried.append(_run("apt-get", "install", "--yes", "--no-install-recommends", "chromium"))
     if found := on_path():
         return found
