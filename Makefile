@@ -19,7 +19,7 @@ run: install ## Set everything up and start it; Ctrl-C stops it again
 	@exec $(PYTHON) -m portal.cli.stack run
 
 test: install ## Run all tests, the browser's too
-	@exec $(PYTHON) -m pytest -n $(PYTEST_WORKERS) $(ARGS)
+	@exec $(PYTHON) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup $(ARGS)
 
 check: install ## Lint, formatting, types, templates
 	$(PYTHON) -m ruff check .
