@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from flask_security import hash_password
 from sqlalchemy import select
 
 from portal.accounts.models import Membership, Team, User
@@ -55,11 +56,16 @@ def gather(stack: RunningStack) -> Household:
     return Household(**people)
 
 
-def newcomer(stack: RunningStack, team_name: str, *, teams: int = 1) -> Person:
-    """A confirmed user who owns a new team on the free plan, as signing up leaves it; or several teams."""
+def newcomer(stack: RunningStack, team_name: str, *, teams: int = 1, password: str | None = None) -> Person:
+    """A confirmed user who owns a new team on the free plan, as signing up leaves it; or several teams.
+
+    The address is made from the team's name, which therefore is given once in a run.
+    """
+    email = "".join(letter for letter in team_name.lower() if letter.isalnum()) + "@example.com"
     with stack.portal.app_context():
         with unit_of_work():
-            user = make_user()
+            user = make_user(email, name="Robin Field")
+            user.password = hash_password(password) if password else None
             made = [_team(user, team_name if number == 0 else f"{team_name} {number + 1}") for number in range(teams)]
         person = _person(stack, user, made[0].id)
         db.session.remove()

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import requests
 from playwright.sync_api import expect
+from sqlalchemy import func, select
 
-from tests.browser.visitor import Arrive
+from portal.billing.models import Customer, Invoice, PaymentMethod, Subscription
+from portal.catalog.pricing_page import ONE_PLAN
+from portal.core.database import db
+from tests.browser.people import newcomer
+from tests.browser.running import RunningStack
+from tests.browser.visitor import Arrive, Visitor
+from tests.stage import DECLINED
 
 
 def test_sign_up_and_subscribe_to_business(arrive: Arrive) -> None:
@@ -35,3 +43,78 @@ def test_sign_up_and_subscribe_to_business(arrive: Arrive) -> None:
     expect(someone.card("Credits")).to_contain_text("20,000 available")
     expect(someone.card("Recent invoices")).to_contain_text("$299.00 USD")
     expect(someone.card("Billing details")).to_contain_text("4242")
+
+
+def test_a_declined_card_leaves_nothing_behind(arrive: Arrive, stack: RunningStack) -> None:
+    person = newcomer(stack, "Declined Deli")
+    someone = arrive(person)
+    page = someone.page
+    someone.choose("Business", person.team_id)
+    someone.pay(DECLINED)
+    expect(page.get_by_role("alert")).to_contain_text("Your card was declined.")
+    expect(page.get_by_role("alert")).to_contain_text("Nothing was charged.")
+
+    page.get_by_role("link", name="Cancel and go back").click()
+    expect(page.get_by_role("heading", name="The checkout was canceled")).to_be_visible()
+    expect(page.get_by_text("Nothing was charged and nothing has changed.")).to_be_visible()
+    page.get_by_role("main").get_by_role("link", name="Go to the overview").click()
+
+    expect(someone.card("Plan")).to_contain_text("Free")
+    expect(someone.card("Credits")).to_contain_text("100 available")
+    expect(someone.card("Recent invoices")).to_contain_text("No invoices yet")
+    assert rows_of(stack, person.team_id) == {"subscriptions": 0, "invoices": 0, "payment methods": 0}
+    assert at_stripe(stack, person.team_id) == {"subscriptions": 0, "invoices": 0}
+
+
+def test_a_second_subscription_is_refused_in_words(arrive: Arrive, stack: RunningStack) -> None:
+    """The page still offers the plan in a tab that was open before the team had one."""
+    person = newcomer(stack, "Second Thoughts")
+    someone = arrive(person)
+    late = Visitor(stack, someone.page.context.new_page())
+    late.go(f"/pricing?team={person.team_id}")
+
+    someone.choose("Pro", person.team_id)
+    someone.pay()
+    someone.wait_until_on("Pro")
+    late.plan_button("Business").click()
+    expect(late.page.get_by_role("heading", name="The checkout did not start")).to_be_visible()
+    expect(late.page.get_by_role("region", name="The team already has a plan")).to_contain_text(
+        "Nothing was charged and nothing has changed."
+    )
+
+    late.go(f"/pricing?team={person.team_id}")
+    expect(late.plan_button("Pro")).to_have_text("Your plan")
+    expect(late.plan_button("Business")).to_be_disabled()
+    expect(late.plan_button("Business")).to_have_accessible_description(ONE_PLAN)
+
+
+def rows_of(stack: RunningStack, team_id: str) -> dict[str, int]:
+    """How much of a purchase stands in our database."""
+    tables = {"subscriptions": Subscription, "invoices": Invoice, "payment methods": PaymentMethod}
+    with stack.portal.app_context():
+        return {
+            name: db.session.execute(select(func.count()).where(table.team_id == team_id)).scalar_one()
+            for name, table in tables.items()
+        }
+
+
+def at_stripe(stack: RunningStack, team_id: str) -> dict[str, int]:
+    """How much of a purchase stands at the stand-in."""
+    found: dict[str, int] = {}
+    for name in ("subscriptions", "invoices"):
+        answer = requests.get(
+            f"{stack.sandbox_url}/v1/{name}",
+            params={"customer": customer_of(stack, team_id), "limit": 100},
+            auth=(stack.settings["STRIPE_SECRET_KEY"], ""),
+            timeout=20,
+        )
+        answer.raise_for_status()
+        found[name] = len(answer.json()["data"])
+    return found
+
+
+def customer_of(stack: RunningStack, team_id: str) -> str:
+    with stack.portal.app_context():
+        found = db.session.execute(select(Customer.stripe_id).where(Customer.team_id == team_id)).scalar_one()
+    assert found is not None
+    return found
