@@ -77,7 +77,7 @@ def create_key(
 
     The team's row is locked, so that two people cannot both make the last one.
     """
-    db.session.execute(select(Team.id).where(Team.id == team_id).with_for_update())
+    db.session.execute(select(Team.id).where(Team.id == team_id).with_for_update(key_share=True))
     live = select(func.count()).where(ApiKey.team_id == team_id, ApiKey.revoked_at.is_(None))
     if db.session.execute(live).scalar_one() >= LIVE_KEYS_MAX:
         raise TooManyKeys

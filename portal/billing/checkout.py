@@ -6,7 +6,6 @@ saves where the page is. Nothing is granted here; that happens when Stripe says 
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from portal.accounts.models import Team
 from portal.billing.customers import ensure_customer, plan_customer
-from portal.billing.gateway import Gateway, GatewayError, InFlight, InvalidRequest, Unavailable
+from portal.billing.gateway import Gateway, GatewayError, InvalidRequest, NotFound, Unavailable
 from portal.billing.models import Checkout
 from portal.billing.subscriptions import live_subscription
 from portal.catalog.queries import PlanPrice
@@ -44,32 +43,34 @@ class ReturnAddresses:
 def start(gateway: Gateway, team: Team, user_id: str, price: PlanPrice, addresses: ReturnAddresses) -> str:
     """Begin a checkout and return the address of Stripe's page.
 
-    Raises `CheckoutRefused` and `GatewayError`. The team's earlier open checkout is expired first, so that at most
-    one page can be paid.
+    Raises `CheckoutRefused` and `GatewayError`. The team's earlier pages are closed first, so that at most one can be
+    paid.
     """
     with unit_of_work() as session:
         checkout, earlier = _begin(session, team, user_id, price)
     try:
         page = _make_page(gateway, checkout, earlier, price, addresses)
     except Unavailable:
-        raise  # the page may exist: the row keeps its place, and the next checkout closes it by its key
+        raise  # the page may exist, but nobody was sent to it: the next checkout takes its place
     except (GatewayError, CheckoutRefused):
         _set_state(checkout.id, "failed")
         raise
     if not _opened(checkout.id, page):
-        _expire_page(gateway, checkout.id, page["id"])
+        _close_page(gateway, page["id"], checkout.id)
         raise CheckoutRefused("replaced")
     return str(page["url"])
 
 
 def _make_page(
-    gateway: Gateway, checkout: Checkout, earlier: list[Checkout], price: PlanPrice, addresses: ReturnAddresses
+    gateway: Gateway, checkout: Checkout, earlier: list[str], price: PlanPrice, addresses: ReturnAddresses
 ) -> dict[str, Any]:
     customer_id = ensure_customer(gateway, checkout.team_id)
-    for previous in earlier:
-        _expire(gateway, previous)
+    for page_id in earlier:
+        _close_page(gateway, page_id, checkout.id)
     params = _params(checkout, customer_id, price, addresses)
+    closed = Checkout.stripe_id.in_(earlier) & (Checkout.state == "replaced")
     with unit_of_work() as session:
+        session.execute(update(Checkout).where(closed).values(state="expired"))
         session.execute(update(Checkout).where(Checkout.id == checkout.id).values(params=params))
     return gateway.create_checkout_session(params, f"checkout-{checkout.id}")
 
@@ -81,14 +82,20 @@ def _set_state(checkout_id: str, state: str) -> None:
         )
 
 
-def _begin(session: Session, team: Team, user_id: str, price: PlanPrice) -> tuple[Checkout, list[Checkout]]:
-    """Take the team's one place for a checkout; the team's row is the lock."""
-    session.execute(select(Team.id).where(Team.id == team.id).with_for_update())
+def _begin(session: Session, team: Team, user_id: str, price: PlanPrice) -> tuple[Checkout, list[str]]:
+    """Take the team's one place for a checkout; returns it, and the pages that somebody may still have open.
+
+    The team's row is the lock, a weak one: a full one would wait for everybody who writes a row that names the team,
+    and they for us. A replaced checkout counts until its page is known to be closed, however many tries that takes.
+    """
+    session.execute(select(Team.id).where(Team.id == team.id).with_for_update(key_share=True))
     if live_subscription(team.id) is not None:
         raise CheckoutRefused("subscribed")
-    current = (Checkout.team_id == team.id) & Checkout.state.in_(("starting", "open"))
-    earlier = list(session.execute(select(Checkout).where(current)).scalars())
+    mine = Checkout.team_id == team.id
+    current = mine & Checkout.state.in_(("starting", "open"))
     session.execute(update(Checkout).where(current).values(state="replaced"))
+    to_close = select(Checkout.stripe_id).where(mine, Checkout.state == "replaced", Checkout.stripe_id.is_not(None))
+    earlier = [str(page_id) for page_id in session.execute(to_close).scalars()]
     plan_customer(team, user_id)
     checkout = Checkout(
         id=new_id("chk"), team_id=team.id, user_id=user_id, plan_key=price.plan_key, price_id=price.price_id, params={}
@@ -134,32 +141,27 @@ def _opened(checkout_id: str, page: dict[str, Any]) -> bool:
     return opened is not None
 
 
-def _expire(gateway: Gateway, previous: Checkout) -> None:
-    """Close the page of a checkout that was replaced.
+def _close_page(gateway: Gateway, page_id: str, checkout_id: str) -> None:
+    """Close an earlier page for the sake of this checkout; if that one was paid meanwhile, nothing new may be bought.
 
-    One that died before its page was known is asked for again under its own key, which answers with the same page.
+    The key is this try's own: closing twice does no harm, and an old answer would say nothing of the page now.
     """
-    if previous.stripe_id is not None:
-        _expire_page(gateway, previous.id, previous.stripe_id)
-    elif previous.params:
-        with suppress(InFlight):  # it is alive after all, and will see that it was replaced and close its page itself
-            page = gateway.create_checkout_session(previous.params, f"checkout-{previous.id}")
-            _expire_page(gateway, previous.id, page["id"])
-
-
-def _expire_page(gateway: Gateway, checkout_id: str, page_id: str) -> None:
-    """Expire a page at Stripe; one that was paid in the meantime refuses, and then nothing new may be bought."""
     try:
-        gateway.expire_checkout_session(page_id, f"expire-{checkout_id}")
+        gateway.expire_checkout_session(page_id, f"expire-{page_id}-{checkout_id}")
+    except NotFound:
+        return
     except InvalidRequest as error:
-        if gateway.checkout_session(page_id)["status"] == "complete":
+        status = gateway.checkout_session(page_id)["status"]
+        if status == "complete":
             raise CheckoutRefused("paid") from error
+        if status != "expired":
+            raise
 
 
 def find_checkout(stripe_id: str, checkout_id: str | None) -> Checkout | None:
     """The checkout of a page: by the page's id, or by the id we put into its metadata."""
     query = select(Checkout).where((Checkout.stripe_id == stripe_id) | (Checkout.id == checkout_id)).with_for_update()
-    return db.session.execute(query).scalars().first()
+    return db.session.execute(query, execution_options={"populate_existing": True}).scalars().first()
 
 
 def mirror_checkout(page: dict[str, Any]) -> Checkout | None:
@@ -172,7 +174,7 @@ def mirror_checkout(page: dict[str, Any]) -> Checkout | None:
         checkout.state = "complete"
         checkout.subscription_stripe_id = page.get("subscription")
         checkout.completed_at = app_now()
-    elif page["status"] == "expired" and checkout.state in ("starting", "open"):
+    elif page["status"] == "expired" and checkout.state in ("starting", "open", "replaced"):
         checkout.state = "expired"
     db.session.flush()
     return checkout

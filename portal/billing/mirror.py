@@ -68,7 +68,7 @@ def store(model: type[M], prefix: str, fetched: Fetched, values: Mapping[str, An
 def lock_customer(stripe_customer_id: str) -> Customer:
     """The team's customer row, locked: writes to one team's mirror take turns. Raises `UnknownCustomer`."""
     query = select(Customer).where(Customer.stripe_id == stripe_customer_id).with_for_update()
-    customer = db.session.execute(query).scalar_one_or_none()
+    customer = db.session.execute(query, execution_options={"populate_existing": True}).scalar_one_or_none()
     if customer is None:
         raise UnknownCustomer(stripe_customer_id)
     return customer

@@ -47,7 +47,10 @@ class Customer(Model):
 
 
 class Checkout(Model):
-    """One visit to Stripe's checkout page. `params` are frozen, so that a retry under the same key sends the same."""
+    """One visit to Stripe's checkout page. `params` are what Stripe is asked for, saved before it is asked.
+
+    `replaced`: a newer checkout took its place, and its page, if it ever had one, may still be open.
+    """
 
     __tablename__ = "checkouts"
     __table_args__ = (

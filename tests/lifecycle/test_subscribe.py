@@ -210,7 +210,7 @@ def test_a_new_checkout_closes_the_open_one(cast: Cast, stage: Stage) -> None:
     stage.deliver_all()
     assert subscription(cast.team_id).plan_key == "pro"
     states = {row.plan_key: row.state for row in db.session.execute(select(Checkout.plan_key, Checkout.state))}
-    assert states == {"business": "replaced", "pro": "complete"}
+    assert states == {"business": "expired", "pro": "complete"}
 
 
 def test_two_paid_checkouts_raise_an_alarm_and_the_later_grants_nothing(cast: Cast, stage: Stage) -> None:
