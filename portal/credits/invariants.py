@@ -176,16 +176,20 @@ left join pg_trigger t on t.tgrelid = to_regclass(required.relation) and t.tgnam
 where t.oid is null
 """  # noqa: S608 - built from this package's own constants
 
+# A reversal that waited for its grant's start is posted with it, which may be when the grant is over already.
 EXPIRY = """
 select t.team_id, format('entry %s took from grant %s outside of its time', t.version, t.grant_id) as detail
 from taken t join grants g on g.id = t.grant_id
-where t.kind in ('spent', 'reversed') and (t.at >= g.expires_at or t.at < g.effective_at)
+where t.at < g.effective_at or (t.kind = 'spent' and t.at >= g.expires_at)
 union all
 select t.team_id, format('entry %s took from grant %s after its expiry', t.version, t.grant_id)
 from taken t join entries e on e.grant_id = t.grant_id and e.kind = 'expired' where t.version > e.version
 union all
 select e.team_id, format('grant %s expired %s times', e.grant_id, count(*))
 from entries e where e.kind = 'expired' group by e.team_id, e.grant_id having count(*) > 1
+union all
+select g.team_id, format('grant %s has expired and is %s', g.id, g.state)
+from entries e join grants g on g.id = e.grant_id where e.kind = 'expired' and g.state <> 'ended'
 union all
 select e.team_id, format('the expiry of grant %s has the cause %s', e.grant_id, e.cause_key)
 from entries e where e.kind = 'expired' and e.cause_key <> 'expire:grant:' || e.grant_id

@@ -124,6 +124,7 @@ def grant(
             raise _conflict(cause_key)
         return False
     book = _book(team_id)
+    book.post_due()
     if amount + book.reserved + sum(lot.remaining for lot in book.lots.values()) > BALANCE_MAX:
         raise CreditOverflow(f"{team_id}: the grant of {amount} credits would pass the largest balance")
     effective_at = effective_at or min(book.now, expires_at or book.now)
