@@ -44,8 +44,6 @@ class QueueWorker(SimpleWorker):
     death_penalty_class = TimerDeathPenalty
     # Its pauses while Redis is away would grow to a minute, for which it would stay deaf to a Redis that is back.
     max_connection_wait_time = RECONNECT_SECONDS
-    # Held while it works: whoever ends the process waits for that, but not for a wait on a dead network.
-    working = threading.Lock()
 
     def __init__(self, app: Flask, redis: Redis) -> None:
         super().__init__([QUEUE], connection=redis, serializer=JSONSerializer, worker_ttl=BLOCK_SECONDS + 15)
@@ -68,7 +66,7 @@ class QueueWorker(SimpleWorker):
         return None
 
     def perform_job(self, job: Job, queue: Queue) -> bool:
-        with self.working, self._app.app_context():
+        with self._app.app_context():
             return bool(super().perform_job(job, queue))
 
 
@@ -125,9 +123,10 @@ def main() -> None:
         queue.start()
     poll(app)
     log.info("worker_stopping")
+    # Its work is waited for, its talk with Redis only briefly: that one may hang.
+    stopping.wait_for_work(STOP_SECONDS)
     if url is not None:
         queue.join(BLOCK_SECONDS + 1)
-        QueueWorker.working.acquire(timeout=STOP_SECONDS)
     liveness.withdraw()
     log.info("worker_stopped")
 

@@ -10,6 +10,7 @@ import structlog
 from portal.core import schedule
 from portal.core.database import db
 from portal.core.schedule import Task
+from portal.core.stopping import at_work
 from portal.features import modules
 
 log = structlog.get_logger(__name__)
@@ -20,7 +21,8 @@ def drain() -> int:
 
     The parts are independent: one that fails is logged and the next one still runs.
     """
-    return sum(_guarded(part) for part in (_drains, _tasks))
+    with at_work():
+        return sum(_guarded(part) for part in (_drains, _tasks))
 
 
 def _guarded(part: Callable[[], int]) -> int:
