@@ -108,7 +108,14 @@ class Gateway:
         return self._read(self._v1.subscriptions.retrieve, subscription_id)
 
     def invoice(self, invoice_id: str) -> Json:
-        return self._read(self._v1.invoices.retrieve, invoice_id)
+        """The invoice with all its lines: the body brings ten, and prorations stand before the plan's own."""
+        invoice = self._read(self._v1.invoices.retrieve, invoice_id)
+        lines = invoice["lines"]
+        while lines["has_more"]:
+            after: Json = {"limit": PAGE, "starting_after": lines["data"][-1]["id"]}
+            more = self._read(self._v1.invoices.line_items.list, invoice_id, after)
+            lines = invoice["lines"] = {**lines, "data": lines["data"] + more["data"], "has_more": more["has_more"]}
+        return invoice
 
     # Catalog
 

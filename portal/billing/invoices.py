@@ -44,7 +44,8 @@ def subscription_of(data: Json) -> str | None:
 
 
 def _line(line: Json) -> dict[str, Any]:
-    item = (line.get("parent") or {}).get("subscription_item_details") or {}
+    parent = line.get("parent") or {}
+    item = parent.get("subscription_item_details") or parent.get("invoice_item_details") or {}
     price = ((line.get("pricing") or {}).get("price_details") or {}).get("price")
     return {
         "price": ref(price),

@@ -113,7 +113,7 @@ def _mirror_items(subscription: Subscription, data: Json) -> None:
                 team_id=subscription.team_id,
                 stripe_id=item["id"],
                 stripe_price_id=item["price"]["id"],
-                quantity=item.get("quantity") or 1,
+                quantity=1 if item.get("quantity") is None else item["quantity"],
                 unit_amount=item["price"].get("unit_amount"),
                 current_period_start=moment(item["current_period_start"]),
                 current_period_end=moment(item["current_period_end"]),
