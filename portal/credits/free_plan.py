@@ -6,10 +6,11 @@ from datetime import datetime
 
 from sqlalchemy import func, select
 
-from portal.accounts.models import Team
+from portal.accounts.models import Membership, Team, User
 from portal.billing.models import LIVE_STATUSES, Subscription
 from portal.billing.subscriptions import live_subscription
 from portal.core import clock
+from portal.core.authz import Role
 from portal.core.clock import app_now
 from portal.core.database import db
 from portal.credits import ledger
@@ -56,7 +57,10 @@ def end_free_grants(team_id: str) -> int:
 
 
 def teams_without_free_period(limit: int) -> list[Team]:
-    """Teams with no live subscription and no free grant for the moment, oldest first: work for the schedule."""
+    """Teams with no live subscription and no free grant for the moment, oldest first: work for the schedule.
+
+    Only teams of which an owner has confirmed the address, so that credits cannot be farmed with made-up ones.
+    """
     current = (
         select(CreditGrant.id)
         .where(
@@ -75,7 +79,14 @@ def teams_without_free_period(limit: int) -> list[Team]:
         )
         .exists()
     )
-    return list(db.session.execute(select(Team).where(~current, ~subscribed).order_by(Team.id).limit(limit)).scalars())
+    confirmed = (
+        select(Membership.id)
+        .join(User, User.id == Membership.user_id)
+        .where(Membership.team_id == Team.id, Membership.role == Role.OWNER, User.confirmed_at.is_not(None))
+        .exists()
+    )
+    query = select(Team).where(~current, ~subscribed, confirmed).order_by(Team.id).limit(limit)
+    return list(db.session.execute(query).scalars())
 
 
 def _cause_key(team_id: str, start: datetime) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+
+import structlog
 
 from portal.catalog.queries import free_plan
 from portal.core import clock
@@ -13,14 +16,20 @@ from portal.credits import ledger
 from portal.credits.free_plan import grant_free_period, teams_without_free_period
 from portal.credits.subscription_grants import due_paid_periods, grant_paid_period
 
+log = structlog.get_logger(__name__)
+
 BATCH = 200
 
 
+class SomeFailed(Exception):
+    """Some teams could not be served this time; the log says why, and the schedule tries them again."""
+
+
 def grant_due_months() -> int:
-    """The current month of yearly plans. One unit a team, so that one in trouble does not hold up the others."""
+    """The current month of yearly plans."""
     with unit_of_work():
         due, now = due_paid_periods(BATCH), clock.now()
-    return sum(run_in_unit(partial(grant_paid_period, paid, now)) for paid in due)
+    return _each([partial(grant_paid_period, paid, now) for paid in due])
 
 
 def grant_due_free_periods() -> int:
@@ -29,14 +38,28 @@ def grant_due_free_periods() -> int:
         plan = free_plan()
         teams = teams_without_free_period(BATCH) if plan and plan.credits_monthly else []
         credits_monthly = (plan.credits_monthly or 0) if plan else 0
-    return sum(run_in_unit(partial(grant_free_period, team, credits_monthly)) for team in teams)
+    return _each([partial(grant_free_period, team, credits_monthly) for team in teams])
 
 
 def post_due_lots() -> int:
     """Starts and expiries of lots nobody has touched since: a balance should not wait for its next spend."""
     with unit_of_work():
         teams = ledger.accounts_with_due(BATCH)
-    return sum(run_in_unit(partial(ledger.post_due, team_id)) for team_id in teams)
+    return _each([partial(ledger.post_due, team_id) for team_id in teams])
+
+
+def _each(pieces: list[Callable[[], int]]) -> int:
+    """Do each piece in a unit of its own, so that one team in trouble does not hold up the others. Raises `SomeFailed`."""
+    done = failed = 0
+    for piece in pieces:
+        try:
+            done += run_in_unit(piece)
+        except Exception:  # noqa: BLE001  whatever it is, it is this team's
+            log.exception("team_failed")
+            failed += 1
+    if failed:
+        raise SomeFailed(f"{failed} of {len(pieces)} teams")
+    return done
 
 
 SCHEDULE = {

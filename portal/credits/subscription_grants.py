@@ -29,18 +29,19 @@ def grant_for_invoices(subscription: Subscription, invoices: Iterable[Invoice]) 
         return
     for invoice in invoices:
         for paid in record_paid_periods(subscription, invoice):
-            grant_paid_period(paid, clock.now())
+            grant_paid_period(paid, clock.now(), subscription.ended_at)
 
 
-def grant_paid_period(paid: PaidPeriod, now: datetime) -> int:
-    """Post the grants of a paid period that have begun by `now`; returns how many were new.
+def grant_paid_period(paid: PaidPeriod, now: datetime, ended_at: datetime | None = None) -> int:
+    """Grant what a paid period gives up to `now`; returns how many grants were new.
 
-    A trial and a month are one grant each. A year is twelve, a month apart, counted from its start; months that are
-    over are left out, since nothing could be spent of them.
+    A trial and a month are one grant each, given when it is paid, even if that is before its start (the ledger waits
+    for it). A year is twelve, a month apart, counted from its start: the first likewise, each other when it begins,
+    unless the subscription had ended by then. Months that are over are left out, since nothing could be spent of them.
     """
     granted = 0
     for start, end in steps(paid):
-        if start > now:
+        if start > max(now, paid.period_start) or (ended_at is not None and start >= ended_at):
             break
         if end > now and paid.credits_monthly:
             granted += _grant(paid, start, end)

@@ -1,0 +1,86 @@
+"""What a team is granted for what it paid when clocks, cancellations and late news get in the way."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, text
+
+from portal.billing.models import Subscription
+from portal.core import clock
+from portal.core.database import db
+from portal.core.unit_of_work import unit_of_work
+from portal.credits import jobs, ledger
+from portal.credits.models import CreditGrant
+from portal.credits.queries import balance
+from tests.cast import Cast, make_team_of, make_user
+from tests.stage import Stage
+
+
+def grants(team_id: str) -> list[CreditGrant]:
+    query = select(CreditGrant).where(CreditGrant.team_id == team_id).order_by(CreditGrant.effective_at)
+    return list(db.session.execute(query).scalars())
+
+
+@pytest.mark.parametrize(("plan", "interval"), [("business", "month"), ("pro", "month"), ("business", "year")])
+def test_a_period_paid_before_our_clock_says_that_it_began_is_granted(
+    cast: Cast, stage: Stage, plan: str, interval: str
+) -> None:
+    """Stripe's clock may run a little ahead of ours, and news of a renewal may come before it."""
+    stage.subscribe(cast.owner, cast.team_id, plan, interval)
+    with unit_of_work():
+        clock.advance(timedelta(seconds=-60))
+    stage.deliver_all()
+    assert balance(cast.team_id).available in (0, 100)
+    with unit_of_work():
+        clock.advance(timedelta(seconds=60))
+    assert balance(cast.team_id).available == {"business": 20_000, "pro": 5_000}[plan]
+    stage.drain()
+    assert balance(cast.team_id).available == {"business": 20_000, "pro": 5_000}[plan]
+
+
+def test_a_year_that_was_ended_early_is_granted_no_further_months(cast: Cast, stage: Stage) -> None:
+    """Not by the schedule, and not by an event that Stripe repeats either."""
+    stage.subscribe(cast.owner, cast.team_id, "business", "year")
+    events = stage.deliver_all()
+    ours = db.session.execute(select(Subscription.stripe_id)).scalar_one()
+    db.session.remove()
+    stage.advance(timedelta(days=40))
+    stage.drain()
+    assert len(grants(cast.team_id)) == 2
+    stage.stripe("DELETE", f"/v1/subscriptions/{ours}")
+    stage.deliver_all()
+    stage.advance(timedelta(days=40))
+    stage.drain()
+    paid = next(event for event in events if event["type"] == "invoice.paid")
+    assert stage.deliver({**paid, "id": paid["id"] + "again"}) == 200
+    stage.drain()
+    assert len([grant for grant in grants(cast.team_id) if ":free:" not in grant.cause_key]) == 2
+
+
+def test_nobody_is_given_credits_before_the_owner_has_confirmed_the_address(cast: Cast, stage: Stage) -> None:
+    with unit_of_work():
+        stranger = make_user("stranger@example.com")
+        stranger.confirmed_at = None
+        team = make_team_of(stranger, "Made up")
+    stage.drain()
+    assert balance(cast.team_id).available == 100
+    assert grants(team.id) == []
+
+
+def test_a_team_in_trouble_does_not_hold_up_the_credits_of_the_others(
+    cast: Cast, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = ledger.lock_account
+
+    def lock(team_id: str) -> None:
+        if team_id == cast.team_id:
+            db.session.execute(text("select 1 / 0"))
+        real(team_id)
+
+    monkeypatch.setattr("portal.credits.free_plan.lock_account", lock)
+    with pytest.raises(Exception, match="1 of 2"):
+        jobs.grant_due_free_periods()
+    db.session.remove()
+    assert balance(cast.other_team_id).available == 100
