@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from flask import Flask
 from portal import create_app
 from portal.cli.stack import process
 from portal.cli.stack.redis_server import free_port
+from portal.core.database import db
 from portal.settings import load_settings
 from tests import services
 from tests.services import ROOT, Plan
@@ -50,6 +51,13 @@ class RunningStack:
     def portal(self) -> Flask:
         """The application on the same database, in this process: for what a test sets up or looks up behind the pages."""
         return create_app(load_settings(self.settings))
+
+    def close(self) -> None:
+        """End the connections of our own side."""
+        if "portal" in self.__dict__:
+            with self.portal.app_context():
+                db.session.remove()
+                db.engine.dispose()
 
     def mark_logs(self) -> None:
         """From here on `logs` tells what is new."""
@@ -83,8 +91,8 @@ def running(plan: Plan, worker: str) -> Iterator[RunningStack]:
                 "SANDBOX_PORT": str(free_port()),
                 "WEB_CONCURRENCY": "1",
             }
-            with _started(root, environment):
-                yield _look(environment, root)
+            with _started(root, environment), closing(_look(environment, root)) as stack:
+                yield stack
     finally:
         shutil.rmtree(root, ignore_errors=True)
 

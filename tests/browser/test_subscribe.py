@@ -90,24 +90,22 @@ def test_a_second_subscription_is_refused_in_words(arrive: Arrive, stack: Runnin
 
 def rows_of(stack: RunningStack, team_id: str) -> dict[str, int]:
     """How much of a purchase stands in our database."""
-    tables = {"subscriptions": Subscription, "invoices": Invoice, "payment methods": PaymentMethod}
+    queries = {
+        "subscriptions": select(func.count(Subscription.id)).where(Subscription.team_id == team_id),
+        "invoices": select(func.count(Invoice.id)).where(Invoice.team_id == team_id),
+        "payment methods": select(func.count(PaymentMethod.id)).where(PaymentMethod.team_id == team_id),
+    }
     with stack.portal.app_context():
-        return {
-            name: db.session.execute(select(func.count()).where(table.team_id == team_id)).scalar_one()
-            for name, table in tables.items()
-        }
+        return {name: db.session.execute(query).scalar_one() for name, query in queries.items()}
 
 
 def at_stripe(stack: RunningStack, team_id: str) -> dict[str, int]:
     """How much of a purchase stands at the stand-in."""
+    customer, key = customer_of(stack, team_id), stack.settings["STRIPE_SECRET_KEY"]
     found: dict[str, int] = {}
     for name in ("subscriptions", "invoices"):
-        answer = requests.get(
-            f"{stack.sandbox_url}/v1/{name}",
-            params={"customer": customer_of(stack, team_id), "limit": 100},
-            auth=(stack.settings["STRIPE_SECRET_KEY"], ""),
-            timeout=20,
-        )
+        address = f"{stack.sandbox_url}/v1/{name}?customer={customer}&limit=100"
+        answer = requests.get(address, auth=(key, ""), timeout=20)
         answer.raise_for_status()
         found[name] = len(answer.json()["data"])
     return found
