@@ -1,0 +1,88 @@
+"""One team's account as its rows tell it, and a clock that stands still where a test puts it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.orm import Session
+
+from portal.accounts.models import Team
+from portal.core.database import db
+from portal.core.unit_of_work import unit_of_work
+
+# A second `app_now()` in a schema of its own: transactions that put the schema on their path see the test's time.
+STILL_CLOCK = """
+create schema if not exists still_clock;
+create or replace function still_clock.app_now() returns timestamptz language sql stable as $$
+    select current_setting('still_clock.now')::timestamptz
+$$;
+grant usage on schema still_clock to public
+"""
+
+STAND_STILL = text(
+    "select set_config('search_path', 'still_clock, public', true), set_config('still_clock.now', :moment, true)"
+)
+
+READ = text("""
+select row_to_json(a) as account,
+    (select json_agg(json_build_object('key', cause_key, 'id', id, 'remaining', remaining, 'state', state) order by id)
+        from credit_grants where team_id = a.team_id) as grants,
+    (select json_agg(json_build_object('id', e.id, 'kind', e.kind, 'amount', e.amount, 'key', e.cause_key, 'version', e.version,
+            'balance', e.balance_after, 'at', extract(epoch from e.at), 'used',
+            (select json_object_agg(c.grant_id, c.amount) from credit_consumptions c where c.entry_id = e.id))
+            order by e.version)
+        from credit_entries e where e.team_id = a.team_id and e.version > :known) as entries
+from credit_accounts a where a.team_id = :team_id
+""")
+
+
+def make_still_clock(owner_url: str) -> None:
+    address = make_url(owner_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute(STILL_CLOCK)
+
+
+@contextmanager
+def unit_at(moment: datetime) -> Iterator[Session]:
+    """A unit of work in which it is exactly `moment`."""
+    with unit_of_work() as session:
+        session.execute(STAND_STILL, {"moment": moment.isoformat()})
+        yield session
+
+
+def new_team() -> str:
+    with unit_of_work() as session:
+        team = Team(name="Ledger", billing_email="ledger@example.com", currency="usd", time_zone="UTC")
+        session.add(team)
+    db.session.remove()
+    return team.id
+
+
+@dataclass
+class Rows:
+    account: dict[str, Any]
+    grants: list[dict[str, Any]]
+    entries: list[dict[str, Any]]
+
+
+def read_rows(team_id: str, known: int = 0) -> Rows | None:
+    """The account's rows; of the entries only those after version `known`. `used` names lots by their cause key."""
+    row = db.session.execute(READ, {"team_id": team_id, "known": known}).one_or_none()
+    if row is None:
+        return None
+    grants = row.grants or []
+    keys = {grant["id"]: grant["key"] for grant in grants}
+    entries = row.entries or []
+    for entry in entries:
+        entry["used"] = Counter({keys[int(grant_id)]: amount for grant_id, amount in (entry["used"] or {}).items()})
+        if entry["key"].startswith("expire:grant:"):
+            entry["key"] = "expire:" + keys[int(entry["key"].removeprefix("expire:grant:"))]
+    return Rows(row.account, grants, entries)

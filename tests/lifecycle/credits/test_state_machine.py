@@ -1,0 +1,241 @@
+"""The ledger against the plain-Python model: whatever is done in whatever order at whatever time, both agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import pytest
+from flask import Flask
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from portal.core.database import db
+from portal.core.unit_of_work import unit_of_work
+from portal.credits import ledger, queries
+from portal.credits.models import KIND_RANK
+from portal.credits.verify import verify
+from tests.lifecycle.credits.account import make_still_clock, new_team, read_rows, unit_at
+from tests.lifecycle.credits.model import Model
+
+NOON = datetime(2030, 1, 31, 12, tzinfo=UTC)
+
+KINDS = st.sampled_from(list(KIND_RANK))
+AMOUNTS = st.integers(1, 40)
+PICKS = st.integers(0, 1000)
+# Whole hours, so that jumps land exactly on starts and ends, and one microsecond to either side of them.
+HOURS = st.integers(-6, 12).map(lambda hours: timedelta(hours=hours))
+LENGTHS = st.none() | st.integers(1, 12).map(lambda hours: timedelta(hours=hours))
+JUMPS = st.integers(-4, 8).map(lambda hours: timedelta(hours=hours))
+TICKS = st.sampled_from([timedelta(0), timedelta(microseconds=1), timedelta(microseconds=-1)])
+
+# What was asked under a key: how to ask it again, how to ask it with another amount, and what was answered.
+Asked = tuple[str, Callable[[], object], Callable[[], object], object]
+
+
+class Ledger(RuleBasedStateMachine):
+    """One fresh team; every rule is one unit of work at one exact moment, done to ledger and model alike."""
+
+    app: Flask
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.team_id = new_team()
+        self.model = Model()
+        self.clock = NOON
+        self.asked: list[Asked] = []
+        self.keys = 0
+        self.known = 0
+
+    @initialize(order=st.sampled_from(["expiry", "kind"]))
+    def choose_order(self, order: str) -> None:
+        self._set_order(order)
+
+    @rule(kind=KINDS, amount=AMOUNTS, start=st.none() | HOURS, length=LENGTHS)
+    def grant(self, kind: str, amount: int, start: timedelta | None, length: timedelta | None) -> None:
+        key = self._new_key("grant")
+        effective_at = None if start is None else self.clock + start
+        expires_at = None if length is None else (effective_at or self.clock) + length
+
+        def ask(amount: int = amount) -> bool:
+            return ledger.grant(
+                self.team_id,
+                kind=kind,
+                amount=amount,
+                cause_key=key,
+                source="a test",
+                effective_at=effective_at,
+                expires_at=expires_at,
+            )
+
+        with unit_at(self.clock):
+            assert ask() is True
+        self.model.at(self.clock).grant(key, kind, amount, effective_at, expires_at)
+        self.asked.append((key, ask, lambda: ask(amount + 1), False))
+
+    @rule(amount=AMOUNTS)
+    def spend(self, amount: int) -> None:
+        key, team_id = self._new_key("usage"), self.team_id
+        available = self.model.foreseen(self.clock).available
+        if available < amount:
+            # The refusal is caught inside the unit: what was due is kept, the spend is not.
+            with unit_at(self.clock), pytest.raises(ledger.InsufficientCredits) as refused:
+                ledger.spend(team_id, amount, key)
+            assert (refused.value.available, refused.value.cost) == (available, amount)
+            self.model.at(self.clock)
+            return
+        with unit_at(self.clock):
+            spent = ledger.spend(team_id, amount, key)
+        self.model.at(self.clock).spend(key, amount)
+        assert (spent.balance, spent.version) == (self.model.entries[-1].balance, len(self.model.entries))
+        self.asked.append(
+            (
+                key,
+                lambda: ledger.spend(team_id, amount, key),
+                lambda: ledger.spend(team_id, amount + 1, key),
+                spent,
+            )
+        )
+
+    @precondition(lambda self: self.model.lots)
+    @rule(pick=PICKS, amount=AMOUNTS)
+    def reverse(self, pick: int, amount: int) -> None:
+        lot = self.model.lots[pick % len(self.model.lots)]
+        key = self._new_key("refund")
+        with unit_at(self.clock):
+            taken = ledger.reverse(self.team_id, lot.key, amount, key)
+        self.model.at(self.clock)
+        assert taken == self.model.reverse(lot, key, amount)
+
+        def ask(amount: int = amount) -> None:
+            answer = ledger.reverse(self.team_id, lot.key, amount, key)
+            self.model.at(self.clock)
+            assert answer == -sum(entry.amount for entry in self.model.entries if entry.key == key)
+
+        self.asked.append((key, ask, lambda: ask(amount + 1), None))
+
+    @precondition(lambda self: self.model.lots)
+    @rule(pick=PICKS)
+    def end_early(self, pick: int) -> None:
+        lot = self.model.lots[pick % len(self.model.lots)]
+        with unit_at(self.clock):
+            ended = ledger.end_early(self.team_id, lot.key)
+        self.model.at(self.clock)
+        assert ended == self.model.end_early(lot)
+
+    @precondition(lambda self: self.asked)
+    @rule(pick=PICKS)
+    def ask_again(self, pick: int) -> None:
+        """The same request once more has the same answer and no effect."""
+        _key, again, _other, answer = self.asked[pick % len(self.asked)]
+        with unit_at(self.clock):
+            assert again() == answer
+
+    @precondition(lambda self: self.asked)
+    @rule(pick=PICKS)
+    def ask_otherwise(self, pick: int) -> None:
+        """The same key with another amount is refused, by the act it was first used for."""
+        _key, _again, other, _answer = self.asked[pick % len(self.asked)]
+        with pytest.raises(ledger.CauseConflict), unit_at(self.clock):
+            other()
+
+    @precondition(lambda self: self.asked)
+    @rule(pick=PICKS, amount=AMOUNTS)
+    def take_a_key_for_something_else(self, pick: int, amount: int) -> None:
+        """A key that stands for a grant, a spend or a reversal stands for nothing else."""
+        key = self.asked[pick % len(self.asked)][0]
+        grant = partial(ledger.grant, self.team_id, kind="gift", amount=amount, cause_key=key, source="")
+        take = grant if key.startswith("usage") else partial(ledger.spend, self.team_id, amount, key)
+        with pytest.raises(ledger.CauseConflict), unit_at(self.clock):
+            take()
+
+    @rule()
+    def post_due(self) -> None:
+        before = len(self.model.entries)
+        with unit_at(self.clock):
+            posted = ledger.post_due(self.team_id)
+        assert posted == len(self.model.at(self.clock).entries) - before
+
+    @rule()
+    def look(self) -> None:
+        """What is shown adds up to what can be spent, and says what is still to come."""
+        with unit_at(self.clock):
+            summary = queries.summary(self.team_id)
+        then = self.model.foreseen(self.clock)
+        assert summary.available == sum(grant.remaining for grant in summary.grants if grant.live) == then.available
+        future = [lot.amount for lot in then.lots if lot.state == "future"]
+        assert sorted(grant.amount for grant in summary.grants if not grant.live) == sorted(future)
+
+    @rule(jump=JUMPS, tick=TICKS)
+    def move_the_clock(self, jump: timedelta, tick: timedelta) -> None:
+        self.clock += jump + tick
+
+    @rule(order=st.sampled_from(["expiry", "kind"]))
+    def change_the_order(self, order: str) -> None:
+        """A catalog may change its mind: what was spent before was spent by the order of then."""
+        self._set_order(order)
+
+    @invariant()
+    def ledger_and_model_agree(self) -> None:
+        with unit_at(self.clock):
+            rows, balance = read_rows(self.team_id, self.known), queries.balance(self.team_id)
+        if rows is None:
+            assert not self.model.lots
+            return
+        model, account = self.model, rows.account
+        assert (account["available"], account["debt"]) == (model.available, model.debt)
+        assert account["version"] == len(model.entries)
+        assert [(lot["key"], lot["remaining"]) for lot in rows.grants] == [
+            (lot.key, lot.amount if lot.state == "future" else lot.left) for lot in model.lots
+        ]
+        for version, (entry, expected) in enumerate(
+            zip(rows.entries, model.entries[self.known :], strict=True), start=self.known + 1
+        ):
+            assert (entry["version"], entry["kind"], entry["amount"], entry["key"], entry["balance"]) == (
+                version, expected.kind, expected.amount, expected.key, expected.balance
+            )  # fmt: skip
+            assert (entry["used"], entry["at"]) == (expected.used, expected.at.timestamp())
+        self.known = len(model.entries)
+        # A read shows at once what the next writer will post.
+        then = model.foreseen(self.clock)
+        assert (balance.available, balance.debt, balance.version) == (then.available, then.debt, len(then.entries))
+
+    def teardown(self) -> None:
+        """The entries tell of every step, so proving the ledger at the end proves it after each of them."""
+        with unit_of_work():
+            assert [finding for finding in verify(self.team_id) if finding.violations] == []
+        db.session.remove()
+
+    def _new_key(self, kind: str) -> str:
+        self.keys += 1
+        return f"{kind}:{self.keys}"
+
+    def _set_order(self, order: str) -> None:
+        self.model.order = order
+        self.app.config["SPEND_ORDER"] = order
+
+
+def test_ledger_and_model_agree(app: Flask) -> None:
+    make_still_clock(app.config["SETTINGS"].database_owner_url)
+    machine = type("Ledger", (Ledger,), {"app": app})
+    order = app.config.get("SPEND_ORDER", "expiry")
+    limits = settings(
+        max_examples=300,
+        stateful_step_count=50,
+        deadline=None,
+        print_blob=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    try:
+        run_state_machine_as_test(machine, settings=limits)
+    finally:
+        app.config["SPEND_ORDER"] = order
