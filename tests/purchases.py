@@ -45,7 +45,8 @@ def make_buyer(app: Flask, name: str) -> tuple[Person, str]:
 def waiting() -> list[tuple[str, str, int]]:
     """The events that are still to be applied: id, state, attempts."""
     query = select(StripeEvent.event_id, StripeEvent.state, StripeEvent.attempts)
-    return [tuple(row) for row in db.session.execute(query.where(StripeEvent.state.in_(WAITING)))]
+    found = db.session.execute(query.where(StripeEvent.state.in_(WAITING))).all()
+    return [(row.event_id, row.state, row.attempts) for row in found]
 
 
 def states() -> set[str]:

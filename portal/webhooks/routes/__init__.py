@@ -8,6 +8,7 @@ import structlog
 from flask import Blueprint, current_app, jsonify, request
 from flask.typing import ResponseReturnValue
 
+from portal.core.failpoints import failpoint
 from portal.core.unit_of_work import unit_of_work
 from portal.extensions import csrf
 from portal.webhooks.envelope import Malformed, open_envelope
@@ -36,5 +37,6 @@ def stripe_webhook() -> ResponseReturnValue:
         return jsonify(error=str(error)), 400
     with unit_of_work():
         new = keep(envelope, body)
+    failpoint("webhooks.kept")
     log.info("webhook_kept", event_id=envelope.event_id, type=envelope.type, new=new)
     return jsonify(received=True), 200
