@@ -17,7 +17,7 @@ from typing import Any
 
 import requests
 from flask import Flask
-from waitress.server import create_server
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from portal.core import clock
 from portal.core.database import db
@@ -37,19 +37,27 @@ DECLINED = "4000000000000002"
 @contextmanager
 def serve_sandbox() -> Iterator[str]:
     """A stand-in in a thread of this process, on a free port, with its state in memory and no endpoint to send to."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
+    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     app = create_sandbox(":memory:", API_KEY, public_url=url)
-    server = create_server(app, sockets=[listener], threads=4, asyncore_loop_timeout=0.2)
-    thread = threading.Thread(target=server.run, daemon=True)
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet, fd=listener.fileno())
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
     thread.start()
     try:
         yield url
     finally:
-        server.close()
-        thread.join(5)
+        server.shutdown()
+        thread.join()
+        server.server_close()
+        listener.close()
         app.extensions["sandbox"].close()
+
+
+class Quiet(WSGIRequestHandler):
+    """A line a request would drown what a failing test has to say."""
+
+    def log_request(self, code: object = "-", size: object = "-") -> None:
+        pass
 
 
 @dataclass

@@ -53,9 +53,11 @@ def test_five_minutes_either_way(client: FlaskClient, age: int) -> None:
 
 @pytest.mark.parametrize(
     "header",
-    ["", "garbage", "t=1,v1=\u00e9", sign(BODY, "whsec_wrong", int(time.time())), "t=99999999999999999999,v1=00"],
+    ["", "garbage", "t=1,v1=\u00e9", "signed with another secret", "t=99999999999999999999,v1=00"],
 )
 def test_a_wrong_header_is_400_and_no_row(client: FlaskClient, header: str) -> None:
+    if header == "signed with another secret":
+        header = sign(BODY, "whsec_wrong", int(time.time()))
     assert send(client, BODY, header.encode("utf-8").decode("latin-1")) == 400
     assert rows() == 0
 
