@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -102,7 +102,7 @@ class Subscription(Mirrored, Model):
     plan_key: Mapped[str | None]
     price_id: Mapped[str | None] = mapped_column(PrefixedId, ForeignKey("prices.id"))
     interval: Mapped[str | None]
-    unit_amount: Mapped[int | None]
+    unit_amount: Mapped[int | None] = mapped_column(BigInteger)
     currency: Mapped[str]
     default_payment_method: Mapped[str | None]
     latest_invoice: Mapped[str | None]
@@ -132,7 +132,7 @@ class SubscriptionItem(Model):
     stripe_id: Mapped[str] = mapped_column(PrefixedId)
     stripe_price_id: Mapped[str]
     quantity: Mapped[int]
-    unit_amount: Mapped[int | None]
+    unit_amount: Mapped[int | None] = mapped_column(BigInteger)
     current_period_start: Mapped[UtcDateTime]
     current_period_end: Mapped[UtcDateTime]
 
@@ -147,9 +147,9 @@ class Invoice(Mirrored, Model):
     status: Mapped[str]
     billing_reason: Mapped[str | None]
     currency: Mapped[str]
-    total: Mapped[int]
-    amount_due: Mapped[int]
-    amount_paid: Mapped[int]
+    total: Mapped[int] = mapped_column(BigInteger)
+    amount_due: Mapped[int] = mapped_column(BigInteger)
+    amount_paid: Mapped[int] = mapped_column(BigInteger)
     description: Mapped[str]
     # What the grants are derived from: per line the price, the amount, whether it is a proration, and its period.
     lines: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
@@ -174,6 +174,7 @@ class PaidPeriod(Model):
     """What an invoice paid for: a plan from one instant to another. The evidence from which credits are granted.
 
     `credits_monthly` is what the plan gave when it was paid, so that a changed catalog does not change it afterwards.
+    `next_grant_at` is when the next month of a year is due to be granted; null when none is left.
     """
 
     __tablename__ = "paid_periods"
@@ -183,7 +184,7 @@ class PaidPeriod(Model):
         CheckConstraint("interval in ('month', 'year')", name="interval"),
         CheckConstraint("period_start < period_end", name="order"),
         CheckConstraint("credits_monthly >= 0", name="credits"),
-        Index("ix_paid_periods_period_end", "period_end"),
+        Index("ix_paid_periods_due", "next_grant_at", postgresql_where=text("next_grant_at is not null")),
     )
 
     id: Mapped[PrimaryId]
@@ -195,5 +196,6 @@ class PaidPeriod(Model):
     interval: Mapped[str]
     period_start: Mapped[UtcDateTime]
     period_end: Mapped[UtcDateTime]
-    credits_monthly: Mapped[int]
+    credits_monthly: Mapped[int] = mapped_column(BigInteger)
+    next_grant_at: Mapped[UtcDateTime | None]
     created_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())

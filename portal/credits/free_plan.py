@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
 
 from portal.accounts.models import Membership, Team, User
-from portal.billing.models import LIVE_STATUSES, Subscription
 from portal.billing.subscriptions import live_subscription
 from portal.core import clock
 from portal.core.authz import Role
 from portal.core.clock import app_now
 from portal.core.database import db
 from portal.credits import ledger
-from portal.credits.models import CreditGrant
+from portal.credits.models import CreditGrant, FreePeriod
 from portal.credits.periods import period_containing
 from portal.credits.storage import lock_account
 
@@ -31,18 +31,36 @@ def grant_free_period(team: Team, amount: int, *, now: datetime | None = None) -
     if not amount:
         return False
     lock_account(team.id)
-    if live_subscription(team.id) is not None:
-        return False
     start, end = period_containing(team.created_at, "month", now or clock.now())
+    _look_at(team.id, end)
+    cause_key = _cause_key(team.id, start)
+    if live_subscription(team.id) is not None or _used(team.id, cause_key):
+        return False
     return ledger.grant(
         team.id,
         kind="subscription",
         amount=amount,
-        cause_key=_cause_key(team.id, start),
+        cause_key=cause_key,
         source=SOURCE,
         effective_at=start,
         expires_at=end,
     )
+
+
+def _used(team_id: str, cause_key: str) -> bool:
+    """Whether the period was granted before, perhaps when the free plan gave another amount."""
+    query = select(CreditGrant.id).where(CreditGrant.team_id == team_id, CreditGrant.cause_key == cause_key)
+    return db.session.execute(query).scalar() is not None
+
+
+def _look_at(team_id: str, due_at: datetime) -> None:
+    row = insert(FreePeriod).values(team_id=team_id, due_at=due_at)
+    db.session.execute(row.on_conflict_do_update(index_elements=["team_id"], set_={"due_at": row.excluded.due_at}))
+
+
+def look_again(team_id: str) -> None:
+    """Let the schedule look at once, since the team's subscription has ended."""
+    db.session.execute(update(FreePeriod).where(FreePeriod.team_id == team_id).values(due_at=app_now()))
 
 
 def end_free_grants(team_id: str) -> int:
@@ -56,37 +74,26 @@ def end_free_grants(team_id: str) -> int:
     return sum(ledger.end_early(team_id, cause_key) for cause_key in db.session.execute(query).scalars().all())
 
 
-def teams_without_free_period(limit: int) -> list[Team]:
-    """Teams with no live subscription and no free grant for the moment, oldest first: work for the schedule.
+def due_teams(limit: int) -> list[Team]:
+    """Teams at which it is time to look whether a free month begins, the longest due first."""
+    query = select(Team).join(FreePeriod, FreePeriod.team_id == Team.id).where(FreePeriod.due_at <= app_now())
+    return list(db.session.execute(query.order_by(FreePeriod.due_at, FreePeriod.team_id).limit(limit)).scalars())
 
-    Only teams of which an owner has confirmed the address, so that credits cannot be farmed with made-up ones.
+
+def enrol_teams(limit: int) -> int:
+    """Find teams that were never looked at, whatever way they came to be; returns how many.
+
+    Only those of which an owner has confirmed the address, so that credits cannot be farmed with made-up ones.
     """
-    current = (
-        select(CreditGrant.id)
-        .where(
-            CreditGrant.team_id == Team.id,
-            func.starts_with(CreditGrant.cause_key, func.concat("period:free:", Team.id, ":")),
-            CreditGrant.expires_at > app_now(),
-        )
-        .exists()
-    )
-    subscribed = (
-        select(Subscription.id)
-        .where(
-            Subscription.team_id == Team.id,
-            Subscription.status.in_(LIVE_STATUSES),
-            Subscription.duplicate.is_(False),
-        )
-        .exists()
-    )
-    confirmed = (
-        select(Membership.id)
+    enrolled = select(FreePeriod.team_id).where(FreePeriod.team_id == Membership.team_id).exists()
+    owners = (
+        select(Membership.team_id, app_now())
         .join(User, User.id == Membership.user_id)
-        .where(Membership.team_id == Team.id, Membership.role == Role.OWNER, User.confirmed_at.is_not(None))
-        .exists()
+        .where(Membership.role == Role.OWNER, User.confirmed_at.is_not(None), ~enrolled)
+        .limit(limit)
     )
-    query = select(Team).where(~current, ~subscribed, confirmed).order_by(Team.id).limit(limit)
-    return list(db.session.execute(query).scalars())
+    rows = insert(FreePeriod).from_select(["team_id", "due_at"], owners).on_conflict_do_nothing()
+    return len(db.session.execute(rows.returning(FreePeriod.team_id)).all())
 
 
 def _cause_key(team_id: str, start: datetime) -> str:

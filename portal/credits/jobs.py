@@ -13,12 +13,13 @@ from portal.core import clock
 from portal.core.schedule import Task
 from portal.core.unit_of_work import run_in_unit, unit_of_work
 from portal.credits import ledger
-from portal.credits.free_plan import grant_free_period, teams_without_free_period
-from portal.credits.subscription_grants import due_paid_periods, grant_paid_period
+from portal.credits.free_plan import due_teams, enrol_teams, grant_free_period
+from portal.credits.subscription_grants import due_paid_periods, grant_due_month
 
 log = structlog.get_logger(__name__)
 
 BATCH = 200
+ENROL_MAX = 10_000
 
 
 class SomeFailed(Exception):
@@ -29,16 +30,22 @@ def grant_due_months() -> int:
     """The current month of yearly plans."""
     with unit_of_work():
         due, now = due_paid_periods(BATCH), clock.now()
-    return _each([partial(grant_paid_period, paid, now) for paid in due])
+    return _each([partial(grant_due_month, paid, now) for paid in due])
 
 
 def grant_due_free_periods() -> int:
     """The current month of teams on the free plan."""
     with unit_of_work():
         plan = free_plan()
-        teams = teams_without_free_period(BATCH) if plan and plan.credits_monthly else []
+        teams = due_teams(BATCH) if plan and plan.credits_monthly else []
         credits_monthly = (plan.credits_monthly or 0) if plan else 0
     return _each([partial(grant_free_period, team, credits_monthly) for team in teams])
+
+
+def enrol_free_teams() -> int:
+    """Teams of which the sign-up's own signal was missed. It looks at all owners, so it is done rarely."""
+    with unit_of_work():
+        return enrol_teams(ENROL_MAX)
 
 
 def post_due_lots() -> int:
@@ -64,6 +71,7 @@ def _each(pieces: list[Callable[[], int]]) -> int:
 
 SCHEDULE = {
     "credits.months_of_yearly_plans": Task(grant_due_months, timedelta(seconds=60)),
+    "credits.free_teams": Task(enrol_free_teams, timedelta(minutes=15)),
     "credits.free_periods": Task(grant_due_free_periods, timedelta(seconds=10)),
     "credits.due_lots": Task(post_due_lots, timedelta(seconds=30)),
 }

@@ -175,3 +175,13 @@ class CreditReversal(Model):
     amount: Mapped[int] = mapped_column(BigInteger)
     cause_key: Mapped[str]
     ordered_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
+
+
+class FreePeriod(Model):
+    """When to look next whether a team is to have a month of the free plan. For the schedule, and no fact of its own."""
+
+    __tablename__ = "free_periods"
+    __table_args__ = (Index("ix_free_periods_due_at", "due_at"),)
+
+    team_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("teams.id"), primary_key=True)
+    due_at: Mapped[UtcDateTime]

@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import select, update
 
-from portal.billing.models import LIVE_STATUSES, Invoice, PaidPeriod, Subscription
+from portal.billing.models import Invoice, PaidPeriod, Subscription
 from portal.billing.paid_periods import record_paid_periods
 from portal.catalog.queries import plan_by_key
 from portal.core import clock
 from portal.core.clock import app_now
 from portal.core.database import db
 from portal.credits import ledger
-from portal.credits.free_plan import end_free_grants
-from portal.credits.models import CreditGrant
+from portal.credits.free_plan import end_free_grants, look_again
 from portal.credits.periods import period
 
 
@@ -30,6 +29,8 @@ def grant_for_invoices(subscription: Subscription, invoices: Iterable[Invoice]) 
     for invoice in invoices:
         for paid in record_paid_periods(subscription, invoice):
             grant_paid_period(paid, clock.now(), subscription.ended_at)
+    if not subscription.live:
+        look_again(subscription.team_id)
 
 
 def grant_paid_period(paid: PaidPeriod, now: datetime, ended_at: datetime | None = None) -> int:
@@ -39,14 +40,19 @@ def grant_paid_period(paid: PaidPeriod, now: datetime, ended_at: datetime | None
     for it). A year is twelve, a month apart, counted from its start: the first likewise, each other when it begins,
     unless the subscription had ended by then. Months that are over are left out, since nothing could be spent of them.
     """
-    granted = 0
+    granted, upcoming = 0, None
     for start, end in steps(paid):
-        if start > max(now, paid.period_start) or (ended_at is not None and start >= ended_at):
+        if not paid.credits_monthly or (ended_at is not None and start >= ended_at):
             break
-        if end > now and paid.credits_monthly:
+        if start > max(now, paid.period_start):
+            upcoming = start
+            break
+        if end > now:
             granted += _grant(paid, start, end)
     if granted:
         end_free_grants(paid.team_id)
+    this = (PaidPeriod.id == paid.id) & PaidPeriod.next_grant_at.is_distinct_from(upcoming)
+    db.session.execute(update(PaidPeriod).where(this).values(next_grant_at=upcoming))
     return granted
 
 
@@ -82,32 +88,13 @@ def cause_key(subscription_stripe_id: str, kind: str, start: datetime) -> str:
 
 
 def due_paid_periods(limit: int) -> list[PaidPeriod]:
-    """Yearly periods under way, of live subscriptions, whose current month has not been granted yet."""
-    key_prefix = func.concat("period:", PaidPeriod.subscription_stripe_id, ":plan:%")
-    current = (
-        select(CreditGrant.id)
-        .where(
-            CreditGrant.team_id == PaidPeriod.team_id,
-            CreditGrant.cause_key.like(key_prefix),
-            CreditGrant.effective_at <= app_now(),
-            CreditGrant.expires_at > app_now(),
-        )
-        .exists()
-    )
-    query = (
-        select(PaidPeriod)
-        .join(Subscription, Subscription.stripe_id == PaidPeriod.subscription_stripe_id)
-        .where(
-            PaidPeriod.interval == "year",
-            PaidPeriod.kind == "plan",
-            PaidPeriod.credits_monthly > 0,
-            PaidPeriod.period_start <= app_now(),
-            PaidPeriod.period_end > app_now(),
-            Subscription.status.in_(LIVE_STATUSES),
-            Subscription.duplicate.is_(False),
-            ~current,
-        )
-        .order_by(PaidPeriod.period_start, PaidPeriod.id)
-        .limit(limit)
-    )
+    """Paid periods of which a further month has begun, the longest due first."""
+    due = PaidPeriod.next_grant_at <= app_now()
+    query = select(PaidPeriod).where(due).order_by(PaidPeriod.next_grant_at, PaidPeriod.id).limit(limit)
     return list(db.session.execute(query).scalars())
+
+
+def grant_due_month(paid: PaidPeriod, now: datetime) -> int:
+    """`grant_paid_period` for the schedule, which has to look whether the subscription still lives."""
+    query = select(Subscription.ended_at).where(Subscription.stripe_id == paid.subscription_stripe_id)
+    return grant_paid_period(paid, now, db.session.execute(query).scalar())

@@ -80,7 +80,57 @@ def test_a_team_in_trouble_does_not_hold_up_the_credits_of_the_others(
         real(team_id)
 
     monkeypatch.setattr("portal.credits.free_plan.lock_account", lock)
+    jobs.enrol_free_teams()
     with pytest.raises(Exception, match="1 of 2"):
         jobs.grant_due_free_periods()
     db.session.remove()
     assert balance(cast.other_team_id).available == 100
+
+
+def test_the_free_plan_comes_back_when_a_subscription_has_ended(cast: Cast, stage: Stage) -> None:
+    """In the month it ended nothing more is free if that month's free credits were had before; the next begins anew."""
+    stage.drain()
+    stage.subscribe(cast.owner, cast.team_id, "business")
+    stage.deliver_all()
+    ours = db.session.execute(select(Subscription.stripe_id)).scalar_one()
+    free = grants(cast.team_id)[0]
+    db.session.remove()
+    stage.stripe("DELETE", f"/v1/subscriptions/{ours}")
+    stage.deliver_all()
+    stage.drain()
+    assert [grant.amount for grant in grants(cast.team_id)] == [100, 20_000]
+    left = free.expires_at - clock.now()
+    db.session.remove()
+    stage.advance(left + timedelta(seconds=1))
+    stage.drain()
+    newest = grants(cast.team_id)[-1]
+    assert (newest.amount, newest.state, newest.effective_at) == (100, "live", free.expires_at)
+
+
+def test_a_team_whose_first_free_month_begins_late_has_it_when_its_subscription_ends(cast: Cast, stage: Stage) -> None:
+    stage.subscribe(cast.owner, cast.team_id, "business")
+    stage.deliver_all()
+    assert [grant.amount for grant in grants(cast.team_id)] == [20_000]
+    ours = db.session.execute(select(Subscription.stripe_id)).scalar_one()
+    db.session.remove()
+    stage.stripe("DELETE", f"/v1/subscriptions/{ours}")
+    stage.deliver_all()
+    db.session.remove()
+    stage.advance(timedelta(seconds=15))
+    stage.drain()
+    assert sorted(grant.amount for grant in grants(cast.team_id)) == [100, 20_000]
+
+
+def test_a_price_in_a_currency_of_large_numbers_is_kept(cast: Cast) -> None:
+    """Ten million rupiah are a thousand million of its smallest unit."""
+    with unit_of_work() as session:
+        for table, column in (
+            ("invoices", "total"),
+            ("subscriptions", "unit_amount"),
+            ("paid_periods", "credits_monthly"),
+        ):
+            kind = session.execute(
+                text("select data_type from information_schema.columns where table_name = :t and column_name = :c"),
+                {"t": table, "c": column},
+            )
+            assert kind.scalar_one() == "bigint", f"{table}.{column}"
