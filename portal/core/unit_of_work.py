@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import structlog
 from psycopg.errors import DeadlockDetected, SerializationFailure
+from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -87,9 +88,16 @@ def in_transaction() -> bool:
 def end_read() -> None:
     """End a transaction that has only read, so that a network call may follow.
 
-    Raises `UnitOfWorkError` inside a unit or when unsaved changes are waiting.
+    Raises `UnitOfWorkError` inside a unit or when changes are waiting, in the session or already sent.
     """
     session = db.session()
-    if session.info.get(_OPEN) or session.new or session.dirty or session.deleted:
+    if session.info.get(_OPEN) or session.new or session.dirty or session.deleted or _has_written(session):
         raise UnitOfWorkError("cannot end the transaction: changes are waiting in it")
     session.commit()
+
+
+def _has_written(session: Session) -> bool:
+    """PostgreSQL gives a transaction a number only when it changes (or locks) a row."""
+    if not session.in_transaction():
+        return False
+    return session.execute(select(func.pg_current_xact_id_if_assigned().is_not(None))).scalar_one()
