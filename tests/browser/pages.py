@@ -129,9 +129,16 @@ def sent_again(someone: Visitor, _company: Company) -> None:
     someone.page.get_by_role("status").wait_for()
 
 
+def open_menu(someone: Visitor, company: Company) -> None:
+    """On a phone the navigation comes out of a button; on wide screens it stands there anyway."""
+    someone.open_overview(company.household.team_id)
+    someone.page.evaluate("() => document.getElementById('menu').showPopover()")
+
+
 def open_switcher(someone: Visitor, company: Company) -> None:
     someone.go(f"/teams/{company.twin.team_id}/billing")
     someone.page.locator(".tp-switch summary").click()
+    someone.page.evaluate("() => document.getElementById('menu').showPopover()")
 
 
 def new_key(someone: Visitor, company: Company) -> None:
@@ -282,6 +289,7 @@ PAGES = (
     Scene("mail", "notifications.dev_mail_message", nobody, reset_mail),
     Scene("teams", "accounts.teams", twin, at("/teams")),
     Scene("team-switcher", "billing.overview", twin, open_switcher),
+    Scene("menu", "billing.overview", owner, open_menu),
     Scene("overview", "billing.overview", owner, at("/teams/TEAM/billing")),
     Scene("overview-member", "billing.overview", member, at("/teams/TEAM/billing")),
     Scene("overview-free", "billing.overview", free, at("/teams/FREE/billing")),
