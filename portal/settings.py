@@ -15,6 +15,7 @@ DEV_ENV = ROOT / "instance" / "dev.env"
 
 STRIPE_API = "https://api.stripe.com"
 STRIPE_HOSTED_PAGES = ("https://checkout.stripe.com", "https://billing.stripe.com", "https://invoice.stripe.com")
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 INSECURE_SECRETS = {"", "dev", "change-me", "changeme", "secret"}
 
 
@@ -85,7 +86,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         stripe_api_base=_origin(env, "STRIPE_API_BASE", STRIPE_API),
         hosted_page_origins=STRIPE_HOSTED_PAGES + tuple(_origins(env, "HOSTED_PAGE_ORIGINS")),
         catalog=env.get("CATALOG") or "default",
-        mail_url=env.get("MAIL_URL") or None,
+        mail_url=_mail_url(env.get("MAIL_URL")),
         mail_from=env.get("MAIL_FROM") or "billing@localhost",
         proxy_hops=_integer(env, "PROXY_HOPS", 0),
         log_level=_one_of(env, "LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
@@ -93,6 +94,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     )
     _check_stripe(settings)
     _check_production(settings, env)
+    _check_mail(settings)
     return settings
 
 
@@ -110,7 +112,10 @@ def _check_stripe(settings: Settings) -> None:
         raise SettingsError("STRIPE_SECRET_KEY must begin with sk_test_, rk_test_, sk_live_ or rk_live_")
     if not settings.stripe_webhook_secrets:
         raise SettingsError("STRIPE_WEBHOOK_SECRET is empty: without it no webhook can be trusted")
-    if any(not secret.startswith("whsec_") for secret in settings.stripe_webhook_secrets):
+    if any(
+        not secret.removeprefix("whsec_") or not secret.startswith("whsec_")
+        for secret in settings.stripe_webhook_secrets
+    ):
         raise SettingsError("STRIPE_WEBHOOK_SECRET must be a comma list of secrets that begin with whsec_")
     if settings.livemode and settings.env != "production":
         raise SettingsError("STRIPE_SECRET_KEY is a live key, so ENV must be production")
@@ -129,6 +134,12 @@ def _check_production(settings: Settings, env: Mapping[str, str]) -> None:
         raise SettingsError("MAIL_FROM is required in production")
     if not settings.livemode and not _boolean(env, "ALLOW_TEST_MODE", default=False):
         raise SettingsError("STRIPE_SECRET_KEY is a test key in production; set ALLOW_TEST_MODE=true if that is meant")
+
+
+def _check_mail(settings: Settings) -> None:
+    """Without a mail server /dev/mail shows all mails to everybody, also the links that let their reader in."""
+    if settings.mail_url is None and urlsplit(settings.base_url).hostname not in LOOPBACK:
+        raise SettingsError("MAIL_URL is required unless BASE_URL is on 127.0.0.1 or localhost")
 
 
 def _secret_key(env: Mapping[str, str], name: str) -> str:
@@ -197,4 +208,17 @@ def _redis_url(value: str | None) -> str | None:
         return None
     if not value.startswith(("redis://", "rediss://", "unix://")):
         raise SettingsError("REDIS_URL must begin with redis://, rediss:// or unix://, or be `none`")
+    return value
+
+
+def _mail_url(value: str | None) -> str | None:
+    if not value:
+        return None
+    parts = urlsplit(value)
+    try:
+        known = parts.scheme in {"smtp", "smtps"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number
+        known = False
+    if not known:
+        raise SettingsError("MAIL_URL must be smtp:// or smtps:// with a host, such as smtp://user:password@host:587")
     return value
