@@ -45,6 +45,8 @@ def engine_options() -> dict[str, Any]:
         "-c application_name=turnpike"
     )
     return {
+        # Errors go to the log, and what a statement was given may be an address, a digest or a link.
+        "hide_parameters": True,
         "pool_pre_ping": True,
         "pool_size": 10,
         "max_overflow": 10,

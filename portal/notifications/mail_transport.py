@@ -26,7 +26,9 @@ def _stay(message: Message) -> None:
 
 
 def _send(url: str, sender: str, message: Message) -> None:
-    """`smtp://` (STARTTLS when offered), `smtps://`; user and password in the address."""
+    """`smtp://` (STARTTLS when offered, and always before a password is sent), `smtps://`; user and password in the
+    address.
+    """
     parts = urlsplit(url)
     mail = EmailMessage()
     mail["From"], mail["To"], mail["Subject"] = sender, message.recipient, message.subject
@@ -39,7 +41,8 @@ def _send(url: str, sender: str, message: Message) -> None:
     else:
         server = smtplib.SMTP(host, parts.port or 587, timeout=SMTP_SECONDS)
     with server:
-        if parts.scheme == "smtp" and server.has_extn("starttls"):
+        server.ehlo()  # what a server offers is known only after this
+        if parts.scheme == "smtp" and (parts.username or server.has_extn("starttls")):
             server.starttls(context=tls)
         if parts.username:
             server.login(unquote(parts.username), unquote(parts.password or ""))

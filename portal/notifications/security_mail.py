@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
-from flask import Response, after_this_request, url_for
+from flask import Response, after_this_request, current_app, url_for
 from flask_security import MailUtil
 
 from portal.core import unit_of_work
@@ -30,12 +31,19 @@ def _commit(response: Response) -> Response:
 def _message(template: str, recipient: str, context: dict[str, Any]) -> messages.Message:
     name = template.rsplit("/", 1)[-1]
     if name in {"welcome", "confirmation_instructions"}:
-        return messages.confirm_email(recipient, context["confirmation_link"])
+        return messages.confirm_email(recipient, _own(context["confirmation_link"]))
     if name == "reset_instructions":
-        return messages.reset_password(recipient, context["reset_link"])
+        return messages.reset_password(recipient, _own(context["reset_link"]))
     if name == "reset_notice":
-        return messages.password_reset_notice(recipient, url_for("security.forgot_password", _external=True))
+        return messages.password_reset_notice(recipient, _own(url_for("security.forgot_password")))
     if name == "welcome_existing":
-        link = context.get("confirmation_link") or url_for("security.login", _external=True)
-        return messages.already_registered(recipient, link)
+        return messages.already_registered(
+            recipient, _own(context.get("confirmation_link") or url_for("security.login"))
+        )
     raise LookupError(f"no message of ours for the mail {template!r}")
+
+
+def _own(link: str) -> str:
+    """The link under the configured origin: the library's are made of what the request says our host is."""
+    parts = urlsplit(link)
+    return str(current_app.config["SETTINGS"].base_url) + parts._replace(scheme="", netloc="").geturl()

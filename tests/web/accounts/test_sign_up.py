@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import DBAPIError
 
 from portal.accounts.models import Membership, Team, User
 from portal.core.database import db
@@ -151,3 +152,25 @@ def test_forms_from_another_site_are_refused(client: FlaskClient, headers: dict[
 def test_a_form_from_a_page_without_a_referrer_is_taken(client: FlaskClient) -> None:
     headers = {"Origin": "null", "Sec-Fetch-Site": "same-origin"}
     assert client.post("/signup", data=FORM, headers=headers).status_code == 302
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:6666", "localhost:80", "localhost"])
+def test_links_in_mails_lead_to_the_configured_address_whatever_the_request_says(
+    app: Flask, cast: Cast, host: str
+) -> None:
+    base_url = app.config["SETTINGS"].base_url
+    headers = {"Host": host}
+    sign_up(cast.anonymous)
+    cast.anonymous.post("/signup", data=FORM, headers=headers)
+    cast.anonymous.post("/reset", data={"email": cast.owner.email}, headers=headers)
+    sent = mails()
+    assert {mail.payload["message"] for mail in sent} == {"confirm_email", "already_registered", "reset_password"}
+    for mail in sent:
+        origins = set(re.findall(r"https?://[^/\s\"']+", mail.payload["text"] + mail.payload["html"]))
+        assert origins == {base_url}, mail.payload["message"]
+
+
+def test_what_went_wrong_in_the_database_is_logged_without_what_people_typed(app: Flask) -> None:
+    with pytest.raises(DBAPIError) as failed:
+        db.session.execute(text("select 1 / 0 where :secret <> ''"), {"secret": "a-secret-of-mine"})
+    assert "a-secret-of-mine" not in str(failed.value)
