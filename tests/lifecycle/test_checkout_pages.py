@@ -76,3 +76,16 @@ def test_starting_a_checkout_does_not_wait_for_rows_that_name_the_team(cast: Cas
     with db.engine.connect() as worker, worker.begin():
         worker.execute(text("select 1 from teams where id = :team for key share"), {"team": cast.team_id})
         assert press(cast).status_code == 303
+
+
+def test_nobody_is_sent_to_a_page_whose_origin_is_not_configured(
+    cast: Cast, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = Gateway.create_checkout_session
+
+    def elsewhere(self: Gateway, params: dict[str, Any], idempotency_key: str) -> dict[str, Any]:
+        return create(self, params, idempotency_key) | {"url": "https://checkout.stripe.com@evil.example/c/pay"}
+
+    monkeypatch.setattr(Gateway, "create_checkout_session", elsewhere)
+    answer = press(cast)
+    assert (answer.status_code, answer.location) == (502, None)
