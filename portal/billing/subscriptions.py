@@ -9,11 +9,12 @@ from sqlalchemy import delete, select
 
 from portal.billing.gateway import Gateway
 from portal.billing.mirror import Fetched, Json, fetch, lock_customer, moment, ref, store
-from portal.billing.models import LIVE_STATUSES, Subscription, SubscriptionItem
+from portal.billing.models import LIVE_STATUSES, Customer, Subscription, SubscriptionItem
 from portal.catalog.queries import plan_for_stripe_price
 from portal.core.alarms import raise_alarm
 from portal.core.database import db
 from portal.core.ids import new_id
+from portal.core.unit_of_work import end_read
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +29,21 @@ def live_subscription(team_id: str) -> Subscription | None:
 
 def fetch_subscription(gateway: Gateway, stripe_id: str) -> Fetched:
     return fetch(Subscription, stripe_id, gateway.subscription)
+
+
+def rival_of(fetched: Fetched) -> str | None:
+    """Another subscription that holds the team's place as far as we know, when this one is new to us."""
+    if fetched.gen:
+        return None
+    query = (
+        select(Subscription.stripe_id)
+        .join(Customer, Customer.team_id == Subscription.team_id)
+        .where(Customer.stripe_id == ref(fetched.data["customer"]), Subscription.stripe_id != fetched.stripe_id)
+        .where(Subscription.status.in_(LIVE_STATUSES), Subscription.duplicate.is_(False))
+    )
+    found = db.session.execute(query).scalar()
+    end_read()
+    return found
 
 
 def mirror_subscription(fetched: Fetched) -> Subscription:

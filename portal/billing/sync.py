@@ -12,12 +12,15 @@ from portal.billing.invoices import fetch_invoice, mirror_invoice
 from portal.billing.mirror import Fetched, ref
 from portal.billing.models import Invoice, Subscription
 from portal.billing.payment_methods import fetch_payment_method, mirror_payment_method
-from portal.billing.subscriptions import fetch_subscription, mirror_subscription
+from portal.billing.subscriptions import fetch_subscription, mirror_subscription, rival_of
 
 
 @dataclass(frozen=True)
 class SubscriptionState:
+    """`rival` is the subscription that seems to hold the team's place, fetched anew when another one asks for it."""
+
     subscription: Fetched
+    rival: Fetched | None
     invoices: tuple[Fetched, ...]
     payment_method: Fetched | None
 
@@ -27,8 +30,10 @@ def fetch_subscription_state(gateway: Gateway, stripe_id: str, invoice_id: str |
     subscription = fetch_subscription(gateway, stripe_id)
     card_id = ref(subscription.data.get("default_payment_method"))
     wanted = dict.fromkeys(filter(None, (invoice_id, ref(subscription.data.get("latest_invoice")))))
+    rival_id = rival_of(subscription)
     return SubscriptionState(
         subscription=subscription,
+        rival=fetch_subscription(gateway, rival_id) if rival_id else None,
         invoices=tuple(fetch_invoice(gateway, invoice) for invoice in wanted),
         payment_method=fetch_payment_method(gateway, card_id) if card_id else None,
     )
@@ -36,6 +41,8 @@ def fetch_subscription_state(gateway: Gateway, stripe_id: str, invoice_id: str |
 
 def mirror_subscription_state(state: SubscriptionState) -> tuple[Subscription, list[Invoice]]:
     """Write all of it, in the current unit. Raises `StaleFetch` or `UnknownCustomer`, and then writes nothing."""
+    if state.rival is not None:
+        mirror_subscription(state.rival)  # the news that it has ended may come after the news of its successor
     subscription = mirror_subscription(state.subscription)
     invoices = [mirror_invoice(fetched) for fetched in state.invoices]
     if state.payment_method is not None:

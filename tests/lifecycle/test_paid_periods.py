@@ -9,6 +9,7 @@ from sqlalchemy import select, text
 
 from portal.billing.models import Subscription
 from portal.core import clock
+from portal.core.alarms import Alarm
 from portal.core.database import db
 from portal.core.unit_of_work import unit_of_work
 from portal.credits import jobs, ledger
@@ -134,3 +135,26 @@ def test_a_price_in_a_currency_of_large_numbers_is_kept(cast: Cast) -> None:
                 {"t": table, "c": column},
             )
             assert kind.scalar_one() == "bigint", f"{table}.{column}"
+
+
+def test_a_plan_that_follows_an_ended_one_counts_whichever_news_comes_first(cast: Cast, stage: Stage) -> None:
+    """Ended and begun anew by the seller at Stripe: that the old one ended is told after the new one."""
+    stage.subscribe(cast.owner, cast.team_id, "business")
+    stage.deliver_all()
+    old = stage.stripe("GET", "/v1/subscriptions/" + db.session.execute(select(Subscription.stripe_id)).scalar_one())
+    db.session.remove()
+    stage.stripe("DELETE", f"/v1/subscriptions/{old['id']}")
+    ended = stage.new_events()
+    order = {"line_items[0][price]": old["items"]["data"][0]["price"]["id"], "line_items[0][quantity]": 1}
+    back = {"mode": "subscription", "customer": old["customer"], "success_url": "http://127.0.0.1:8000/done"}
+    page = stage.stripe("POST", "/v1/checkout/sessions", **order, **back)
+    assert stage.pay(page["url"]).status_code == 303
+    stage.deliver_all()
+    for event in ended:
+        assert stage.deliver(event) == 200
+    stage.drain()
+    rows = db.session.execute(select(Subscription.status, Subscription.duplicate).order_by(Subscription.started_at))
+    assert sorted(tuple(row) for row in rows) == [("active", False), ("canceled", False)]
+    assert db.session.execute(select(Alarm.kind)).scalars().all() == []
+    paid = select(CreditGrant.amount).where(CreditGrant.cause_key.like("period:sub%"))
+    assert db.session.execute(paid).scalars().all() == [20_000, 20_000]
