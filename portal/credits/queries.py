@@ -18,7 +18,7 @@ KIND_LABELS = {"subscription": "Plan", "bundle": "Bundle", "gift": "Gift", "adju
 
 USED_UP = text(
     "select id, kind, amount, remaining, effective_at, expires_at, state, cause_key, source from credit_grants"
-    " where team_id = :team_id and state = 'used' and expires_at > :now"
+    " where team_id = :team_id and state = 'used' and kind = 'subscription' and expires_at > :now"
 )
 
 # What was spent since a grant began follows from the balance then, the balance now, and the few entries between that
@@ -130,25 +130,26 @@ def period_credits_granted(team_id: str, subscription_stripe_id: str) -> int:
 
 
 def _present_lots(book: Book) -> list[Lot]:
-    """Everything with a rest, a future, or a period still under way, even if all of it is spent."""
+    """Everything with a rest or a future, and the plan's grant while its period lasts, even if all of it is spent."""
     begun = {row.id: lot_from(row) for row in run(USED_UP, team_id=book.team_id, now=book.now)}
     coming: list[Lot] = []
     for lot in book.lots.values():
         if lot.state == "waiting":
             coming.append(lot)
-        elif lot.state == "live" or (lot.state == "used" and _under_way(book, lot)):
+        elif lot.state == "live" or (lot.state == "used" and _is_current_plan(book, lot)):
             begun[lot.id] = lot
     in_order = sorted(begun.values(), key=SORT_KEYS[book.spend_order])
     return in_order + sorted(coming, key=lambda lot: (lot.effective_at, lot.id))
 
 
-def _under_way(book: Book, lot: Lot) -> bool:
-    return lot.effective_at <= book.now and lot.expires_at is not None and lot.expires_at > book.now
+def _is_current_plan(book: Book, lot: Lot) -> bool:
+    ends = lot.expires_at
+    return lot.kind == "subscription" and lot.effective_at <= book.now and ends is not None and ends > book.now
 
 
 def _current_plan(book: Book, lots: list[Lot]) -> Lot | None:
     """The plan's grant under way; of several, after a change of plan, the one that began last."""
-    plans = [lot for lot in lots if lot.kind == "subscription" and _under_way(book, lot)]
+    plans = [lot for lot in lots if _is_current_plan(book, lot)]
     return max(plans, key=lambda lot: (lot.effective_at, lot.id), default=None)
 
 

@@ -1,0 +1,266 @@
+"""Many at one account at once: every act happens once or not at all, in some order, and nobody is locked out."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from threading import Barrier
+from typing import Any, TypeVar
+
+import psycopg
+import pytest
+from flask import Flask
+from psycopg.errors import LockNotAvailable
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
+
+from portal.core import clock
+from portal.core.database import db
+from portal.core.unit_of_work import run_in_unit, unit_of_work
+from portal.credits import ledger, queries
+from portal.credits.verify import verify
+from tests.lifecycle.credits.account import new_team, read_rows
+from tests.worker_process import until
+
+THREADS = 8
+
+T = TypeVar("T")
+
+
+@pytest.fixture
+def team_id(app: Flask) -> str:
+    return new_team()
+
+
+@contextmanager
+def threads(app: Flask) -> Iterator[Callable[[Callable[[], T]], Future[T]]]:
+    """A pool whose every task has an app context and so a session and connection of its own."""
+
+    def task(work: Callable[[], T]) -> T:
+        with app.app_context():
+            return work()
+
+    db.session.remove()
+    with ThreadPoolExecutor(THREADS) as pool:
+        yield lambda work: pool.submit(task, work)
+
+
+def all_at_once(app: Flask, works: list[Callable[[], T]]) -> list[T]:
+    """Run each work in a unit of its own, all begun together."""
+    barrier = Barrier(len(works))
+
+    def begin(work: Callable[[], T]) -> T:
+        barrier.wait(30)
+        return run_in_unit(work)
+
+    with threads(app) as submit:
+        futures = [submit(partial(begin, work)) for work in works]
+        return [future.result(60) for future in futures]
+
+
+def gift(team_id: str, amount: int, key: str, **times: Any) -> bool:
+    return ledger.grant(team_id, kind="gift", amount=amount, cause_key=key, source="", **times)
+
+
+def assert_sound(team_id: str) -> None:
+    assert [finding for finding in verify(team_id) if finding.violations] == []
+
+
+def test_an_account_is_opened_once(app: Flask, team_id: str) -> None:
+    """Nobody has touched the account before, and everybody wants to be the first."""
+    granted = all_at_once(app, [partial(gift, team_id, 10, f"gift:{n}") for n in range(THREADS)])
+    assert granted == [True] * THREADS
+    assert queries.balance(team_id) == queries.Balance(80, 0, 0, THREADS)
+    assert_sound(team_id)
+
+
+def test_one_cause_from_everywhere_grants_once(app: Flask, team_id: str) -> None:
+    granted = all_at_once(app, [partial(gift, team_id, 10, "gift:one")] * THREADS)
+    assert sorted(granted) == [False] * (THREADS - 1) + [True]
+    assert queries.balance(team_id).available == 10
+
+
+def test_one_key_from_everywhere_spends_once(app: Flask, team_id: str) -> None:
+    with unit_of_work():
+        gift(team_id, 100, "gift:one")
+    answers = all_at_once(app, [partial(ledger.spend, team_id, 60, "usage:one")] * THREADS)
+    assert len(set(answers)) == 1
+    assert queries.balance(team_id).available == 40
+
+
+def test_the_last_credits_are_spent_once(app: Flask, team_id: str) -> None:
+    with unit_of_work():
+        gift(team_id, 60, "gift:one")
+
+    def spend(number: int) -> bool:
+        try:
+            ledger.spend(team_id, 60, f"usage:{number}")
+        except ledger.InsufficientCredits:
+            return False
+        return True
+
+    won = all_at_once(app, [partial(spend, number) for number in range(THREADS)])
+    assert sorted(won) == [False] * (THREADS - 1) + [True]
+    assert queries.balance(team_id).available == 0
+
+
+def test_a_grant_is_taken_back_once(app: Flask, team_id: str) -> None:
+    """Full refunds under different causes: together they never take more than was given."""
+    with unit_of_work():
+        gift(team_id, 60, "gift:one")
+    taken = all_at_once(app, [partial(ledger.reverse, team_id, "gift:one", 60, f"refund:{n}") for n in range(THREADS)])
+    assert sum(taken) == 60
+    assert queries.balance(team_id) == queries.Balance(0, 0, 0, 2)
+    assert_sound(team_id)
+
+
+def test_expiry_is_posted_once(app: Flask, team_id: str) -> None:
+    """The sweep, a spend, a subscription that takes the place, and time itself, all at the same grant."""
+    with unit_of_work():
+        gift(team_id, 60, "gift:short", expires_at=clock.now() + timedelta(hours=1))
+        gift(team_id, 5, "gift:long")
+    with unit_of_work():
+        clock.advance(timedelta(hours=1))
+    works: list[Callable[[], object]] = [partial(ledger.post_due, team_id)] * 4
+    works += [partial(ledger.end_early, team_id, "gift:short")] * 2
+    works += [partial(ledger.spend, team_id, 1, f"usage:{number}") for number in range(2)]
+    all_at_once(app, works)
+    rows = read_rows(team_id)
+    assert rows is not None
+    assert [entry["amount"] for entry in rows.entries if entry["kind"] == "expired"] == [-60]
+    assert queries.balance(team_id).available == 3
+
+
+def random_act(team_id: str, chance: random.Random, number: int) -> object:
+    """One act of any kind on grants that may or may not be there."""
+    key = f"gift:{chance.randrange(20)}"
+    now = clock.now()
+    try:
+        match chance.randrange(6):
+            case 0:
+                start = now + timedelta(minutes=chance.randint(-30, 30))
+                return gift(team_id, 50, key, effective_at=start, expires_at=start + timedelta(minutes=40))
+            case 1:
+                return ledger.reverse(team_id, key, chance.randint(1, 50), f"refund:{number}")
+            case 2:
+                return ledger.end_early(team_id, key)
+            case 3:
+                return ledger.post_due(team_id)
+            case _:
+                return ledger.spend(team_id, chance.randint(1, 20), f"usage:{chance.randrange(200)}")
+    except (ledger.InsufficientCredits, ledger.CauseConflict, ledger.UnknownGrant) as refused:
+        return refused
+
+
+def test_everything_at_once_on_one_account(app: Flask, team_id: str) -> None:
+    """No deadlock, no lock that is not given back, and a ledger that can be proved. Meanwhile an hour goes by."""
+
+    def work(seed: int) -> int:
+        chance = random.Random(seed)
+        for number in range(60):
+            with unit_of_work():
+                random_act(team_id, chance, 1000 * seed + number)
+        return seed
+
+    def let_time_pass() -> int:
+        for _ in range(60):
+            with unit_of_work():
+                clock.advance(timedelta(minutes=1))
+        return -1
+
+    with threads(app) as submit:
+        futures = [submit(partial(work, seed)) for seed in range(THREADS - 1)] + [submit(let_time_pass)]
+        assert [future.result(300) for future in futures] == [*range(THREADS - 1), -1]
+    assert_sound(team_id)
+
+
+def test_two_accounts_locked_crosswise_are_both_served(app: Flask, team_id: str) -> None:
+    """A unit over two accounts may meet its mirror image: one of them is undone by PostgreSQL and done again."""
+    teams = [team_id, new_team()]
+    for number, team in enumerate(teams):
+        with unit_of_work():
+            gift(team, 10, f"gift:{number}")
+    meeting = Barrier(2)
+    met: list[int] = []
+
+    def spend_both(number: int) -> int:
+        first, second = teams[number], teams[1 - number]
+        ledger.spend(first, 1, f"usage:{number}")
+        if number not in met:
+            met.append(number)
+            meeting.wait(30)
+        return ledger.spend(second, 1, f"usage:{number}").balance
+
+    with threads(app) as submit:
+        futures = [submit(partial(run_in_unit, partial(spend_both, number))) for number in range(2)]
+        for future in futures:
+            future.result(60)
+    assert [queries.balance(team).available for team in teams] == [8, 8]
+
+
+@contextmanager
+def held(app: Flask, team_id: str) -> Iterator[psycopg.Connection]:
+    """Somebody holds the account's lock until the block ends."""
+    url = make_url(app.config["SETTINGS"].database_url).set(drivername="postgresql")
+    with psycopg.connect(url.render_as_string(hide_password=False)) as connection:
+        connection.execute("select from credit_accounts where team_id = %s for update", [team_id])
+        yield connection
+
+
+def test_a_lock_that_takes_too_long_changes_nothing(app: Flask, team_id: str) -> None:
+    with unit_of_work():
+        gift(team_id, 10, "gift:one")
+
+    def spend_impatiently() -> None:
+        with unit_of_work() as session:
+            session.execute(text("set local lock_timeout = '50ms'"))
+            ledger.spend(team_id, 1, "usage:one")
+
+    with held(app, team_id), pytest.raises(OperationalError) as timed_out:
+        spend_impatiently()
+    assert isinstance(timed_out.value.orig, LockNotAvailable)
+    with unit_of_work():
+        assert ledger.spend(team_id, 1, "usage:one") == ledger.spend(team_id, 1, "usage:one")
+    assert queries.balance(team_id) == queries.Balance(9, 0, 0, 2)
+
+
+def test_a_read_does_not_wait_for_the_lock(app: Flask, team_id: str) -> None:
+    with unit_of_work():
+        gift(team_id, 10, "gift:one")
+    with held(app, team_id), unit_of_work() as session:
+        session.execute(text("set local lock_timeout = '50ms'"))
+        assert queries.summary(team_id).available == 10
+
+
+def test_what_counts_is_the_time_when_the_lock_is_had(app: Flask, team_id: str) -> None:
+    """A spend asked for in time, which gets its turn only after the grant is over, is refused; and the other way
+    round one that waited until a grant began is served from it.
+    """
+    later = timedelta(days=1)
+    with unit_of_work():
+        gift(team_id, 10, "gift:ending", expires_at=clock.now() + later)
+        gift(team_id, 7, "gift:coming", effective_at=clock.now() + later)
+    with threads(app) as submit:
+        with held(app, team_id):
+            too_late = submit(partial(run_in_unit, partial(ledger.spend, team_id, 10, "usage:late")))
+            until(somebody_waits, "the spend waits for the lock")
+            with unit_of_work():
+                clock.advance(later)
+            db.session.remove()
+        with pytest.raises(ledger.InsufficientCredits) as refused:
+            too_late.result(60)
+    assert (refused.value.available, refused.value.cost) == (7, 10)
+    assert_sound(team_id)
+
+
+def somebody_waits() -> bool:
+    waiting = text(
+        "select exists (select from pg_locks join pg_stat_activity using (pid)"
+        " where not granted and datname = current_database())"
+    )
+    return bool(db.session.execute(waiting).scalar())
