@@ -10,14 +10,12 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.browser import browser
-from tests.browser.people import Household, gather
+from tests.browser.people import Household, Person, gather
 from tests.browser.running import RunningStack, running
-from tests.browser.visitor import Arrive, Complaints, Visitor
+from tests.browser.visitor import PATIENCE_MS, Arrive, Complaints, Visitor, profile
 from tests.services import Plan
 
 HERE = Path(__file__).parent
-# A busy machine is slow, not wrong.
-PATIENCE_MS = 30_000
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -65,13 +63,10 @@ def arrive(stack: RunningStack, chromium: Browser) -> Iterator[Arrive]:
     stack.mark_logs()
     complaints, contexts = Complaints(), []
 
-    def arrive(person: Any = None, **options: Any) -> Visitor:
-        context = chromium.new_context(reduced_motion="reduce", **options)
+    def arrive(person: Person | None = None, **options: Any) -> Visitor:
+        context = profile(chromium, person, **options)
         contexts.append(context)
-        context.set_default_timeout(PATIENCE_MS)
         complaints.watch(context)
-        if person is not None:
-            context.add_cookies([person.cookie])
         return Visitor(stack, context.new_page())
 
     yield arrive

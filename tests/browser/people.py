@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from flask_security import hash_password
@@ -27,7 +27,7 @@ class Person:
 
     email: str
     team_id: str
-    cookie: Any
+    cookie: Any = field(compare=False)
 
 
 @dataclass(frozen=True)

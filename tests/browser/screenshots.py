@@ -12,7 +12,7 @@ from tests.browser import browser
 from tests.browser.looks import looks
 from tests.browser.pages import PAGES, Company, Scene
 from tests.browser.running import RunningStack, running
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import Visitor, profile
 from tests.services import Services
 
 
@@ -32,10 +32,7 @@ def take(folder: Path, scenes: list[Scene]) -> None:
 
 
 def show(scene: Scene, company: Company, stack: RunningStack, chromium: Browser, folder: Path) -> None:
-    context = chromium.new_context(reduced_motion="reduce")
-    person = scene.who(company)
-    if person is not None:
-        context.add_cookies([person.cookie])
+    context = profile(chromium, scene.who(company))
     someone = Visitor(stack, context.new_page())
     scene.play(someone, company)
     for look in looks(someone.page):

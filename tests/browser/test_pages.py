@@ -2,25 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
 import pytest
 from flask import Flask
+from playwright.sync_api import Browser, BrowserContext
 
 from tests.browser.looks import looks
 from tests.browser.pages import NOT_PAGES, PAGES, Company, Scene
+from tests.browser.people import Person
 from tests.browser.running import RunningStack
-from tests.browser.visitor import Arrive
+from tests.browser.visitor import Complaints, Visitor, profile
+
+
+@dataclass
+class Regulars:
+    """The people of the scenes, each with one browser profile for all of them: its cache spares most of the loading."""
+
+    stack: RunningStack
+    chromium: Browser
+    company: Company
+    profiles: dict[Person | None, tuple[BrowserContext, Complaints]] = field(default_factory=dict)
+
+    def come(self, person: Person | None) -> tuple[Visitor, Complaints]:
+        """A new tab of the person's, and what the browser will have to complain about."""
+        if person not in self.profiles:
+            context, complaints = profile(self.chromium, person), Complaints()
+            complaints.watch(context)
+            self.profiles[person] = context, complaints
+        context, complaints = self.profiles[person]
+        complaints.found.clear()
+        return Visitor(self.stack, context.new_page()), complaints
 
 
 @pytest.fixture(scope="module")
-def company(stack: RunningStack) -> Company:
-    return Company.invite(stack)
+def regulars(stack: RunningStack, chromium: Browser) -> Iterator[Regulars]:
+    found = Regulars(stack, chromium, Company.invite(stack))
+    yield found
+    for context, _ in found.profiles.values():
+        context.close()
 
 
 @pytest.mark.parametrize("scene", PAGES, ids=lambda scene: scene.name)
-def test_a_page_is_sound(scene: Scene, arrive: Arrive, company: Company) -> None:
-    someone = arrive(scene.who(company))
-    scene.play(someone, company)
-    assert [problem for look in looks(someone.page) for problem in look.problems()] == []
+def test_a_page_is_sound(scene: Scene, stack: RunningStack, regulars: Regulars) -> None:
+    stack.mark_logs()
+    someone, complaints = regulars.come(scene.who(regulars.company))
+    scene.play(someone, regulars.company)
+    problems = [problem for look in looks(someone.page) for problem in look.problems()]
+    someone.page.close()
+    assert problems + complaints.found == []
 
 
 def test_every_page_has_its_line(portal_app: Flask) -> None:

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Response, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, expect
 
 from tests.browser.people import Person
 from tests.browser.running import RunningStack
 from tests.stage import VISA
 
+# A busy machine is slow, not wrong.
+PATIENCE_MS = 30_000
 EXPIRY, CVC = "12 / 34", "123"
 
 
@@ -27,6 +29,7 @@ class Complaints:
     _judged: set[str] = field(default_factory=set)
 
     def watch(self, context: BrowserContext) -> None:
+        """From now on everything that happens in a browser profile counts."""
         context.on("response", self._answered)
         context.on("console", self._console)
         context.on("weberror", lambda error: self.found.append(f"script: {error.error}"))
@@ -40,6 +43,15 @@ class Complaints:
         judged = message.text.startswith("Failed to load resource") and message.location["url"] in self._judged
         if message.type in ("error", "warning") and not judged:
             self.found.append(f"{message.type}: {message.text} ({message.location['url']})")
+
+
+def profile(chromium: Browser, person: Person | None, **options: Any) -> BrowserContext:
+    """A browser that nobody has used, signed in as `person`; nothing moves in it."""
+    context = chromium.new_context(reduced_motion="reduce", **options)
+    context.set_default_timeout(PATIENCE_MS)
+    if person is not None:
+        context.add_cookies([person.cookie])
+    return context
 
 
 @dataclass
