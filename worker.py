@@ -126,7 +126,7 @@ def main() -> None:
     # Its work is waited for, its talk with Redis only briefly: that one may hang.
     stopping.wait_for_work(STOP_SECONDS)
     if url is not None:
-        queue.join(BLOCK_SECONDS + 1)
+        queue.join(BLOCK_SECONDS + 3)
     liveness.withdraw()
     log.info("worker_stopped")
 

@@ -24,9 +24,7 @@ log = structlog.get_logger(__name__)
 FAMILY = 7_305_119
 NUMBERS = 2**31 - 1
 
-_LOCKS = table(
-    "pg_locks", *map(column, ("locktype", "database", "classid", "objid", "objsubid", "granted"))
-)  # fmt: skip
+_LOCKS = table("pg_locks", *map(column, ("locktype", "database", "classid", "objid", "objsubid")))
 _DATABASES = table("pg_database", column("oid"), column("datname"))
 
 
@@ -78,8 +76,7 @@ def is_dead(number: Any) -> ColumnElement[bool]:
         _LOCKS.c.locktype == "advisory",
         _LOCKS.c.database == here,
         cast(_LOCKS.c.classid, BigInteger) == FAMILY,
-        _LOCKS.c.objsubid == 2,  # a lock of two numbers
-        _LOCKS.c.granted,
+        _LOCKS.c.objsubid == 2,  # a lock of two numbers; nobody ever waits for one, so every row is a holder
     )
     dead: ColumnElement[bool] = number.is_not(None) & number.not_in(living)
     return dead

@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Interval, Select, cast, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from portal.core import liveness
 from portal.core.alarms import raise_alarm
@@ -23,7 +23,6 @@ from portal.core.clock import app_now
 from portal.core.database import db
 from portal.core.failpoints import failpoint
 from portal.core.unit_of_work import unit_of_work
-from portal.webhooks.envelope import data_object
 from portal.webhooks.models import WAITING, StripeEvent
 
 log = structlog.get_logger(__name__)
@@ -43,7 +42,7 @@ class LeaseLost(Exception):
 
 @dataclass(frozen=True)
 class Claimed:
-    """An event under our lease. `snapshot` is the object as it was when Stripe made the event."""
+    """An event under our lease. Its body stays where it is: what is true now is fetched from Stripe by `object_id`."""
 
     id: str
     event_id: str
@@ -52,7 +51,6 @@ class Claimed:
     attempts: int
     lease_token: str
     received_ago: timedelta
-    snapshot: dict[str, Any]
 
 
 def claim() -> Claimed | None:
@@ -85,6 +83,7 @@ def _due() -> Select[StripeEvent, timedelta]:
         .order_by(StripeEvent.run_at, StripeEvent.id)
         .limit(1)
         .with_for_update(skip_locked=True)
+        .options(defer(StripeEvent.body))
         .execution_options(populate_existing=True)
     )
 
@@ -106,7 +105,6 @@ def _lease(row: StripeEvent, received_ago: timedelta) -> Claimed:
         attempts=row.attempts,
         lease_token=token,
         received_ago=received_ago,
-        snapshot=data_object(row.body),
     )
 
 

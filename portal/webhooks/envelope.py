@@ -52,12 +52,6 @@ def open_envelope(body: bytes) -> Envelope:
     )
 
 
-def data_object(body: bytes) -> dict[str, Any]:
-    """The snapshot inside a kept event. Only ids are read from it: what is true is fetched from Stripe."""
-    found: dict[str, Any] = json.loads(body)["data"]["object"]
-    return found
-
-
 def _json(body: bytes) -> Any:
     try:
         text = body.decode("utf-8")

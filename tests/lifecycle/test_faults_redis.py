@@ -131,9 +131,12 @@ def test_hints_that_are_flushed_away_cost_nothing(
         stage.deliver(event)
     assert on_own_redis.hints() > 0
     on_own_redis.client.flushall()
-    workers.start(redis_url=on_own_redis.url)
+    worker = workers.start(redis_url=on_own_redis.url)
     until(nothing_waits, "all is applied")
     assert paid_grants(cast.team_id) == [BUSINESS_CREDITS]
+    until(on_own_redis.workers, "the worker listens")
+    assert worker.terminate() == 0
+    assert on_own_redis.workers() == 0, "it has signed off, rather than being cut off in its wait"
 
 
 def test_a_worker_outlives_its_redis_and_uses_the_next(stage: Stage, on_own_redis: OwnRedis, workers: Workers) -> None:

@@ -164,6 +164,16 @@ def test_losing_the_lease_while_settling_does_not_stop_the_drain(
     assert seen == [event, "evt_next"]
 
 
+def test_a_body_that_cannot_be_read_any_more_holds_up_nobody(event: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Claiming must never depend on what an event brings, or the oldest one could block the inbox."""
+    db.session.execute(text("update stripe_events set body = '[[[['"))
+    db.session.commit()
+    seen: list[str | None] = []
+    monkeypatch.setitem(handlers.HANDLERS, "invoice.paid", lambda claimed_event: seen.append(claimed_event.object_id))
+    assert apply.drain() == 1
+    assert seen == ["in_1"]
+
+
 def test_a_process_that_is_to_end_takes_nothing_more(event: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("portal.webhooks.apply.stopping", lambda: True)
     assert apply.drain() == 0

@@ -83,7 +83,8 @@ def test_a_mail_of_a_unit_that_failed_never_leaves() -> None:
 def test_a_refused_mail_holds_up_nobody_and_raises_an_alarm_in_the_end(stage: Stage) -> None:
     put("refused@example.com", "b@example.com", "c@example.com")
     server = MailServer("refused@example.com")
-    assert drain(server, keep_bodies=False) == 2
+    drain(server, keep_bodies=False)
+    assert sorted(server.taken) == ["b@example.com", "c@example.com"]
     pauses: list[Any] = []
     for attempt in range(1, ATTEMPTS_MAX):
         refused = items()[0]
