@@ -19,10 +19,14 @@ log = structlog.get_logger(__name__)
 def drain() -> int:
     """Do everything that is due, and return how much that was. The queue's hint and the poll loop both call this.
 
-    The parts are independent: one that fails is logged and the next one still runs.
+    In rounds, so that a storm of events does not keep mails and the schedule waiting. The parts are independent: one
+    that fails is logged and the next one still runs.
     """
+    total = 0
     with at_work():
-        return sum(_guarded(part) for part in (_drains, _tasks))
+        while done := sum(_guarded(part) for part in (_drains, _tasks)):
+            total += done
+    return total
 
 
 def _guarded(part: Callable[[], int]) -> int:

@@ -18,6 +18,8 @@ log = structlog.get_logger(__name__)
 
 QUEUE = "turnpike"
 DRAIN = "portal.worker.drain"
+# How much of one kind of work the worker does before it looks at the others.
+ROUND = 50
 # A hint may cost a request a quarter of a second at worst, also when Redis hangs instead of refusing.
 HINT_SECONDS = 0.25
 

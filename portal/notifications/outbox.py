@@ -47,15 +47,16 @@ def put_mail(message: Message, dedupe_key: str | None = None) -> None:
     after_commit(jobs.hint)
 
 
-def drain(send: Send, keep_bodies: bool) -> int:
-    """Send what is due until nothing is or this process is to end; returns how many were sent.
+def drain(send: Send, keep_bodies: bool, at_most: int | None = None) -> int:
+    """Send what is due until nothing is, `at_most` were tried, or this process is to end; returns how many were sent.
 
     Unless `keep_bodies` (development's mail page shows them), a sent mail's body is erased: it may carry a link
     that lets its reader in.
     """
-    sent = 0
-    while not stopping() and (item := _claim()) is not None:
+    tried = sent = 0
+    while tried != at_most and not stopping() and (item := _claim()) is not None:
         sent += _deliver(item, send, keep_bodies)
+        tried += 1
     return sent
 
 

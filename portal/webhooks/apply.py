@@ -17,10 +17,10 @@ log = structlog.get_logger(__name__)
 FETCH_TRIES = 5
 
 
-def drain() -> int:
-    """Apply events until none is due or this process is to end; returns how many were tried."""
+def drain(at_most: int | None = None) -> int:
+    """Apply events until none is due, `at_most` were, or this process is to end; returns how many were tried."""
     tried = 0
-    while not stopping() and (event := claim()) is not None:
+    while tried != at_most and not stopping() and (event := claim()) is not None:
         process(event)
         tried += 1
     return tried

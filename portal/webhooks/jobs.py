@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from portal.core.jobs import ROUND
 from portal.webhooks.apply import drain
 
-DRAINS = (drain,)
+DRAINS = (partial(drain, ROUND),)
