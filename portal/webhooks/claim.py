@@ -30,8 +30,9 @@ log = structlog.get_logger(__name__)
 LEASE = timedelta(seconds=180)
 ATTEMPTS_MAX = 12
 RETRY_SECONDS_MAX = 3600
-# An object whose customer is unknown usually waits for a request that is just ending, rarely for a person.
-PARK_MIN, PARK_MAX = timedelta(seconds=2), timedelta(seconds=60)
+# An object whose customer is unknown usually waits for a request that is just ending. One that waits for long belongs
+# to another product on the same Stripe account, and each look costs a few calls.
+PARK_MIN, PARK_MAX = timedelta(seconds=2), timedelta(hours=1)
 PARK_FOR = timedelta(days=1)
 ERROR_CHARACTERS_MAX = 1000
 
