@@ -113,7 +113,7 @@ def build(team: Team, *, may_buy: bool, credit_summary: Any) -> Overview:
         payment_method=_card(charged_payment_method(team.id)),
         billing_email=team.billing_email,
         may_buy=may_buy,
-        banner=_banner(subscription, name),
+        banner=_banner(subscription, name, open_invoice_url(team.id)),
         credits=credit_summary,
     )
 
@@ -133,6 +133,17 @@ def recent_invoices(team_id: str) -> list[InvoiceRow]:
         .limit(INVOICES_SHOWN)
     )
     return [_invoice_row(invoice) for invoice in db.session.execute(query).scalars()]
+
+
+def open_invoice_url(team_id: str) -> str | None:
+    """Stripe's page of the newest invoice that still waits for its money."""
+    query = (
+        select(Invoice.hosted_invoice_url)
+        .where(Invoice.team_id == team_id, Invoice.status == "open")
+        .order_by(Invoice.created_at.desc())
+        .limit(1)
+    )
+    return db.session.execute(query).scalar()
 
 
 def _invoice_row(invoice: Invoice) -> InvoiceRow:
@@ -169,7 +180,7 @@ def _card(method: PaymentMethod | None) -> Card | None:
     return Card(brand or (method.brand or "Card").capitalize(), method.last4, method.exp_month, method.exp_year)
 
 
-def _banner(subscription: Subscription | None, plan_name: str) -> Banner | None:
+def _banner(subscription: Subscription | None, plan_name: str, open_invoice_url: str | None) -> Banner | None:
     """At most one thing that a person should know before anything else on the page."""
     if subscription is None or subscription.unit_amount is None:
         return None
@@ -178,8 +189,10 @@ def _banner(subscription: Subscription | None, plan_name: str) -> Banner | None:
         return Banner(
             "bad",
             f"Your payment of {price} did not go through",
-            "The bank declined the card. Nothing was charged. Stripe tries again on its own; the open invoice below "
-            "takes another card at once.",
+            "The bank declined the card. Nothing was charged. Stripe tries again on its own; the open invoice takes "
+            "another card at once.",
+            "Pay the open invoice" if open_invoice_url else None,
+            open_invoice_url,
         )
     if subscription.status == "trialing" and subscription.trial_end is not None and subscription.cancel_at is None:
         every = "a year" if subscription.interval == "year" else "a month"

@@ -12,9 +12,10 @@ from portal.core import clock
 from portal.core.alarms import Alarm
 from portal.core.database import db
 from portal.core.unit_of_work import unit_of_work
-from portal.credits import jobs, ledger
+from portal.credits import jobs
 from portal.credits.models import CreditGrant
 from portal.credits.queries import balance
+from portal.credits.storage import lock_account
 from tests.cast import Cast, make_team_of, make_user
 from tests.stage import Stage
 
@@ -73,7 +74,7 @@ def test_nobody_is_given_credits_before_the_owner_has_confirmed_the_address(cast
 def test_a_team_in_trouble_does_not_hold_up_the_credits_of_the_others(
     cast: Cast, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = ledger.lock_account
+    real = lock_account
 
     def lock(team_id: str) -> None:
         if team_id == cast.team_id:
@@ -95,6 +96,7 @@ def test_the_free_plan_comes_back_when_a_subscription_has_ended(cast: Cast, stag
     stage.deliver_all()
     ours = db.session.execute(select(Subscription.stripe_id)).scalar_one()
     free = grants(cast.team_id)[0]
+    assert free.expires_at is not None
     db.session.remove()
     stage.stripe("DELETE", f"/v1/subscriptions/{ours}")
     stage.deliver_all()
