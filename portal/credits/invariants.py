@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from portal.credits.models import APPEND_ONLY, KIND_RANK
+from portal.credits.models import APPEND_ONLY, KIND_RANK, STEP_BACK
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,8 @@ and case when b.kind = 'reversed' and a.id = b.about_id then 0 when b.spend_orde
     else own.by_expiry end
 """
 
-VERSIONS = """
+# A step back further than the ledger holds out against is a clock set right, and no fault of the ledger.
+VERSIONS = f"""
 select e.team_id, format('entry %s follows entry %s', e.version, e.before) as detail
 from (select *, lag(version, 1, 0::bigint) over (partition by team_id order by version) as before from entries) e
 where e.version <> e.before + 1
@@ -159,13 +160,18 @@ from (select *, lag(balance_after, 1, 0::bigint) over (partition by team_id orde
 where e.balance_after <> e.before + e.amount
 union all
 select e.team_id, format('entry %s is of an earlier time than the one before it', e.version)
-from (select *, lag(at) over (partition by team_id order by version) as before from entries) e where e.at < e.before
+from (select *, lag(at) over (partition by team_id order by version) as before from entries) e
+where e.at < e.before and e.at >= e.before - interval '{STEP_BACK}'
 union all
-select a.team_id, format('the account is at version %s of %s', a.version, a.as_of)
+select a.team_id, format('the account is at version %s, its last entry at %s', a.version, e.version)
 from accounts a
-left join (select team_id, max(version) as version, max(at) as at from entries group by team_id) e using (team_id)
-where a.version <> coalesce(e.version, 0) or a.as_of < e.at
-"""
+left join (select team_id, max(version) as version from entries group by team_id) e using (team_id)
+where a.version <> coalesce(e.version, 0)
+union all
+select a.team_id, format('the account is as of %s, its last entry of %s', a.as_of, e.at)
+from accounts a join entries e using (team_id, version)
+where a.as_of < e.at and a.as_of >= e.at - interval '{STEP_BACK}'
+"""  # noqa: S608 - built from this package's own constants
 
 IMMUTABILITY = f"""
 select cast(null as text) as team_id, format('trigger %s is missing or off', required.name) as detail
@@ -178,9 +184,14 @@ where t.oid is null
 
 # A reversal that waited for its grant's start is posted with it, which may be when the grant is over already.
 EXPIRY = """
-select t.team_id, format('entry %s took from grant %s outside of its time', t.version, t.grant_id) as detail
-from taken t join grants g on g.id = t.grant_id
-where t.at < g.effective_at or (t.kind = 'spent' and t.at >= g.expires_at)
+select t.team_id, format('spend %s took from grant %s when it was over', t.version, t.grant_id) as detail
+from taken t join grants g on g.id = t.grant_id where t.kind = 'spent' and t.at >= g.expires_at
+union all
+select t.team_id, format('entry %s took from grant %s before it was granted', t.version, t.grant_id)
+from taken t join starts s on s.grant_id = t.grant_id where t.version < s.version
+union all
+select e.team_id, format('grant %s was granted before its time', g.id)
+from entries e join grants g on g.id = e.grant_id where e.kind in ('granted', 'adjusted') and e.at < g.effective_at
 union all
 select t.team_id, format('entry %s took from grant %s after its expiry', t.version, t.grant_id)
 from taken t join entries e on e.grant_id = t.grant_id and e.kind = 'expired' where t.version > e.version

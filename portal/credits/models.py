@@ -31,6 +31,9 @@ KIND_RANK = {"subscription": 0, "gift": 1, "adjustment": 1, "bundle": 2}
 
 SPEND_ORDERS = ("expiry", "kind")
 
+# How far the clock may be put back without an account's time following it.
+STEP_BACK = "1 hour"
+
 # What can still be spent or started; partial indexes keep exactly these at hand.
 OPEN_STATES = ("waiting", "live")
 
@@ -38,7 +41,7 @@ OPEN_STATES = ("waiting", "live")
 class CreditAccount(Model):
     """A team's balance. `available + reserved - debt` is the sum of its entries; debt only while nothing is available.
 
-    `version` counts the entries, `as_of` is the time of the last one: an account's time never runs backwards.
+    `version` counts the entries, `as_of` is the time of the last one: the account does not go back behind it.
     """
 
     __tablename__ = "credit_accounts"

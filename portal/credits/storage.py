@@ -15,18 +15,21 @@ from sqlalchemy.engine import Row
 from portal.core.database import db
 from portal.credits.book import Book, Lot
 from portal.credits.errors import LedgerError
-from portal.credits.models import SPEND_ORDERS
+from portal.credits.models import SPEND_ORDERS, STEP_BACK
 
 OPEN_ACCOUNT = text("insert into credit_accounts (team_id) values (:team_id) on conflict do nothing")
 
 LOCK_ACCOUNT = text("select 1 from credit_accounts where team_id = :team_id for update")
 
-# One statement, so that account and lots are of one instant. An account's time never runs backwards, even if the clock
-# does: what has expired stays expired, and entries stay in the order of their times.
+# One statement, so that account and lots are of one instant. A clock that is put back a little, as clocks are when they
+# are set right, does not take an account's time with it: nothing happens twice or before its time, and entries stay in
+# the order of their times. A clock that went far ahead was wrong then, and is believed when it is right again.
 LOAD = text(
-    "select greatest(app_now(), a.as_of) as now, a.available, a.reserved, a.debt, a.version,"
+    "select case when a.as_of between clock.now and clock.now + cast(:step_back as interval) then a.as_of"
+    " else clock.now end as now,"
+    " a.available, a.reserved, a.debt, a.version,"
     " g.id, g.kind, g.amount, g.remaining, g.effective_at, g.expires_at, g.state, g.cause_key, g.source"
-    " from credit_accounts a"
+    " from (select app_now() as now) clock cross join credit_accounts a"
     " left join credit_grants g on g.team_id = a.team_id and g.state in ('waiting', 'live')"
     " where a.team_id = :team_id"
 )
@@ -97,7 +100,7 @@ def lock_account(team_id: str) -> None:
 
 def load_book(team_id: str) -> Book | None:
     """The team's book as of now, or None when it has no account. Whoever wants to write holds the lock already."""
-    rows = run(LOAD, team_id=team_id)
+    rows = run(LOAD, team_id=team_id, step_back=STEP_BACK)
     if not rows:
         return None
     first = rows[0]

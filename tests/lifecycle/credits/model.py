@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from copy import deepcopy
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
 FAR = datetime(9999, 1, 1, tzinfo=UTC)
 KIND_ORDER = ["subscription", "gift or adjustment", "bundle"]
@@ -41,7 +40,7 @@ class ModelEntry:
 
 @dataclass
 class Model:
-    """`seen` is the time of the last change: the account never goes back behind it."""
+    """`seen` is the time of the last change."""
 
     order: str = "expiry"
     lots: list[ModelLot] = field(default_factory=list)
@@ -55,8 +54,12 @@ class Model:
         return sum(lot.left for lot in self.lots)
 
     def at(self, moment: datetime) -> Model:
-        """Let time come to `moment`, and what is due happen, the earliest first."""
-        self.now = max(moment, self.seen or moment)
+        """Let time come to `moment`, and what is due happen, the earliest first.
+
+        Of a clock that is put back by an hour at most no notice is taken.
+        """
+        ahead = (self.seen - moment) if self.seen else timedelta()
+        self.now = self.seen if timedelta() <= ahead <= timedelta(hours=1) and self.seen else moment
         while due := self._due():
             _when, _rank, _number, happen, lot = min(due, key=lambda item: item[:3])
             happen(lot)
@@ -64,7 +67,8 @@ class Model:
 
     def foreseen(self, moment: datetime) -> Model:
         """A copy as of `moment`; this one stays as it is."""
-        return deepcopy(self).at(moment)
+        lots = [replace(lot) for lot in self.lots]
+        return replace(self, lots=lots, entries=list(self.entries)).at(moment)
 
     def lot(self, key: str) -> ModelLot:
         return next(lot for lot in self.lots if lot.key == key)

@@ -74,18 +74,29 @@ def test_a_spend_takes_what_ends_first(account: Account) -> None:
     account.grant(10, "sorry", "adjustment", expires_at=NOON + 2 * HOUR)
     account.grant(10, "plan", "subscription", expires_at=NOON + 2 * HOUR)
     account.grant(10, "soon", "bundle", expires_at=NOON + HOUR)
-    account.spend(55, "usage:1")
-    assert account.used(7) == {"soon": 10, "plan": 10, "given": 10, "sorry": 10, "bought": 10, "never": 5}
-    assert account.balance == (5, 0)
+    for number in range(6):
+        account.spend(10, f"usage:{number}")
+    first = ["soon", "plan", "given", "sorry", "bought", "never"]
+    assert [account.used(7 + number) for number in range(6)] == [{key: 10} for key in first]
+
+
+def test_a_spend_may_take_from_several_grants(account: Account) -> None:
+    account.grant(10, "second")
+    account.grant(10, "first", expires_at=NOON + HOUR)
+    account.spend(15, "usage:1")
+    assert account.used(3) == {"first": 10, "second": 5}
 
 
 def test_a_catalog_may_have_the_kinds_spent_in_order(app: Flask, account: Account, monkeypatch: Any) -> None:
     monkeypatch.setitem(app.config, "SPEND_ORDER", "kind")
     account.grant(10, "bundle", "bundle", expires_at=NOON + HOUR)
-    account.grant(10, "gift", "gift", expires_at=NOON + HOUR)
+    account.grant(10, "later", "gift", expires_at=NOON + 2 * HOUR)
+    account.grant(10, "sooner", "adjustment", expires_at=NOON + HOUR)
     account.grant(10, "plan", "subscription")
-    account.spend(15, "usage:1")
-    assert account.used(4) == {"plan": 10, "gift": 5}
+    for number in range(4):
+        account.spend(10, f"usage:{number}")
+    first = ["plan", "sooner", "later", "bundle"]
+    assert [account.used(5 + number) for number in range(4)] == [{key: 10} for key in first]
 
 
 def test_an_unknown_spending_order_is_refused(app: Flask, account: Account, monkeypatch: Any) -> None:
@@ -287,19 +298,33 @@ def test_a_grant_that_ends_before_it_begins_never_does(account: Account) -> None
     assert account.story == []
 
 
-def test_a_clock_that_jumps_back_brings_nothing_back(account: Account) -> None:
-    """What has ended stays so, and the entries stay in the order of their times."""
+def test_a_clock_put_back_a_little_changes_nothing(account: Account) -> None:
+    """What was over stays so, what had begun goes on, and the entries stay in the order of their times."""
     account.grant(10, "short", expires_at=NOON + HOUR)
-    account.grant(10, "long")
-    account.moment = NOON + 2 * HOUR
+    account.grant(10, "long", effective_at=NOON + HOUR)
+    account.moment = NOON + HOUR
     account.do(ledger.post_due)
-    account.moment = NOON - HOUR
+    account.moment = NOON + TICK
     assert account.balance == (10, 0)
     account.spend(1, "usage:1")
     account.grant(5, "new", effective_at=NOON + HOUR)
     assert account.balance == (14, 0)
     times = [entry["at"] for entry in account.rows.entries]
     assert times == sorted(times)
+    assert account.do(ledger.post_due) == 0
+
+
+def test_a_clock_that_was_far_ahead_is_believed_again(account: Account) -> None:
+    """What it ended stays ended; what comes after is not over before it has begun."""
+    account.grant(10, "plan", "subscription", expires_at=NOON + 24 * HOUR)
+    account.grant(10, "bundle", "bundle")
+    account.moment = NOON + 400 * 24 * HOUR
+    account.do(ledger.post_due)
+    account.moment = NOON + HOUR
+    assert account.balance == (10, 0)
+    account.grant(20, "next", "subscription", expires_at=NOON + 24 * HOUR)
+    assert account.balance == (30, 0)
+    assert account.spend(25, "usage:1").balance == 5
 
 
 def test_a_refusal_may_keep_what_was_due(account: Account) -> None:

@@ -146,10 +146,14 @@ DAMAGES = [
     Damage("a version not reached", {"I6"}, (ACCOUNT.format("version = 11"),)),
     Damage("a wrong balance on the way", {"I6"}, (ENTRY.format("balance_after = balance_after + 1", 3),)),
     Damage("time that runs back", {"I6"}, (ENTRY.format("at = (select at from credit_entries where team_id = :team and version = 4)", 6),)),
-    Damage("an account behind its entries", {"I6"}, (ACCOUNT.format("as_of = as_of - interval '1 day'"),)),
+    Damage("an account behind its entries", {"I6"}, (ACCOUNT.format("as_of = as_of - interval '1 minute'"),)),
     Damage("spent after its end", {"I10"}, (GRANT.format("expires_at = effective_at", "plan"),)),
-    Damage("spent before its start", {"I10"}, (
+    Damage("granted before its time", {"I10"}, (
         GRANT.format("effective_at = effective_at + interval '1 hour'", "sorry"),
+    )),
+    Damage("spent before it was granted", {"I2", "I6", "I10"}, (
+        ENTRY.format("version = 99", 9), ENTRY.format("version = 9, balance_after = -50", 10),
+        ENTRY.format("version = 10, balance_after = 150", 99),
     )),
     Damage("an expiry under another cause", {"I10"}, (ENTRY.format("cause_key = 'expire:grant:0'", 8),)),
     Damage("expired and still open", {"I10"}, (GRANT.format("state = 'used'", "gift"),)),
