@@ -207,12 +207,14 @@ from entries e where e.kind = 'expired' and e.cause_key <> 'expire:grant:' || e.
 """
 
 ISOLATION = """
-select c.team_id, format('a consumption ties entry %s of %s to grant %s of %s', e.version, e.team_id, g.id, g.team_id)
+select e.team_id, format('a consumption of %s ties entry %s to grant %s of %s', c.team_id, e.version, c.grant_id, g.team_id)
     as detail
-from credit_consumptions c
-left join credit_entries e on e.id = c.entry_id left join credit_grants g on g.id = c.grant_id
-where (c.team_id = e.team_id and c.team_id = g.team_id) is not true
-and (cast(:team_id as text) is null or :team_id in (c.team_id, e.team_id, g.team_id))
+from entries e join credit_consumptions c on c.entry_id = e.id left join credit_grants g on g.id = c.grant_id
+where (c.team_id = e.team_id and g.team_id = e.team_id) is not true
+union all
+select c.team_id, format('a consumption of grant %s has no entry %s', c.grant_id, c.entry_id)
+from credit_consumptions c left join credit_entries e on e.id = c.entry_id
+where cast(:team_id as text) is null and e.id is null
 union all
 select e.team_id, format('entry %s is about grant %s of %s', e.version, e.grant_id, g.team_id)
 from entries e left join credit_grants g on g.id = e.grant_id

@@ -108,6 +108,10 @@ INSERT_TAKEN = (
     " from credit_entries e join credit_grants g using (team_id)"
     " where e.team_id = :team and e.version = 3 and g.cause_key = 'bundle'"
 )
+INSERT_ORPHAN = (
+    "insert into credit_consumptions (entry_id, grant_id, team_id, amount)"
+    " select 0, id, team_id, 1 from credit_grants where team_id = :team and cause_key = 'bundle'"
+)
 DELETE_TAKEN = (
     "delete from credit_consumptions where entry_id = (select id from credit_entries where team_id = :team"
     " and version = 4) and grant_id = (select id from credit_grants where team_id = :team and cause_key = 'bundle')"
@@ -162,6 +166,10 @@ DAMAGES = [
         ENTRY.format(f"kind = 'expired', spend_order = null, grant_id = {ID_OF.format('gift')}", 10),
     )),
     Damage("a consumption of another team", {"I14"}, (TAKEN.format("team_id = :other", 10, "sorry"),)),
+    Damage("an entry about another team's grant", {"I3", "I4", "I10", "I14"}, (
+        ENTRY.format("grant_id = (select id from credit_grants where team_id = :other and cause_key = 'bundle')", 2),
+    )),
+    Damage("a consumption of nothing", {"I14"}, (INSERT_ORPHAN,)),
     Damage("a reversal of another team", {"I3", "I14"}, (
         "update credit_reversals set team_id = :other, cause_key = 'x' where team_id = :team and cause_key = 'refund:b'",
     )),
