@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +25,7 @@ from portal.core import clock
 from portal.core.database import db
 from portal.core.unit_of_work import run_in_unit, unit_of_work
 from portal.credits import ledger, queries
+from portal.credits.storage import load_book, save_book
 from portal.credits.verify import verify
 from tests.lifecycle.credits.account import new_team, read_rows
 from tests.worker_process import until
@@ -227,6 +230,27 @@ def test_a_lock_that_takes_too_long_changes_nothing(app: Flask, team_id: str) ->
     with unit_of_work():
         assert ledger.spend(team_id, 1, "usage:one") == ledger.spend(team_id, 1, "usage:one")
     assert queries.balance(team_id) == queries.Balance(9, 0, 0, 2)
+
+
+def test_a_writer_without_the_lock_is_found_out(app: Flask, team_id: str) -> None:
+    """The account is written at the version that was read, or not at all."""
+    with unit_of_work():
+        gift(team_id, 10, "gift:one")
+
+    def spend_without_the_lock() -> None:
+        with unit_of_work():
+            book = load_book(team_id)
+            assert book is not None
+            book.spend(1, "usage:unlocked")
+            # Saved twice, the second finds the account at a version that it did not read.
+            twin = copy.deepcopy(book)
+            twin.postings[0] = dataclasses.replace(twin.postings[0], version=99, cause_key="usage:twin")
+            save_book(book)
+            save_book(twin)
+
+    with pytest.raises(ledger.LedgerError, match="without its lock"):
+        spend_without_the_lock()
+    assert queries.balance(team_id) == queries.Balance(10, 0, 0, 1)
 
 
 def test_a_read_does_not_wait_for_the_lock(app: Flask, team_id: str) -> None:

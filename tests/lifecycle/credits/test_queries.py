@@ -77,6 +77,8 @@ def test_what_is_used_counts_spends_and_nothing_else(team_id: str) -> None:
     spend(team_id, 10, "usage:1")
     with unit_at(NOON):
         ledger.reverse(team_id, "bundle", 500, "refund:1")
+    # The gift is over, though nobody has posted that yet.
+    assert summary(team_id, NOON + 2 * HOUR).used_this_period == 10
     spend(team_id, 20, "usage:2", NOON + 2 * HOUR)
     assert summary(team_id, NOON + 2 * HOUR).used_this_period == 30
 
