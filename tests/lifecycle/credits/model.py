@@ -40,7 +40,7 @@ class ModelEntry:
 
 @dataclass
 class Model:
-    """`seen` is the time of the last change."""
+    """`seen` is the time of the last entry."""
 
     order: str = "expiry"
     lots: list[ModelLot] = field(default_factory=list)
@@ -123,7 +123,6 @@ class Model:
 
     def _end(self, lot: ModelLot) -> None:
         lot.state = "over"
-        self.seen = self.now
         if lot.left:
             rest, lot.left = lot.left, 0
             lot.gone += rest

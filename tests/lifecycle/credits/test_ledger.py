@@ -327,6 +327,18 @@ def test_a_clock_that_was_far_ahead_is_believed_again(account: Account) -> None:
     assert account.spend(25, "usage:1").balance == 5
 
 
+def test_what_makes_no_entry_does_not_move_the_time_of_the_account(account: Account) -> None:
+    """Else a clock that was wrong for a moment, and was only looked at, would let later entries step back."""
+    account.grant(10, "spent")
+    account.spend(10, "usage:1")
+    account.moment = NOON - 3 * HOUR
+    assert account.do(ledger.end_early, "spent")
+    account.moment = NOON - HOUR
+    account.grant(10, "new")
+    times = [entry["at"] for entry in account.rows.entries]
+    assert times == [NOON.timestamp()] * 3
+
+
 def test_a_refusal_may_keep_what_was_due(account: Account) -> None:
     account.grant(10, "gift", expires_at=NOON + HOUR)
     account.moment = NOON + HOUR
