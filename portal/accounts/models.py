@@ -6,13 +6,16 @@ from typing import Any
 
 from flask_security import RoleMixin, UserMixin
 from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
-from sqlalchemy.dialects.postgresql import ARRAY, TEXT
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TEXT
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.core.authz import Role
 from portal.core.clock import app_now
 from portal.core.database import Model, PrefixedId, PrimaryId, UtcDateTime
 from portal.core.ids import new_id
+
+# Tables that tell history: rows are added and never changed.
+APPEND_ONLY = ("audit_entries",)
 
 
 class User(Model, UserMixin):
@@ -117,6 +120,34 @@ class ApiKey(Model):
 
     def __init__(self, **values: Any) -> None:
         values.setdefault("id", new_id("key"))
+        super().__init__(**values)
+
+
+class AuditEntry(Model):
+    """One act of a person, a key or the system itself. Actors have no foreign key: history outlives whom it names."""
+
+    __tablename__ = "audit_entries"
+    __table_args__ = (
+        CheckConstraint("actor_kind in ('user', 'key', 'system')", name="actor_kind"),
+        CheckConstraint("(actor_kind = 'system') = (actor_id is null)", name="actor_id"),
+        Index("ix_audit_entries_team_id", "team_id", "id", postgresql_where=text("team_id is not null")),
+        Index("ix_audit_entries_actor_id", "actor_id", "id", postgresql_where=text("actor_id is not null")),
+    )
+
+    id: Mapped[PrimaryId]
+    at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
+    team_id: Mapped[str | None] = mapped_column(PrefixedId, ForeignKey("teams.id"))
+    actor_kind: Mapped[str]
+    actor_id: Mapped[str | None] = mapped_column(PrefixedId)
+    action: Mapped[str]
+    target: Mapped[str | None]
+    detail: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    ip: Mapped[str | None]
+    user_agent: Mapped[str | None]
+    request_id: Mapped[str | None]
+
+    def __init__(self, **values: Any) -> None:
+        values.setdefault("id", new_id("audit"))
         super().__init__(**values)
 
 
