@@ -1,11 +1,11 @@
-"""Users, the teams they belong to, and the API keys of a team."""
+"""Users and their sessions, the teams they belong to, and the API keys of a team."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from flask_security import RoleMixin, UserMixin
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TEXT
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -32,6 +32,13 @@ class User(Model, UserMixin):
     is_staff: Mapped[bool] = mapped_column(default=False)
     fs_uniquifier: Mapped[str] = mapped_column(unique=True)
     confirmed_at: Mapped[UtcDateTime | None]
+    locale: Mapped[str | None]
+    time_zone: Mapped[str | None]
+    # The second factor, under the names the accounts library looks for: secret and codes are encrypted.
+    tf_primary_method: Mapped[str | None]
+    tf_totp_secret: Mapped[str | None]
+    tf_last_counter: Mapped[int | None] = mapped_column(BigInteger)
+    mf_recovery_codes: Mapped[list[str] | None] = mapped_column(ARRAY(TEXT))
     created_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
     memberships: Mapped[list[Membership]] = relationship(back_populates="user", order_by="Membership.created_at")
 
@@ -50,6 +57,32 @@ class User(Model, UserMixin):
     @property
     def initials(self) -> str:
         return initials_of(self.display_name)
+
+
+class UserSession(Model):
+    """One sign-in on one device. Its cookie carries a token of which only the digest is kept; no row, no session."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (
+        CheckConstraint("length(digest) = 64", name="digest"),
+        Index("ix_sessions_user_id", "user_id"),
+        Index("ix_sessions_expires_at", "expires_at"),
+    )
+
+    id: Mapped[PrimaryId]
+    user_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("users.id"))
+    digest: Mapped[str] = mapped_column(unique=True)
+    kept: Mapped[bool]
+    created_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
+    last_seen_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
+    proven_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
+    expires_at: Mapped[UtcDateTime]
+    ip: Mapped[str | None]
+    user_agent: Mapped[str | None]
+
+    def __init__(self, **values: Any) -> None:
+        values.setdefault("id", new_id("ses"))
+        super().__init__(**values)
 
 
 class Team(Model):
