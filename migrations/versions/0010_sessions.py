@@ -1,4 +1,4 @@
-"""Sessions as rows, a person's locale and zone, and the second factor."""
+"""Sessions as rows; a person's locale and zone, second factor, and what mailed links are checked against."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ OF_USERS = (
     sa.Column("tf_totp_secret", sa.String(), nullable=True),
     sa.Column("tf_last_counter", sa.BigInteger(), nullable=True),
     sa.Column("mf_recovery_codes", ARRAY(sa.TEXT()), nullable=True),
+    sa.Column("reset_digest", sa.String(), nullable=True),
+    sa.Column("new_email", sa.String(), nullable=True),
+    sa.Column("new_email_digest", sa.String(), nullable=True),
+    sa.Column("new_email_until", sa.DateTime(timezone=True), nullable=True),
 )
 
 
@@ -42,9 +46,15 @@ def upgrade() -> None:
     op.create_index("ix_sessions_expires_at", "sessions", ["expires_at"])
     for column in OF_USERS:
         op.add_column("users", column.copy())
+    op.create_index("uq_users_new_email_digest", "users", ["new_email_digest"], unique=True)
+    op.create_index(
+        "ix_audit_entries_of_person", "audit_entries", ["target", "id"], postgresql_where=sa.text("team_id is null")
+    )
 
 
 def downgrade() -> None:
+    op.drop_index("ix_audit_entries_of_person", table_name="audit_entries")
+    op.drop_index("uq_users_new_email_digest", table_name="users")
     for column in reversed(OF_USERS):
         op.drop_column("users", column.name)
     op.drop_table("sessions")

@@ -22,7 +22,10 @@ class User(Model, UserMixin):
     """A person who can sign in. `fs_uniquifier` is what a session names; changing it ends all sessions."""
 
     __tablename__ = "users"
-    __table_args__ = (Index("uq_users_email_lower", text("lower(email)"), unique=True),)
+    __table_args__ = (
+        Index("uq_users_email_lower", text("lower(email)"), unique=True),
+        Index("uq_users_new_email_digest", "new_email_digest", unique=True),
+    )
 
     id: Mapped[PrimaryId]  # type: ignore[assignment]  # the library says int and never looks
     email: Mapped[str]
@@ -39,6 +42,11 @@ class User(Model, UserMixin):
     tf_totp_secret: Mapped[str | None]
     tf_last_counter: Mapped[int | None] = mapped_column(BigInteger)
     mf_recovery_codes: Mapped[list[str] | None] = mapped_column(ARRAY(TEXT))
+    # Of the newest mailed link to a new password, and of the one that proves a new address.
+    reset_digest: Mapped[str | None]
+    new_email: Mapped[str | None]
+    new_email_digest: Mapped[str | None]
+    new_email_until: Mapped[UtcDateTime | None]
     created_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
     memberships: Mapped[list[Membership]] = relationship(back_populates="user", order_by="Membership.created_at")
 
@@ -165,6 +173,7 @@ class AuditEntry(Model):
         CheckConstraint("(actor_kind = 'system') = (actor_id is null)", name="actor_id"),
         Index("ix_audit_entries_team_id", "team_id", "id", postgresql_where=text("team_id is not null")),
         Index("ix_audit_entries_actor_id", "actor_id", "id", postgresql_where=text("actor_id is not null")),
+        Index("ix_audit_entries_of_person", "target", "id", postgresql_where=text("team_id is null")),
     )
 
     id: Mapped[PrimaryId]

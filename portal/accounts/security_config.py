@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from portal.accounts.freshness import FRESH_FOR
+from portal.accounts.two_factor import METHOD, WINDOW_SECONDS, two_factor_keys
 from portal.settings import Settings
 
 
@@ -22,6 +24,21 @@ def security_config(settings: Settings) -> dict[str, object]:
         "SECURITY_CONFIRMABLE": True,
         "SECURITY_RECOVERABLE": True,
         "SECURITY_RETURN_GENERIC_RESPONSES": True,
+        "SECURITY_FRESHNESS": FRESH_FOR,
+        "SECURITY_FRESHNESS_GRACE_PERIOD": timedelta(),
+        "SECURITY_TWO_FACTOR": True,
+        "SECURITY_TWO_FACTOR_ENABLED_METHODS": [METHOD],
+        "SECURITY_TWO_FACTOR_AUTHENTICATOR_VALIDITY": WINDOW_SECONDS,
+        "SECURITY_TWO_FACTOR_ALWAYS_VALIDATE": True,
+        "SECURITY_TWO_FACTOR_RESCUE_EMAIL": False,
+        "SECURITY_TWO_FACTOR_TOKEN_VALIDATION_URL": "/login/code",
+        "SECURITY_TWO_FACTOR_VERIFY_CODE_TEMPLATE": "security/code.html",
+        "SECURITY_MULTI_FACTOR_RECOVERY_CODES": True,
+        "SECURITY_MULTI_FACTOR_RECOVERY_CODES_N": 10,
+        "SECURITY_MULTI_FACTOR_RECOVERY_URL": "/login/recovery-code",
+        "SECURITY_MULTI_FACTOR_RECOVERY_TEMPLATE": "security/recovery_code.html",
+        "SECURITY_TOTP_ISSUER": "Turnpike",
+        **two_factor_keys(settings),
         "SECURITY_CONFIRM_EMAIL_WITHIN": timedelta(days=2),
         "SECURITY_RESET_PASSWORD_WITHIN": timedelta(minutes=60),
         "SECURITY_EMAIL_VALIDATOR_ARGS": {"check_deliverability": False, "test_environment": not settings.production},
@@ -51,6 +68,15 @@ def security_config(settings: Settings) -> dict[str, object]:
         "SECURITY_MSG_CONFIRMATION_REQUEST": ("If this address waits for it, a link is on its way.", "info"),
         "SECURITY_MSG_PASSWORD_RESET_REQUEST": ("If this address has an account, a link is on its way.", "info"),
         "SECURITY_MSG_EMAIL_CONFIRMED": ("Your address is confirmed. Sign in to go on.", "success"),
+        "SECURITY_MSG_INVALID_PASSWORD": ("This is not your password.", "error"),
+        "SECURITY_MSG_REAUTHENTICATION_SUCCESSFUL": ("Thank you, go on.", "success"),
+        "SECURITY_MSG_TWO_FACTOR_INVALID_TOKEN": (
+            "This code is wrong or was used already. Wait for the next one.",
+            "error",
+        ),
+        "SECURITY_MSG_TWO_FACTOR_LOGIN_SUCCESSFUL": ("You are signed in.", "success"),
+        "SECURITY_MSG_TWO_FACTOR_PERMISSION_DENIED": ("Sign in with your password first.", "error"),
+        "SECURITY_MSG_INVALID_RECOVERY_CODE": ("This is not one of your unused recovery codes.", "error"),
         "SECURITY_REDIRECT_VALIDATE_MODE": "absolute",
         # Sessions are rows of ours; the library's own guesses at a stolen cookie would only end honest ones.
         "SESSION_PROTECTION": None,

@@ -37,6 +37,7 @@ class Found:
     user: User
     proof_age: timedelta
     seen_lately: bool
+    kept: bool
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def find(token: str, uniquifier: str) -> Found | None:
     """The live session of `token`, if its person is active and still has the `uniquifier` the session began with."""
     age = func.greatest(app_now() - UserSession.proven_at, cast(literal(timedelta()), Interval), type_=Interval())
     query = (
-        select(UserSession.id, User, age, UserSession.last_seen_at > app_now() - _span(SEEN_EVERY))
+        select(UserSession.id, User, age, UserSession.last_seen_at > app_now() - _span(SEEN_EVERY), UserSession.kept)
         .join(User, User.id == UserSession.user_id)
         .where(UserSession.digest == _digest(token), _live(), User.fs_uniquifier == uniquifier, User.active)
     )

@@ -13,23 +13,32 @@ from sqlalchemy.exc import SQLAlchemyError
 from portal.accounts import sessions
 from portal.accounts.datastore import UserDatastore
 from portal.accounts.demo_logins import DEMO_LOGINS, DEMO_PASSWORD
-from portal.accounts.forms import RegistrationForm
+from portal.accounts.door import init_door
+from portal.accounts.door_forms import DOOR_FORMS
 from portal.accounts.models import User
+from portal.accounts.password_rules import PasswordRules
 from portal.accounts.registration import make_team
 from portal.accounts.security_config import security_config
 from portal.accounts.sign_in import current_session, init_sign_in
+from portal.accounts.two_factor import OneTimeCodes, RecoveryCodes
 from portal.core.database import db
 from portal.core.unit_of_work import unit_of_work
 from portal.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-security = Security()
+security = Security(password_util_cls=PasswordRules, totp_cls=OneTimeCodes, mf_recovery_codes_util_cls=RecoveryCodes)
 
 
 def init_app(app: Flask, settings: Settings) -> None:
     app.config.from_mapping(security_config(settings))
-    security.init_app(app, UserDatastore(), use_register_v2=True, register_form=RegistrationForm)
+    security.init_app(
+        app,
+        UserDatastore(),
+        use_register_v2=True,
+        **DOOR_FORMS,
+    )
+    init_door(app, security)
     user_registered.connect(_on_registered, app)
     init_sign_in(app, app.login_manager)  # type: ignore[attr-defined]  # the library hangs it there
     app.after_request(_note_seen)
