@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from flask import Flask, current_app
 from flask.testing import FlaskClient
+from sqlalchemy import update
 
-from portal.accounts.models import Membership, Team, User
+from portal.accounts import sessions
+from portal.accounts.models import Membership, Team, User, UserSession
 from portal.accounts.registration import make_team
+from portal.accounts.sign_in import TOKEN
 from portal.core import clock
 from portal.core.authz import Role
+from portal.core.clock import app_now
 from portal.core.database import db
 from portal.core.ids import new_id
 from portal.core.unit_of_work import unit_of_work
@@ -50,11 +55,16 @@ def make_user(email: str | None = None, **values: Any) -> User:
 
 
 def signed_in(app: Flask, user: User) -> FlaskClient:
+    """A browser with a session of its own, which lasts however far a story moves the clock."""
+    with unit_of_work() as saving:
+        token = sessions.begin(user, kept=True, ip="127.0.0.1", user_agent="tests")
+        lasting = update(UserSession).where(UserSession.user_id == user.id)
+        saving.execute(lasting.values(expires_at=app_now() + timedelta(days=3650)))
     client = app.test_client()
     with client.session_transaction() as session:
         session["_user_id"] = user.fs_uniquifier
         session["_fresh"] = True
-        session["identity.id"] = user.fs_uniquifier
+        session[TOKEN] = token
     return client
 
 

@@ -14,6 +14,7 @@ from enum import StrEnum
 from sqlalchemy import Interval, cast, func, literal, or_, select, update
 from sqlalchemy.orm import joinedload
 
+from portal.accounts import audit
 from portal.accounts.api_key_format import KeyText, new_key, read_key
 from portal.accounts.models import ApiKey, Team, User
 from portal.core.clock import app_now
@@ -82,30 +83,35 @@ def create_key(
     if db.session.execute(live).scalar_one() >= LIVE_KEYS_MAX:
         raise TooManyKeys
     key = new_key(livemode=livemode)
-    db.session.add(
-        ApiKey(
-            team_id=team_id,
-            created_by_id=creator.id,
-            name=name,
-            prefix=key.prefix,
-            last4=key.last4,
-            digest=key.digest,
-            scopes=[scope.value for scope in scopes],
-            livemode=livemode,
-        )
+    row = ApiKey(
+        team_id=team_id,
+        created_by_id=creator.id,
+        name=name,
+        prefix=key.prefix,
+        last4=key.last4,
+        digest=key.digest,
+        scopes=[scope.value for scope in scopes],
+        livemode=livemode,
     )
+    db.session.add(row)
     db.session.flush()
+    audit.record(
+        audit.by_user(creator.id), "api_key.created", team_id=team_id, target=row.id, name=name, scopes=row.scopes
+    )
     return key
 
 
-def revoke_key(team_id: str, key_id: str) -> str:
+def revoke_key(team_id: str, key_id: str, actor: audit.Actor = audit.SYSTEM) -> str:
     """Revoke a key for good and return its name; again is a no-op that keeps the first moment. 404 if not the team's."""
     key = load_for(team_id, ApiKey, key_id)
-    db.session.execute(
+    revoked = db.session.execute(
         update(ApiKey)
         .where(ApiKey.id == key.id, ApiKey.team_id == team_id, ApiKey.revoked_at.is_(None))
         .values(revoked_at=app_now())
+        .returning(ApiKey.id)
     )
+    if revoked.one_or_none() is not None:
+        audit.record(actor, "api_key.revoked", team_id=team_id, target=key.id, name=key.name)
     return key.name
 
 

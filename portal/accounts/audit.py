@@ -58,9 +58,10 @@ def record(actor: Actor, action: str, *, team_id: str | None = None, target: str
 def _circumstances() -> dict[str, str | None]:
     if not has_request_context():
         return {}
+    return {"ip": request.remote_addr, "user_agent": user_agent(), "request_id": request_id()}
+
+
+def user_agent() -> str:
+    """What the caller's browser calls itself: printable, short, and nothing to be believed."""
     agent = request.user_agent.string.encode("ascii", "replace").decode()
-    return {
-        "ip": request.remote_addr,
-        "user_agent": "".join(letter for letter in agent if letter.isprintable())[:USER_AGENT_CHARACTERS_MAX],
-        "request_id": request_id(),
-    }
+    return "".join(letter for letter in agent if letter.isprintable())[:USER_AGENT_CHARACTERS_MAX]

@@ -2,30 +2,71 @@
 
 from __future__ import annotations
 
-from flask_security.forms import RegisterFormV2
+from zoneinfo import available_timezones
+
+from flask_security.forms import EmailValidation
 from flask_wtf import FlaskForm
-from wtforms import StringField
+from wtforms import EmailField, PasswordField, SelectChoice, SelectField, StringField
 from wtforms.validators import DataRequired, Length
 
 from portal.accounts.registration import TEAM_NAME_MAX
+from portal.core.reader import LOCALES
 
 
-def _trimmed(value: str | None) -> str:
+def trimmed(value: str | None) -> str:
     return " ".join((value or "").replace("\x00", "").split())
-
-
-class RegistrationForm(RegisterFormV2):
-    """Sign-up with the name of the team that is made along with the user."""
-
-    name = StringField("Your name", filters=[_trimmed], validators=[Length(max=TEAM_NAME_MAX)])
-    team_name = StringField(
-        "Team name", filters=[_trimmed], validators=[DataRequired("Give your team a name."), Length(max=TEAM_NAME_MAX)]
-    )
 
 
 class ApiKeyForm(FlaskForm):
     name = StringField(
         "Name",
-        filters=[_trimmed],
+        filters=[trimmed],
         validators=[DataRequired("Give the key a name that tells where it is used."), Length(max=60)],
     )
+
+
+ZONES = {
+    name: name
+    for name in [*sorted(name for name in available_timezones() if "/" in name and not name.startswith("Etc/")), "UTC"]
+}
+
+
+def _choices(words: dict[str, str]) -> list[SelectChoice]:
+    return [SelectChoice(value=value, label=label) for value, label in words.items()]
+
+
+class ProfileForm(FlaskForm):
+    name = StringField("Your name", filters=[trimmed], validators=[Length(max=TEAM_NAME_MAX)])
+    locale = SelectField("How dates are written", choices=_choices(LOCALES))
+    time_zone = SelectField("Time zone", choices=_choices({"": "The zone of the team"} | ZONES))
+
+
+class PasswordForm(FlaskForm):
+    current = PasswordField("Current password", validators=[DataRequired("Give your current password.")])
+    password = PasswordField("New password", validators=[DataRequired("Choose a new password.")])
+
+
+class NewEmailForm(FlaskForm):
+    email = EmailField(
+        "New e-mail", validators=[DataRequired("Give the new address."), Length(max=254), EmailValidation(verify=True)]
+    )
+
+
+class CodeForm(FlaskForm):
+    code = StringField(
+        "Code", filters=[trimmed], validators=[DataRequired("Give the code your app shows."), Length(max=20)]
+    )
+
+
+class NewTeamForm(FlaskForm):
+    name = StringField(
+        "Team name", filters=[trimmed], validators=[DataRequired("Give your team a name."), Length(max=TEAM_NAME_MAX)]
+    )
+
+
+class TeamForm(NewTeamForm):
+    billing_email = EmailField(
+        "Billing e-mail",
+        validators=[DataRequired("Give an address for invoices."), Length(max=254), EmailValidation(verify=True)],
+    )
+    time_zone = SelectField("Time zone", choices=_choices(ZONES))

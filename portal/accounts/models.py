@@ -1,11 +1,11 @@
-"""Users, the teams they belong to, and the API keys of a team."""
+"""Users and their sessions, the teams they belong to, and the API keys of a team."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from flask_security import RoleMixin, UserMixin
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TEXT
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -22,7 +22,10 @@ class User(Model, UserMixin):
     """A person who can sign in. `fs_uniquifier` is what a session names; changing it ends all sessions."""
 
     __tablename__ = "users"
-    __table_args__ = (Index("uq_users_email_lower", text("lower(email)"), unique=True),)
+    __table_args__ = (
+        Index("uq_users_email_lower", text("lower(email)"), unique=True),
+        Index("uq_users_new_email_digest", "new_email_digest", unique=True),
+    )
 
     id: Mapped[PrimaryId]  # type: ignore[assignment]  # the library says int and never looks
     email: Mapped[str]
@@ -32,6 +35,18 @@ class User(Model, UserMixin):
     is_staff: Mapped[bool] = mapped_column(default=False)
     fs_uniquifier: Mapped[str] = mapped_column(unique=True)
     confirmed_at: Mapped[UtcDateTime | None]
+    locale: Mapped[str | None]
+    time_zone: Mapped[str | None]
+    # The second factor, under the names the accounts library looks for: secret and codes are encrypted.
+    tf_primary_method: Mapped[str | None]
+    tf_totp_secret: Mapped[str | None]
+    tf_last_counter: Mapped[int | None] = mapped_column(BigInteger)
+    mf_recovery_codes: Mapped[list[str] | None] = mapped_column(ARRAY(TEXT))
+    # Of the newest mailed link to a new password, and of the one that proves a new address.
+    reset_digest: Mapped[str | None]
+    new_email: Mapped[str | None]
+    new_email_digest: Mapped[str | None]
+    new_email_until: Mapped[UtcDateTime | None]
     created_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
     memberships: Mapped[list[Membership]] = relationship(back_populates="user", order_by="Membership.created_at")
 
@@ -50,6 +65,32 @@ class User(Model, UserMixin):
     @property
     def initials(self) -> str:
         return initials_of(self.display_name)
+
+
+class UserSession(Model):
+    """One sign-in on one device. Its cookie carries a token of which only the digest is kept; no row, no session."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (
+        CheckConstraint("length(digest) = 64", name="digest"),
+        Index("ix_sessions_user_id", "user_id"),
+        Index("ix_sessions_expires_at", "expires_at"),
+    )
+
+    id: Mapped[PrimaryId]
+    user_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("users.id"))
+    digest: Mapped[str] = mapped_column(unique=True)
+    kept: Mapped[bool]
+    created_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
+    last_seen_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
+    proven_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
+    expires_at: Mapped[UtcDateTime]
+    ip: Mapped[str | None]
+    user_agent: Mapped[str | None]
+
+    def __init__(self, **values: Any) -> None:
+        values.setdefault("id", new_id("ses"))
+        super().__init__(**values)
 
 
 class Team(Model):
@@ -132,6 +173,7 @@ class AuditEntry(Model):
         CheckConstraint("(actor_kind = 'system') = (actor_id is null)", name="actor_id"),
         Index("ix_audit_entries_team_id", "team_id", "id", postgresql_where=text("team_id is not null")),
         Index("ix_audit_entries_actor_id", "actor_id", "id", postgresql_where=text("actor_id is not null")),
+        Index("ix_audit_entries_of_person", "target", "id", postgresql_where=text("team_id is null")),
     )
 
     id: Mapped[PrimaryId]

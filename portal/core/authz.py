@@ -17,11 +17,13 @@ class Action(StrEnum):
     BUY = "buy"
     VIEW_API_KEYS = "view_api_keys"
     MANAGE_API_KEYS = "manage_api_keys"
+    MANAGE_TEAM = "manage_team"
+    VIEW_AUDIT = "view_audit"
 
 
 PERMISSIONS: dict[Role, frozenset[Action]] = {
     Role.OWNER: frozenset(Action),
-    Role.ADMIN: frozenset(Action),
+    Role.ADMIN: frozenset(Action) - {Action.VIEW_AUDIT},
     Role.BILLING: frozenset({Action.VIEW_BILLING, Action.BUY}),
     Role.MEMBER: frozenset({Action.VIEW_BILLING, Action.VIEW_API_KEYS}),
 }

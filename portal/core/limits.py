@@ -7,14 +7,28 @@ limit is never off. The webhook route is not limited here; its signature is chec
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
 
+import structlog
 from flask import Flask, Response, request
 from flask_limiter import Limiter, RequestLimit
+from limits import RateLimitItem, parse
+from limits.errors import StorageError
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter, RateLimiter
+from redis.exceptions import RedisError
 
 from portal.settings import Settings
 
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
 # Like the hints to the worker: what a request may lose to a Redis that hangs.
 REDIS_SECONDS = 0.25
+REDIS_REST_SECONDS = 10
 
 
 def client_address() -> str:
@@ -60,3 +74,45 @@ def breached() -> RequestLimit | None:
     """The limit that this request has run into, if any."""
     found = [limit for limit in limiter.current_limits if limit.breached]
     return found[0] if found else None
+
+
+@dataclass(frozen=True)
+class Quota:
+    """So many in such a time, spelled as the limiter does (`10 per 15 minutes`), for what no route stands for."""
+
+    name: str
+    text: str
+
+    @property
+    def item(self) -> RateLimitItem:
+        return parse(self.text)
+
+
+def wait_seconds(quota: Quota, *subject: str) -> int:
+    """How long until the subject may again; 0 when it may now. Nothing is counted."""
+    free = _ask(lambda counts: counts.test(quota.item, quota.name, *subject))
+    if free:
+        return 0
+    reset = _ask(lambda counts: counts.get_window_stats(quota.item, quota.name, *subject).reset_time)
+    return max(1, int(reset - time.time()) + 1)
+
+
+def count(quota: Quota, *subject: str) -> bool:
+    """Count one for the subject; whether that was still within the quota."""
+    return _ask(lambda counts: counts.hit(quota.item, quota.name, *subject))
+
+
+_own_counts = MovingWindowRateLimiter(MemoryStorage())
+_redis_rests_until = 0.0
+
+
+def _ask(question: Callable[[RateLimiter], T]) -> T:
+    """Ask Redis; while it is away, ask this process, so that one request does not wait for it again and again."""
+    global _redis_rests_until  # noqa: PLW0603  one Redis, one state
+    if time.monotonic() >= _redis_rests_until:
+        try:
+            return question(limiter.limiter)
+        except (RedisError, StorageError, OSError) as error:
+            log.warning("limits_counted_here", reason=type(error).__name__)
+            _redis_rests_until = time.monotonic() + REDIS_REST_SECONDS
+    return question(_own_counts)

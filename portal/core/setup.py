@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from portal.core.logging import request_id
 from portal.core.money import amount_text, money_markup
+from portal.core.reader import Reader
 from portal.settings import Settings
 
 
@@ -18,6 +19,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.add_template_filter(lambda minor, currency: amount_text(minor, currency, short=True), "money_short")
     app.add_template_filter(whole, "whole")
     app.add_template_filter(when, "when")
+    app.add_template_filter(exactly, "exactly")
     app.add_template_filter(day, "day")
 
     @app.context_processor
@@ -37,10 +39,14 @@ def _theme() -> str:
     return theme if theme in ("light", "dark") else ""
 
 
+def _reader() -> Reader:
+    return g.get("person") or Reader()
+
+
 def _zone() -> ZoneInfo:
-    """The zone of the team on whose page we are (set by the route's guard), else UTC."""
+    """The zone of the person who reads, else of the team on whose page we are (set by the route's guard), else UTC."""
     try:
-        return ZoneInfo(g.get("time_zone", "UTC"))
+        return ZoneInfo(_reader().time_zone or g.get("time_zone", "UTC"))
     except (ZoneInfoNotFoundError, ValueError):
         return ZoneInfo("UTC")
 
@@ -50,18 +56,36 @@ def whole(number: int) -> str:
 
 
 def day(moment: datetime) -> Markup:
-    """`18 Nov 2026` in the team's zone; a hover shows the exact instant."""
+    """`18 Nov 2026` in the reader's zone; a hover shows the exact instant."""
     return _time(moment, _day_words(moment.astimezone(_zone())))
 
 
 def when(moment: datetime) -> Markup:
-    """`18 Nov 2026, 14:02 CET` in the team's zone; a hover shows the exact instant."""
+    """`18 Nov 2026, 14:02 CET` in the reader's zone; a hover shows the exact instant."""
     local = moment.astimezone(_zone())
-    return _time(moment, f"{_day_words(local)}, {local:%H:%M} {local.tzname()}")
+    return _time(moment, f"{_day_words(local)}, {_clock_words(local)} {local.tzname()}")
+
+
+def exactly(moment: datetime) -> Markup:
+    """`18 Nov 2026, 14:02:33 CET`, for what may matter to the second."""
+    local = moment.astimezone(_zone())
+    return _time(moment, f"{_day_words(local)}, {_clock_words(local, f':{local:%S}')} {local.tzname()}")
 
 
 def _day_words(local: datetime) -> str:
-    return f"{local.day} {local:%b %Y}"
+    match _reader().locale:
+        case "en-US":
+            return f"{local:%b} {local.day}, {local.year}"
+        case "en-SE":
+            return f"{local:%Y-%m-%d}"
+        case _:
+            return f"{local.day} {local:%b %Y}"
+
+
+def _clock_words(local: datetime, seconds: str = "") -> str:
+    if _reader().locale == "en-US":
+        return f"{local.hour % 12 or 12}:{local:%M}{seconds} {local:%p}"
+    return f"{local:%H:%M}{seconds}"
 
 
 def _time(moment: datetime, words: str) -> Markup:

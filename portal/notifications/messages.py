@@ -40,6 +40,34 @@ def already_registered(recipient: str, link: str) -> Message:
     return _render("already_registered", recipient, link=link, why="somebody signed up with this address")
 
 
+def confirm_new_email(recipient: str, link: str) -> Message:
+    return _render(
+        "confirm_new_email",
+        recipient,
+        link=link,
+        expires_in_words="60 minutes",
+        why="an account is to use this address",
+    )
+
+
+def new_email_taken(recipient: str, link: str) -> Message:
+    return _render("new_email_taken", recipient, link=link, why="another account was to use this address")
+
+
+def email_changed_notice(recipient: str, new_email: str, link: str) -> Message:
+    """To the old address and to the new one."""
+    return _render(
+        "email_changed_notice", recipient, new_email=new_email, link=link, why="the address of your account was changed"
+    )
+
+
+def two_factor_notice(recipient: str, state: str, link: str) -> Message:
+    """`state`: on, off, or codes (new recovery codes were made)."""
+    return _render(
+        "two_factor_notice", recipient, state=state, link=link, why="the sign-in to your account was changed"
+    )
+
+
 def _render(name: str, recipient: str, **values: str) -> Message:
     context = {"recipient": recipient, **values}
     return Message(

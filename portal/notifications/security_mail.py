@@ -8,17 +8,30 @@ from urllib.parse import urlsplit
 from flask import Response, after_this_request, current_app, url_for
 from flask_security import MailUtil
 
+from portal.accounts import throttle
 from portal.core import unit_of_work
 from portal.notifications import messages
 from portal.notifications.outbox import put_mail
+
+# Anybody can make us write these to any address, so there is a limit for each.
+ASKED_BY_STRANGERS = {"confirm_email", "reset_password", "already_registered"}
 
 
 class OutboxMailUtil(MailUtil):
     def send_mail(  # type: ignore[override]  # the library calls by position; what it has rendered is not named here
         self, template: str, _subject: Any, recipient: Any, *_rendered: Any, **context: Any
     ) -> None:
-        """Save our own message for the library's `template`; what it has rendered itself is not used."""
-        put_mail(_message(template, str(recipient), context))
+        """Save our own message for the library's `template`; what it has rendered itself is not used.
+
+        The message is made whether it is to be sent or not, and then nobody can tell by the time that takes.
+        """
+        message = _message(template, str(recipient), context)
+        user = context.get("user")
+        if user is not None and not user.id:
+            return  # written to nobody: see `accounts.door_forms`
+        if message.name in ASKED_BY_STRANGERS and not throttle.may_mail(message.recipient):
+            return
+        put_mail(message)
         # Some of the library's views send without saving anything, and so would not commit.
         after_this_request(_commit)
 
@@ -34,7 +47,7 @@ def _message(template: str, recipient: str, context: dict[str, Any]) -> messages
         return messages.confirm_email(recipient, _own(context["confirmation_link"]))
     if name == "reset_instructions":
         return messages.reset_password(recipient, _own(context["reset_link"]))
-    if name == "reset_notice":
+    if name in {"reset_notice", "change_notice"}:
         return messages.password_reset_notice(recipient, _own(url_for("security.forgot_password")))
     if name == "welcome_existing":
         return messages.already_registered(

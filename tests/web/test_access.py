@@ -31,10 +31,25 @@ TEAM_ROUTES: dict[tuple[str, str], Action] = {
     ("accounts.api_keys", "GET"): Action.VIEW_API_KEYS,
     ("accounts.create_api_key", "POST"): Action.MANAGE_API_KEYS,
     ("accounts.revoke_api_key", "POST"): Action.MANAGE_API_KEYS,
+    ("accounts.team_settings", "GET"): Action.MANAGE_TEAM,
+    ("accounts.change_team_settings", "POST"): Action.MANAGE_TEAM,
+    ("accounts.audit", "GET"): Action.VIEW_AUDIT,
+    ("accounts.audit_csv", "GET"): Action.VIEW_AUDIT,
 }
 
 # For whoever is signed in, whatever their teams.
-PERSONAL = {"accounts.teams", "security.verify"}
+PERSONAL = {
+    "accounts.teams", "accounts.new_team", "accounts.create_team", "accounts.profile", "accounts.change_profile",
+    "accounts.security", "accounts.password", "accounts.change_password", "accounts.email", "accounts.ask_for_email",
+    "accounts.withdraw_email", "accounts.end_session", "accounts.end_sessions", "accounts.two_factor_setup",
+    "accounts.turn_two_factor_on", "accounts.turn_two_factor_off", "accounts.new_recovery_codes", "security.verify",
+}  # fmt: skip
+
+# Pages of the library that ours stand for; nobody gets there.
+CLOSED = {
+    "security.two_factor_setup", "security.two_factor_setup_validate", "security.two_factor_rescue",
+    "security.mf_recovery_codes", "security.tf_select",
+}  # fmt: skip
 
 # For everybody; what they show or take is not a team's.
 PUBLIC = {
@@ -42,6 +57,7 @@ PUBLIC = {
     "accounts.appearance", "accounts.check_mail", "notifications.dev_mail", "notifications.dev_mail_message",
     "notifications.dev_mail_html", "security.login", "security.logout", "security.register", "security.static",
     "security.forgot_password", "security.reset_password", "security.confirm_email", "security.send_confirmation",
+    "security.two_factor_token_validation", "security.mf_recovery", "accounts.new_email", "accounts.confirm_email",
 }  # fmt: skip
 
 # For programs, which prove themselves by key or signature; tested with the API and the webhook route.
@@ -55,7 +71,7 @@ def rules(app: Flask) -> Iterator[tuple[Rule, str]]:
 
 
 def test_every_route_has_its_case(app: Flask) -> None:
-    known = {endpoint for endpoint, _ in TEAM_ROUTES} | PERSONAL | PUBLIC | PROGRAMS
+    known = {endpoint for endpoint, _ in TEAM_ROUTES} | PERSONAL | CLOSED | PUBLIC | PROGRAMS
     assert {rule.endpoint for rule in app.url_map.iter_rules()} == known
     of_teams = {(rule.endpoint, method) for rule, method in rules(app) if "team_id" in rule.arguments}
     assert of_teams == set(TEAM_ROUTES)
@@ -139,6 +155,24 @@ def test_rows_of_another_team_do_not_exist_under_ones_own(
     assert ask(cast.outsider.client, own, method) == 404
 
 
+@pytest.mark.parametrize("endpoint", sorted(PERSONAL | CLOSED))
+def test_personal_pages_ask_a_stranger_to_sign_in_and_closed_ones_do_not_exist(
+    app: Flask, cast: Cast, endpoint: str
+) -> None:
+    for rule, method in rules(app):
+        if rule.endpoint != endpoint:
+            continue
+        with app.test_request_context():
+            values: dict[str, Any] = dict.fromkeys(rule.arguments, "ses_unknown")
+            address = app.url_for(endpoint, **values)
+        answer = cast.anonymous.open(address, method=method, data={})
+        if endpoint in CLOSED:
+            assert answer.status_code == cast.owner.client.open(address, method=method).status_code == 404
+        else:
+            assert answer.status_code == 302
+            assert answer.location.startswith("/login")
+
+
 def table_contents() -> dict[str, list[str]]:
     """Every row of every table as text, sorted."""
     names = db.session.execute(text("select tablename from pg_tables where schemaname = 'public'")).scalars().all()
@@ -150,6 +184,10 @@ def table_contents() -> dict[str, list[str]]:
     return rows
 
 
+def is_personal_page(rule: Rule, method: str) -> bool:
+    return rule.endpoint in PERSONAL and method == "GET" and not rule.arguments
+
+
 def test_the_table_of_permissions_has_a_role_for_everybody_in_the_cast() -> None:
     assert set(PERMISSIONS) == set(Role)
 
@@ -159,7 +197,12 @@ def test_get_requests_change_nothing(app: Flask, cast: Cast, addresses: dict[str
     before = table_contents()
     for rule, method in rules(app):
         if method == "GET" and rule.endpoint in addresses:
-            ask(cast.owner.client, addresses[rule.endpoint], "GET")
-    for path in ("/", "/pricing", "/teams", "/accent.css", "/healthz", "/readyz", "/login", "/signup", "/dev/mail"):
+            assert ask(cast.owner.client, addresses[rule.endpoint], "GET") in (200, 302)
+    for path in ("/", "/pricing", "/accent.css", "/healthz", "/readyz", "/login", "/signup", "/dev/mail"):
         ask(cast.owner.client, path, "GET")
+    with app.test_request_context():
+        personal = [app.url_for(rule.endpoint) for rule, method in rules(app) if is_personal_page(rule, method)]
+    assert len(personal) >= 8
+    for path in personal:
+        assert ask(cast.owner.client, path, "GET") in (200, 302)
     assert table_contents() == before

@@ -1,8 +1,8 @@
 """Pages of the accounts feature, all on one blueprint."""
 
-from portal.accounts.routes.api_keys import bp as api_keys
-from portal.accounts.routes.people import bp as people
+from portal.accounts.routes import account, api_keys, audit, teams, two_factor
+from portal.accounts.routes.people import bp
 
-assert api_keys is people, "both modules put their views on one blueprint"
+assert all(module.bp is bp for module in (account, api_keys, audit, teams, two_factor)), "one blueprint"
 
-BLUEPRINTS = [people]
+BLUEPRINTS = [bp]

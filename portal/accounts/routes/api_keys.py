@@ -8,7 +8,9 @@ from flask.typing import ResponseReturnValue
 from portal.accounts.access import current_membership, current_team, signed_in_user, team_page
 from portal.accounts.api_key_format import KeyText
 from portal.accounts.api_keys import TooManyKeys, create_key, keys_of, revoke_key
+from portal.accounts.audit import by_user
 from portal.accounts.forms import ApiKeyForm
+from portal.accounts.freshness import fresh
 from portal.accounts.routes.people import bp
 from portal.core.authz import Action, may
 from portal.core.htmx import is_htmx
@@ -25,6 +27,7 @@ def api_keys() -> str:
 
 @bp.post("/teams/<team_id>/api-keys")
 @team_page(Action.MANAGE_API_KEYS)
+@fresh("accounts.api_keys")
 def create_api_key() -> ResponseReturnValue:
     """Answers with the secret itself: a redirect would have to carry it through an address or a cookie."""
     form, key = ApiKeyForm(), None
@@ -43,7 +46,7 @@ def create_api_key() -> ResponseReturnValue:
 def revoke_api_key(key_id: str) -> ResponseReturnValue:
     team = current_team()
     with unit_of_work():
-        name = revoke_key(team.id, key_id)
+        name = revoke_key(team.id, key_id, by_user(signed_in_user().id))
     flash(f"The key “{name}” is revoked.", "success")
     if is_htmx():
         return render_template("accounts/_keys_table.html", **_page()) + render_template("_layout/_toasts.html")

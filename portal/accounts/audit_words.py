@@ -1,0 +1,45 @@
+"""The audit trail in plain words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+WORDS = {
+    "user.signed_in": "Signed in",
+    "user.sign_in_failed": "Failed try to sign in",
+    "user.signed_out": "Signed out",
+    "user.password_changed": "Changed the password",
+    "user.password_reset": "Set a new password by a mailed link",
+    "user.email_change_asked": "Asked for another e-mail address",
+    "user.email_changed": "Changed the e-mail address",
+    "user.two_factor_on": "Turned codes at sign-in on",
+    "user.two_factor_off": "Turned codes at sign-in off",
+    "user.recovery_codes_made": "Made new recovery codes",
+    "user.session_ended": "Ended a session",
+    "user.sessions_ended": "Signed out everywhere else",
+    "team.created": "Created the team",
+    "team.name_changed": "Renamed the team",
+    "team.billing_email_changed": "Changed the billing e-mail",
+    "team.time_zone_changed": "Changed the team's time zone",
+    "api_key.created": "Created an API key",
+    "api_key.revoked": "Revoked an API key",
+}
+
+
+def action_words(action: str) -> str:
+    """The words of an action; one that has none yet is read out: `payment.refunded` becomes `Payment refunded`."""
+    return WORDS.get(action) or action.replace(".", " ").replace("_", " ").capitalize()
+
+
+def detail_words(detail: dict[str, Any]) -> str:
+    """`before → after` where there is both, and the rest as `name: value`."""
+    rest = dict(detail)
+    parts = []
+    if {"before", "after"} <= set(rest):
+        parts.append(f"{rest.pop('before')} → {rest.pop('after')}")
+    parts += [f"{name.replace('_', ' ')}: {_value(value)}" for name, value in rest.items() if value is not None]
+    return ", ".join(parts)
+
+
+def _value(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

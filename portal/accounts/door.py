@@ -1,0 +1,81 @@
+"""The library's views, as far as they are opened, limited or answered differently here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from flask import Flask, abort, flash, redirect, request, url_for
+from flask_security import Security
+from flask_security.recoverable import reset_password_token_status
+from flask_security.signals import password_reset, reset_password_instructions_sent
+from flask_security.utils import get_message
+
+from portal.accounts import audit, sessions, throttle
+from portal.accounts.door_forms import is_newest_reset, reset_digest
+from portal.accounts.models import User
+
+# Pages of ours stand for these: the library's would save outside our units and show what is shown once.
+CLOSED = ("two_factor_setup", "two_factor_setup_validate", "two_factor_rescue", "mf_recovery_codes", "tf_select")
+# Forms with which a stranger makes us write to an address.
+MAILING = ("register", "forgot_password", "send_confirmation")
+SERIALIZERS = ("reset_serializer", "confirm_serializer", "login_serializer")
+
+
+def init_door(app: Flask, security: Security) -> None:
+    views = app.view_functions
+    for name in CLOSED:
+        views[f"security.{name}"] = _closed
+    for name in MAILING:
+        views[f"security.{name}"] = _limited(views[f"security.{name}"])
+    views["security.reset_password"] = _newest_only(views["security.reset_password"])
+    reset_password_instructions_sent.connect(_reset_asked, app)
+    password_reset.connect(_reset_done, app)
+    for name in SERIALIZERS:
+        _sign_with_current_key(getattr(security, name))
+
+
+def _closed(**_values: Any) -> Any:
+    abort(404)
+
+
+def _limited(view: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(view)
+    def limited(**values: Any) -> Any:
+        if request.method == "POST":
+            throttle.check_mail_request()
+        return view(**values)
+
+    return limited
+
+
+def _newest_only(view: Callable[..., Any]) -> Callable[..., Any]:
+    """A link that was used or replaced by a newer one opens nothing; the form looks again when it is sent."""
+
+    @wraps(view)
+    def newest(token: str) -> Any:
+        expired, invalid, user = reset_password_token_status(token)
+        if user is not None and not expired and not invalid and not is_newest_reset(user, token):
+            flash(*get_message("INVALID_RESET_PASSWORD_TOKEN"))
+            return redirect(url_for("security.forgot_password"))
+        return view(token)
+
+    return newest
+
+
+def _reset_asked(_app: Flask, user: User, reset_token: str, **_library: Any) -> None:
+    user.reset_digest = reset_digest(reset_token)
+
+
+def _reset_done(_app: Flask, user: User, **_library: Any) -> None:
+    """The library has made every session void by renaming the person; their rows go too."""
+    user.reset_digest = None
+    sessions.end_others(user.id, None)
+    audit.record(audit.by_user(user.id), "user.password_reset")
+
+
+def _sign_with_current_key(serializer: Any) -> None:
+    """The library hands over the current key first, and the signer takes the last: links would die with the old key."""
+    current, *fallbacks = serializer.secret_keys
+    serializer.secret_keys = [*fallbacks, current]

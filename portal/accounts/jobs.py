@@ -1,0 +1,17 @@
+"""What the worker does for accounts: clearing away sessions that have ended by themselves."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from portal.accounts import sessions
+from portal.core.schedule import Task
+from portal.core.unit_of_work import unit_of_work
+
+
+def sweep_sessions() -> int:
+    with unit_of_work():
+        return sessions.sweep()
+
+
+SCHEDULE = {"accounts.ended_sessions": Task(sweep_sessions, timedelta(hours=1))}

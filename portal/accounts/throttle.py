@@ -1,0 +1,94 @@
+"""How often somebody may try at the door, so that guessing is hopeless and nobody is locked out by a stranger.
+
+Failures count for the account together with the address they come from. An account under attack from many addresses
+leaves each of them one failure, and a right password from an address that has not failed is always taken. Unknown
+accounts are counted alike. Redis sees digests only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from ipaddress import IPv6Address, ip_address
+
+from werkzeug.exceptions import TooManyRequests
+
+from portal.core.limits import Quota, client_address, count, wait_seconds
+
+TRIES_FROM_ADDRESS = Quota("sign-in:address", "60 per 5 minutes")
+FAILURES_OF_PAIR = Quota("sign-in:pair", "10 per 15 minutes")
+FAILURES_OF_ACCOUNT = Quota("sign-in:account", "100 per hour")
+FAILURE_UNDER_ATTACK = Quota("sign-in:attack", "1 per 15 minutes")
+PROOFS = Quota("proof", "10 per 15 minutes")
+# A code has six digits, and whoever may try it has given the right password.
+CODES = (Quota("code:short", "5 per 15 minutes"), Quota("code:long", "20 per day"))
+MAILS_FROM_ADDRESS = Quota("mails:address", "30 per hour")
+MAILS_TO_ACCOUNT = Quota("mails:account", "5 per hour")
+
+
+def check_sign_in(email: str) -> None:
+    """Count a try and refuse it when there were too many. Raises `TooManyRequests`."""
+    address, account = _address(), _digest(email)
+    if not count(TRIES_FROM_ADDRESS, address):
+        _refuse(wait_seconds(TRIES_FROM_ADDRESS, address))
+    _refuse(wait_seconds(FAILURES_OF_PAIR, account, address))
+    if wait_seconds(FAILURES_OF_ACCOUNT, account):
+        _refuse(wait_seconds(FAILURE_UNDER_ATTACK, account, address))
+
+
+def note_failed_sign_in(email: str) -> None:
+    address, account = _address(), _digest(email)
+    count(FAILURES_OF_PAIR, account, address)
+    count(FAILURES_OF_ACCOUNT, account)
+    count(FAILURE_UNDER_ATTACK, account, address)
+
+
+def check_proof(user_id: str) -> None:
+    """Before a signed-in person's password is looked at once more. Raises `TooManyRequests`."""
+    _refuse(wait_seconds(PROOFS, user_id))
+
+
+def note_failed_proof(user_id: str) -> None:
+    count(PROOFS, user_id)
+
+
+def check_code(uniquifier: str) -> None:
+    """Before a code is looked at. A new password makes a new `uniquifier`, and with it a new count."""
+    for quota in CODES:
+        _refuse(wait_seconds(quota, _digest(uniquifier)))
+
+
+def note_failed_code(uniquifier: str) -> None:
+    for quota in CODES:
+        count(quota, _digest(uniquifier))
+
+
+def check_mail_request() -> None:
+    """Before a form is taken that sends a mail to whatever address it names. Raises `TooManyRequests`."""
+    if not count(MAILS_FROM_ADDRESS, _address()):
+        _refuse(wait_seconds(MAILS_FROM_ADDRESS, _address()))
+
+
+def may_mail(email: str) -> bool:
+    """Count a mail that a stranger can cause; beyond the quota none is sent, and the page says what it always says."""
+    return count(MAILS_TO_ACCOUNT, _digest(email))
+
+
+def _refuse(seconds: int) -> None:
+    if seconds:
+        raise TooManyRequests(retry_after=seconds)
+
+
+def _address() -> str:
+    """Who asks. An IPv6 caller owns a whole /64 of addresses, so that is one caller."""
+    text = client_address()
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return text
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is None:
+        return str(IPv6Address(int(address) >> 64 << 64))
+    return text
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.strip().lower().encode()).hexdigest()[:32]
