@@ -6,17 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
-
 from portal.accounts.models import Team
-from portal.billing.models import Invoice, PaymentMethod, Subscription
+from portal.billing.invoice_list import InvoiceRow, open_invoice_url, recent_invoices
+from portal.billing.models import PaymentMethod, Subscription
 from portal.billing.payment_methods import charged_payment_method
 from portal.billing.subscriptions import live_subscription
 from portal.catalog.queries import free_plan, plan_by_key
-from portal.core.database import db
 from portal.core.money import money_words
-
-INVOICES_SHOWN = 5
 
 STATUS_LABELS = {
     "active": "Active",
@@ -28,13 +24,6 @@ STATUS_LABELS = {
     "incomplete_expired": "Expired",
     "canceled": "Canceled",
 }
-INVOICE_LABELS = {
-    "draft": ("Draft", "idle"),
-    "open": ("Open", "warn"),
-    "paid": ("Paid", "ok"),
-    "uncollectible": ("Uncollectible", "bad"),
-    "void": ("Void", "idle"),
-}
 
 
 @dataclass(frozen=True)
@@ -44,20 +33,6 @@ class Banner:
     text: str
     action_label: str | None = None
     action_url: str | None = None
-
-
-@dataclass(frozen=True)
-class InvoiceRow:
-    number: str | None
-    date: datetime
-    description: str
-    status: str
-    status_label: str
-    tone: str
-    total_cents: int
-    currency: str
-    hosted_url: str | None
-    pdf_url: str | None
 
 
 @dataclass(frozen=True)
@@ -123,43 +98,6 @@ def plan_name_of(team_id: str) -> str:
     subscription = live_subscription(team_id)
     plan = plan_by_key(subscription.plan_key or "") if subscription else free_plan()
     return plan.name if plan else ""
-
-
-def recent_invoices(team_id: str) -> list[InvoiceRow]:
-    query = (
-        select(Invoice)
-        .where(Invoice.team_id == team_id, Invoice.status != "draft")
-        .order_by(Invoice.created_at.desc(), Invoice.stripe_id.desc())
-        .limit(INVOICES_SHOWN)
-    )
-    return [_invoice_row(invoice) for invoice in db.session.execute(query).scalars()]
-
-
-def open_invoice_url(team_id: str) -> str | None:
-    """Stripe's page of the newest invoice that still waits for its money."""
-    query = (
-        select(Invoice.hosted_invoice_url)
-        .where(Invoice.team_id == team_id, Invoice.status == "open")
-        .order_by(Invoice.created_at.desc())
-        .limit(1)
-    )
-    return db.session.execute(query).scalar()
-
-
-def _invoice_row(invoice: Invoice) -> InvoiceRow:
-    label, tone = INVOICE_LABELS.get(invoice.status, (invoice.status.capitalize(), "idle"))
-    return InvoiceRow(
-        number=invoice.number,
-        date=invoice.created_at,
-        description=invoice.description,
-        status=invoice.status,
-        status_label=label,
-        tone=tone,
-        total_cents=invoice.total,
-        currency=invoice.currency,
-        hosted_url=invoice.hosted_invoice_url,
-        pdf_url=invoice.invoice_pdf,
-    )
 
 
 def _status_label(subscription: Subscription | None) -> str | None:

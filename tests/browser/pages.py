@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from sqlalchemy import select
 
-from portal.billing.models import Checkout, Subscription
+from portal.billing.models import Checkout, Payment, Subscription
 from portal.core.database import db
+from portal.core.ids import new_id
 from portal.core.unit_of_work import unit_of_work
 from tests.browser.people import Household, Person, gather, newcomer
 from tests.browser.running import RunningStack
@@ -233,6 +234,41 @@ def ending(someone: Visitor, company: Company) -> None:
     someone.open_overview(company.late.team_id)
 
 
+def a_history(someone: Visitor, company: Company) -> None:
+    """A year in the life of a team: what it paid, what failed, what came back."""
+    team_id = company.late.team_id
+    with someone.stack.portal.app_context(), unit_of_work() as session:
+        if session.execute(select(Payment.id).where(Payment.stripe_id == f"pi_scene{team_id}0")).scalar() is None:
+            session.add_all(_history_rows(team_id))
+    someone.go(f"/teams/{team_id}/payments")
+
+
+def _history_rows(team_id: str) -> list[Payment]:
+    moment = datetime(2026, 11, 18, 12, tzinfo=UTC)
+    told: list[dict[str, object]] = [
+        {"description": "Business", "amount_refunded": 9_900, "receipt_url": "https://pay.stripe.com/receipts/1"},
+        {"type": "refund", "amount": -9_900, "description": "Refund: Business", "status": "pending"},
+        {"type": "top_up", "amount": 8_000, "description": "5,000 credits", "status": "failed",
+         "failure_code": "insufficient_funds"},
+        {"type": "top_up", "amount": 8_000, "description": "5,000 credits", "status": "requires_action"},
+        {"type": "upgrade", "amount": 4_250, "description": "Remaining time on Business"},
+        {"type": "cancel", "amount": 0, "description": "Pro ended", "last4": None, "brand": None},
+        {"type": "refund", "amount": -1_200, "description": "Refund: Pro", "status": "failed",
+         "failure_code": "expired_or_canceled_card"},
+        {"description": "Enterprise, by bank transfer", "amount": 250_000, "payment_intent_stripe_id": None,
+         "last4": None, "brand": None},
+    ]  # fmt: skip
+    common = {"gen": 1, "synced_at": moment, "team_id": team_id, "type": "subscription_payment", "amount": 29_900,
+              "status": "succeeded", "currency": "usd", "brand": "visa", "last4": "4242"}  # fmt: skip
+    return [
+        Payment(
+            id=new_id("pay"), stripe_id=f"pi_scene{team_id}{place}", occurred_at=moment - timedelta(days=9 * place),
+            **{"payment_intent_stripe_id": f"pi_scene{place}"} | common | values,
+        )
+        for place, values in enumerate(told)
+    ]  # fmt: skip
+
+
 def buy_once(someone: Visitor, person: Person, plan: str) -> None:
     someone.open_overview(person.team_id)
     if someone.page.get_by_role("link", name="Choose a plan").count():
@@ -295,6 +331,12 @@ PAGES = (
     Scene("overview-free", "billing.overview", free, at("/teams/FREE/billing")),
     Scene("overview-past-due", "billing.overview", late, past_due),
     Scene("overview-ending", "billing.overview", late, ending),
+    Scene("payments", "billing.payments", late, a_history),
+    Scene("payments-member", "billing.payments", member, at("/teams/TEAM/payments")),
+    Scene("payments-none", "billing.payments", free, at("/teams/FREE/payments")),
+    Scene("payments-no-match", "billing.payments", owner, at("/teams/TEAM/payments?type=refund&since=2026-01-01")),
+    Scene("invoices", "billing.invoices", owner, at("/teams/TEAM/invoices")),
+    Scene("invoices-none", "billing.invoices", free, at("/teams/FREE/invoices")),
     Scene("keys-none", "accounts.api_keys", free, at("/teams/FREE/api-keys")),
     Scene("keys-new", "accounts.api_keys", owner, new_key),
     Scene("keys-revoking", "accounts.api_keys", owner, revoking),
@@ -320,6 +362,8 @@ NOT_PAGES = {
     "api-docs.openapi_json": "JSON",
     "api_credits.read_credits": "JSON",
     "billing.checkout_status": "the part of the return page that asks again; looked at within it",
+    "billing.invoices_csv": "a file",
+    "billing.payments_csv": "a file",
     "catalog.accent_css": "a stylesheet",
     "catalog.home": "a redirect",
     "health.healthz": "JSON",

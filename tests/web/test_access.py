@@ -25,6 +25,10 @@ from tests.cast import Cast
 # Routes of a team: endpoint and method to the permission that it asks for.
 TEAM_ROUTES: dict[tuple[str, str], Action] = {
     ("billing.overview", "GET"): Action.VIEW_BILLING,
+    ("billing.payments", "GET"): Action.VIEW_BILLING,
+    ("billing.payments_csv", "GET"): Action.VIEW_BILLING,
+    ("billing.invoices", "GET"): Action.VIEW_BILLING,
+    ("billing.invoices_csv", "GET"): Action.VIEW_BILLING,
     ("billing.start_checkout", "POST"): Action.BUY,
     ("billing.checkout_return", "GET"): Action.BUY,
     ("billing.checkout_status", "GET"): Action.BUY,
