@@ -25,6 +25,7 @@ def upgrade() -> None:
         sa.CheckConstraint("one_row", name=op.f("ck_portal_configurations_one_row")),
         sa.PrimaryKeyConstraint("one_row", name=op.f("pk_portal_configurations")),
     )
+    _portal_visits()
     op.add_column(
         "payment_methods", sa.Column("detached", sa.Boolean(), server_default=sa.text("false"), nullable=False)
     )
@@ -112,8 +113,27 @@ def _refunds() -> None:
     op.create_index("ix_refunds_payment_intent", "refunds", ["payment_intent_stripe_id"])
 
 
+def _portal_visits() -> None:
+    op.create_table(
+        "portal_visits",
+        sa.Column("id", PREFIXED_ID, nullable=False),
+        sa.Column("team_id", PREFIXED_ID, nullable=False),
+        sa.Column("user_id", PREFIXED_ID, nullable=False),
+        sa.Column("flow", sa.String(), nullable=False),
+        sa.Column("before", sa.String(), nullable=True),
+        sa.Column("created_at", MOMENT, server_default=sa.text("app_now()"), nullable=False),
+        sa.CheckConstraint(
+            "flow in ('payment_method_update', 'subscription_cancel')", name=op.f("ck_portal_visits_flow")
+        ),
+        sa.ForeignKeyConstraint(["team_id"], ["teams.id"], name=op.f("fk_portal_visits_team_id")),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_portal_visits_user_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_portal_visits")),
+    )
+    op.create_index("ix_portal_visits_team_id", "portal_visits", ["team_id", "created_at"])
+
+
 def downgrade() -> None:
     op.drop_column("stripe_events", "snapshot_event_id")
     op.drop_column("payment_methods", "detached")
-    for table in ("portal_configurations", "refunds", "payments"):
+    for table in ("portal_visits", "portal_configurations", "refunds", "payments"):
         op.drop_table(table)

@@ -151,6 +151,20 @@ class Gateway:
         found = self._read(self._v1.checkout.sessions.list, query)["data"]
         return found[0] if found else None
 
+    # The customer portal
+
+    def create_portal_session(self, params: Json, idempotency_key: str) -> Json:
+        return self._change(self._v1.billing_portal.sessions.create, idempotency_key, params)
+
+    def portal_configurations(self) -> list[Json]:
+        return self._read_all(self._v1.billing_portal.configurations.list, {"active": True})
+
+    def create_portal_configuration(self, params: Json, idempotency_key: str) -> Json:
+        return self._change(self._v1.billing_portal.configurations.create, idempotency_key, params)
+
+    def update_portal_configuration(self, configuration_id: str, params: Json, idempotency_key: str) -> Json:
+        return self._change(self._v1.billing_portal.configurations.update, idempotency_key, configuration_id, params)
+
     # Catalog
 
     def find_prices(self, lookup_keys: list[str]) -> list[Json]:

@@ -254,6 +254,28 @@ class PortalConfiguration(Model):
     synced_at: Mapped[UtcDateTime]
 
 
+PORTAL_FLOWS = ("payment_method_update", "subscription_cancel")
+
+
+class PortalVisit(Model):
+    """Somebody was sent to Stripe's customer portal to do one thing. `before` is what it was then, so that the page
+    they come back to can tell whether it was done.
+    """
+
+    __tablename__ = "portal_visits"
+    __table_args__ = (
+        CheckConstraint("flow in ('" + "', '".join(PORTAL_FLOWS) + "')", name="flow"),
+        Index("ix_portal_visits_team_id", "team_id", "created_at"),
+    )
+
+    id: Mapped[PrimaryId]
+    team_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("teams.id"))
+    user_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("users.id"))
+    flow: Mapped[str]
+    before: Mapped[str | None]
+    created_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
+
+
 class PaidPeriod(Model):
     """What an invoice paid for: a plan from one instant to another. The evidence from which credits are granted.
 

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import select
 
+from portal.billing.card_words import brand_label
 from portal.billing.failure_words import payment_failure, refund_failure
 from portal.billing.list_filters import Filters
 from portal.billing.models import Payment
@@ -30,7 +31,6 @@ STATUS_LABELS = {
 }
 # What has happened is told in other words where nothing was paid.
 DONE_LABELS = {"refund": ("Refunded", "ok"), "cancel": ("Ended", "idle")}
-BRANDS = {"amex": "American Express", "mastercard": "Mastercard", "visa": "Visa", "jcb": "JCB", "unionpay": "UnionPay"}
 CSV_HEADER = (
     "Date", "Type", "Status", "Description", "Amount", "Refunded", "Currency", "Card", "Reason", "Invoice", "Payment",
     "Receipt",
@@ -85,8 +85,7 @@ def row_of(payment: Payment) -> PaymentRow:
 def method_of(payment: Payment) -> str:
     """How it was paid, as far as Stripe knows."""
     if payment.last4:
-        brand = payment.brand or "card"
-        return f"{BRANDS.get(brand, brand.capitalize())} ending in {payment.last4}"
+        return f"{brand_label(payment.brand)} ending in {payment.last4}"
     outside = payment.payment_intent_stripe_id is None and payment.amount > 0
     return "Paid outside of Stripe" if outside else ""
 
