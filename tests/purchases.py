@@ -23,11 +23,12 @@ BUSINESS_CREDITS = 20_000
 HIDDEN = {"id", "gen", "synced_at", "created_at", "completed_at", "as_of", "at", "subscription_id", "grant_id"}
 # The credits are not among them: a free month that the schedule granted before the purchase is ended by it.
 TABLES = (
-    "customers", "checkouts", "subscriptions", "subscription_items", "invoices", "payment_methods", "paid_periods",
+    "customers", "checkouts", "subscriptions", "subscription_items", "invoices", "payments", "payment_methods",
+    "paid_periods",
 )  # fmt: skip
 EFFECTS = (
-    "stripe_events", "subscription_items", "subscriptions", "invoices", "payment_methods", "paid_periods",
-    "usage_events", "usage_keys", "credit_reversals", "credit_consumptions", "credit_entries", "credit_grants",
+    "stripe_events", "subscription_items", "subscriptions", "invoices", "payments", "refunds", "payment_methods",
+    "paid_periods", "usage_events", "usage_keys", "credit_reversals", "credit_consumptions", "credit_entries", "credit_grants",
     "credit_accounts", "alarms", "schedule",
 )  # fmt: skip
 

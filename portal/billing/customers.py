@@ -57,6 +57,12 @@ def ensure_customer(gateway: Gateway, team_id: str) -> str:
     raise InFlight("the customer is being made by another request")
 
 
+def has_customer(team_id: str) -> bool:
+    """Whether Stripe knows the team, so that there is something to manage there."""
+    query = select(Customer.stripe_id).where(Customer.team_id == team_id, Customer.deleted.is_(False))
+    return db.session.execute(query).scalar() is not None
+
+
 def fetch_customer(gateway: Gateway, stripe_id: str) -> Fetched:
     return fetch(Customer, stripe_id, gateway.customer)
 

@@ -117,6 +117,54 @@ class Gateway:
             lines = invoice["lines"] = {**lines, "data": lines["data"] + more["data"], "has_more": more["has_more"]}
         return invoice
 
+    # Payments and refunds
+
+    def payment_intent(self, payment_intent_id: str) -> Json:
+        """The intent with its latest charge, which tells the card, the receipt and what was refunded."""
+        return self._read(self._v1.payment_intents.retrieve, payment_intent_id, {"expand": ["latest_charge"]})
+
+    def charge(self, charge_id: str) -> Json:
+        return self._read(self._v1.charges.retrieve, charge_id)
+
+    def refund(self, refund_id: str) -> Json:
+        return self._read(self._v1.refunds.retrieve, refund_id)
+
+    def refunds_of(self, payment_intent_id: str) -> list[Json]:
+        return self._read_all(self._v1.refunds.list, {"payment_intent": payment_intent_id})
+
+    def payments_of_invoice(self, invoice_id: str) -> list[Json]:
+        """Which intents were to pay an invoice: there may be none, and there may be many."""
+        return self._read_all(self._v1.invoice_payments.list, {"invoice": invoice_id})
+
+    def invoice_of(self, payment_intent_id: str) -> str | None:
+        """The invoice that an intent pays; an intent itself does not say."""
+        payment = {"type": "payment_intent", "payment_intent": payment_intent_id}
+        found = self._read(self._v1.invoice_payments.list, {"payment": payment, "limit": 1})["data"]
+        if not found:
+            return None
+        invoice = found[0]["invoice"]
+        return str(invoice["id"] if isinstance(invoice, dict) else invoice)
+
+    def checkout_session_of(self, payment_intent_id: str) -> Json | None:
+        """The checkout page on which an intent was paid."""
+        query: Json = {"payment_intent": payment_intent_id, "limit": 1}
+        found = self._read(self._v1.checkout.sessions.list, query)["data"]
+        return found[0] if found else None
+
+    # The customer portal
+
+    def create_portal_session(self, params: Json, idempotency_key: str) -> Json:
+        return self._change(self._v1.billing_portal.sessions.create, idempotency_key, params)
+
+    def portal_configurations(self) -> list[Json]:
+        return self._read_all(self._v1.billing_portal.configurations.list, {"active": True})
+
+    def create_portal_configuration(self, params: Json, idempotency_key: str) -> Json:
+        return self._change(self._v1.billing_portal.configurations.create, idempotency_key, params)
+
+    def update_portal_configuration(self, configuration_id: str, params: Json, idempotency_key: str) -> Json:
+        return self._change(self._v1.billing_portal.configurations.update, idempotency_key, configuration_id, params)
+
     # Catalog
 
     def find_prices(self, lookup_keys: list[str]) -> list[Json]:
@@ -148,6 +196,16 @@ class Gateway:
 
     def _read(self, call: Callable[..., Any], *args: Any) -> Json:
         return self._call(call, *args)
+
+    def _read_all(self, call: Callable[..., Any], query: Json) -> list[Json]:
+        """Every entry of a list, page by page."""
+        found: list[Json] = []
+        while True:
+            after = {"starting_after": found[-1]["id"]} if found else {}
+            page = self._read(call, {**query, **after, "limit": PAGE})
+            found += page["data"]
+            if not page["has_more"]:
+                return found
 
     def _change(self, call: Callable[..., Any], idempotency_key: str, *args: Any) -> Json:
         return self._call(call, *args, options={"idempotency_key": idempotency_key})

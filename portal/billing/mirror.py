@@ -14,22 +14,29 @@ from typing import Any, TypeVar
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
-from portal.billing.models import Customer, Invoice, PaymentMethod, Subscription
+from portal.billing.models import Customer, Invoice, Payment, PaymentMethod, Refund, Subscription
 from portal.core.clock import app_now
 from portal.core.database import db
 from portal.core.ids import new_id
 from portal.core.unit_of_work import end_read
 
 Json = dict[str, Any]
-M = TypeVar("M", Subscription, Invoice, PaymentMethod)
+M = TypeVar("M", Subscription, Invoice, PaymentMethod, Payment, Refund)
 
 
 class StaleFetch(Exception):
     """Somebody wrote the row after our fetch began: fetch again."""
 
 
-class UnknownCustomer(Exception):
+class NotYet(Exception):
+    """Something this needs is not here yet and is on its way: look again later. The message says what."""
+
+
+class UnknownCustomer(NotYet):
     """The object belongs to a customer that no team has (yet)."""
+
+    def __init__(self, customer_id: str) -> None:
+        super().__init__(f"no team has the customer {customer_id}")
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,15 @@ def store(model: type[M], prefix: str, fetched: Fetched, values: Mapping[str, An
     if stored is None:
         raise StaleFetch(fetched.stripe_id)
     return stored
+
+
+def overwrite(model: type[M], prefix: str, stripe_id: str, values: Mapping[str, Any]) -> None:
+    """Write a row that follows from another one, whose generation was checked in this unit: it needs none of its own."""
+    row = {**values, "synced_at": app_now()}
+    statement = insert(model).values(id=new_id(prefix), stripe_id=stripe_id, gen=1, **row)
+    db.session.execute(
+        statement.on_conflict_do_update(index_elements=["stripe_id"], set_={**row, "gen": model.gen + 1})
+    )
 
 
 def lock_customer(stripe_customer_id: str) -> Customer:

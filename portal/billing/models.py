@@ -168,6 +168,112 @@ class PaymentMethod(Mirrored, Model):
     exp_month: Mapped[int | None]
     exp_year: Mapped[int | None]
     fingerprint: Mapped[str | None]
+    # Taken from its customer: it pays nothing any more, and no later news of it says whose it was.
+    detached: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+
+
+PAYMENT_TYPES = ("subscription_payment", "upgrade", "downgrade", "cancel", "top_up", "refund")
+PAYMENT_STATUSES = ("pending", "requires_action", "succeeded", "failed", "canceled")
+
+
+class Payment(Mirrored, Model):
+    """A line of the team's payment history: money that moved, or was to move.
+
+    `stripe_id` names the business fact: the payment intent; the invoice, for what was paid without one (nothing due, or
+    paid outside of Stripe); the refund; the subscription, for its end. `amount` is in the minor unit: what the team
+    paid is positive, what it got back negative, and a `cancel` is 0. The rows of a paid invoice add up to what was due.
+    """
+
+    __tablename__ = "payments"
+    __table_args__ = (
+        CheckConstraint("type in ('" + "', '".join(PAYMENT_TYPES) + "')", name="type"),
+        CheckConstraint("status in ('" + "', '".join(PAYMENT_STATUSES) + "')", name="status"),
+        CheckConstraint(
+            "case type when 'refund' then amount <= 0 when 'cancel' then amount = 0 else amount >= 0 end", name="amount"
+        ),
+        CheckConstraint("amount_refunded between 0 and greatest(amount, 0)", name="amount_refunded"),
+        Index("ix_payments_history", "team_id", text("occurred_at desc"), text("id desc")),
+        Index("ix_payments_invoice", "invoice_stripe_id", postgresql_where=text("invoice_stripe_id is not null")),
+    )
+
+    team_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("teams.id"))
+    type: Mapped[str]
+    status: Mapped[str]
+    amount: Mapped[int] = mapped_column(BigInteger)
+    amount_refunded: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    currency: Mapped[str]
+    description: Mapped[str]
+    invoice_stripe_id: Mapped[str | None] = mapped_column(PrefixedId)
+    payment_intent_stripe_id: Mapped[str | None]
+    charge_stripe_id: Mapped[str | None]
+    checkout_stripe_id: Mapped[str | None]
+    brand: Mapped[str | None]
+    last4: Mapped[str | None]
+    receipt_url: Mapped[str | None]
+    # Stripe's code of why it failed, or why a refund did; `billing/failure_words.py` says it in words.
+    failure_code: Mapped[str | None]
+    occurred_at: Mapped[UtcDateTime]
+
+
+class Refund(Mirrored, Model):
+    """A refund of a payment. `amount` is positive, as Stripe has it.
+
+    `effect` is what it has done to the team's credits so far: nothing yet, `taken` some back, or, since it failed after
+    that, `returned` them.
+    """
+
+    __tablename__ = "refunds"
+    __table_args__ = (
+        CheckConstraint("amount > 0", name="amount"),
+        CheckConstraint("effect in ('none', 'taken', 'returned')", name="effect"),
+        Index("ix_refunds_team_id", "team_id"),
+        Index("ix_refunds_payment_intent", "payment_intent_stripe_id"),
+    )
+
+    team_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("teams.id"))
+    payment_intent_stripe_id: Mapped[str | None] = mapped_column(PrefixedId)
+    charge_stripe_id: Mapped[str | None]
+    amount: Mapped[int] = mapped_column(BigInteger)
+    currency: Mapped[str]
+    status: Mapped[str]
+    reason: Mapped[str | None]
+    failure_reason: Mapped[str | None]
+    created_at: Mapped[UtcDateTime]
+    effect: Mapped[str] = mapped_column(default="none", server_default="none")
+
+
+class PortalConfiguration(Model):
+    """What Stripe's customer portal offers, as it was last sent there. At most one row."""
+
+    __tablename__ = "portal_configurations"
+    __table_args__ = (CheckConstraint("one_row", name="one_row"),)
+
+    one_row: Mapped[bool] = mapped_column(primary_key=True, default=True)
+    stripe_id: Mapped[str] = mapped_column(PrefixedId)
+    params: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    synced_at: Mapped[UtcDateTime]
+
+
+PORTAL_FLOWS = ("payment_method_update", "subscription_cancel")
+
+
+class PortalVisit(Model):
+    """Somebody was sent to Stripe's customer portal to do one thing. `before` is what it was then, so that the page
+    they come back to can tell whether it was done.
+    """
+
+    __tablename__ = "portal_visits"
+    __table_args__ = (
+        CheckConstraint("flow in ('" + "', '".join(PORTAL_FLOWS) + "')", name="flow"),
+        Index("ix_portal_visits_team_id", "team_id", "created_at"),
+    )
+
+    id: Mapped[PrimaryId]
+    team_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("teams.id"))
+    user_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("users.id"))
+    flow: Mapped[str]
+    before: Mapped[str | None]
+    created_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
 
 
 class PaidPeriod(Model):

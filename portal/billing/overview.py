@@ -6,17 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
-
 from portal.accounts.models import Team
-from portal.billing.models import Invoice, PaymentMethod, Subscription
+from portal.billing.card_words import Card, card_of
+from portal.billing.customers import has_customer
+from portal.billing.invoice_list import InvoiceRow, open_invoice_url, recent_invoices
+from portal.billing.models import Subscription
 from portal.billing.payment_methods import charged_payment_method
 from portal.billing.subscriptions import live_subscription
 from portal.catalog.queries import free_plan, plan_by_key
-from portal.core.database import db
 from portal.core.money import money_words
-
-INVOICES_SHOWN = 5
 
 STATUS_LABELS = {
     "active": "Active",
@@ -28,13 +26,6 @@ STATUS_LABELS = {
     "incomplete_expired": "Expired",
     "canceled": "Canceled",
 }
-INVOICE_LABELS = {
-    "draft": ("Draft", "idle"),
-    "open": ("Open", "warn"),
-    "paid": ("Paid", "ok"),
-    "uncollectible": ("Uncollectible", "bad"),
-    "void": ("Void", "idle"),
-}
 
 
 @dataclass(frozen=True)
@@ -44,28 +35,8 @@ class Banner:
     text: str
     action_label: str | None = None
     action_url: str | None = None
-
-
-@dataclass(frozen=True)
-class InvoiceRow:
-    number: str | None
-    date: datetime
-    description: str
-    status: str
-    status_label: str
-    tone: str
-    total_cents: int
-    currency: str
-    hosted_url: str | None
-    pdf_url: str | None
-
-
-@dataclass(frozen=True)
-class Card:
-    brand_label: str
-    last4: str
-    exp_month: int
-    exp_year: int
+    # Whether the card can be changed from here: that is what the banner is about.
+    card_helps: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,11 +57,13 @@ class Overview:
     payment_method: Card | None
     billing_email: str
     may_buy: bool
+    may_manage: bool
+    state_words: str | None
     banner: Banner | None
     credits: Any
 
 
-def build(team: Team, *, may_buy: bool, credit_summary: Any) -> Overview:
+def build(team: Team, *, may_buy: bool, may_manage: bool, credit_summary: Any) -> Overview:
     subscription = live_subscription(team.id)
     plan = plan_by_key(subscription.plan_key) if subscription and subscription.plan_key else None
     if subscription is None:
@@ -110,9 +83,11 @@ def build(team: Team, *, may_buy: bool, credit_summary: Any) -> Overview:
         lines=_lines(subscription, name),
         seats_included=plan.seats_included if plan else None,
         invoices=recent_invoices(team.id),
-        payment_method=_card(charged_payment_method(team.id)),
+        payment_method=card_of(charged_payment_method(team.id)),
         billing_email=team.billing_email,
         may_buy=may_buy,
+        may_manage=may_manage and has_customer(team.id),
+        state_words=_state_words(subscription),
         banner=_banner(subscription, name, open_invoice_url(team.id)),
         credits=credit_summary,
     )
@@ -125,45 +100,26 @@ def plan_name_of(team_id: str) -> str:
     return plan.name if plan else ""
 
 
-def recent_invoices(team_id: str) -> list[InvoiceRow]:
-    query = (
-        select(Invoice)
-        .where(Invoice.team_id == team_id, Invoice.status != "draft")
-        .order_by(Invoice.created_at.desc(), Invoice.stripe_id.desc())
-        .limit(INVOICES_SHOWN)
-    )
-    return [_invoice_row(invoice) for invoice in db.session.execute(query).scalars()]
-
-
-def open_invoice_url(team_id: str) -> str | None:
-    """Stripe's page of the newest invoice that still waits for its money."""
-    query = (
-        select(Invoice.hosted_invoice_url)
-        .where(Invoice.team_id == team_id, Invoice.status == "open")
-        .order_by(Invoice.created_at.desc())
-        .limit(1)
-    )
-    return db.session.execute(query).scalar()
-
-
-def _invoice_row(invoice: Invoice) -> InvoiceRow:
-    label, tone = INVOICE_LABELS.get(invoice.status, (invoice.status.capitalize(), "idle"))
-    return InvoiceRow(
-        number=invoice.number,
-        date=invoice.created_at,
-        description=invoice.description,
-        status=invoice.status,
-        status_label=label,
-        tone=tone,
-        total_cents=invoice.total,
-        currency=invoice.currency,
-        hosted_url=invoice.hosted_invoice_url,
-        pdf_url=invoice.invoice_pdf,
-    )
-
-
 def _status_label(subscription: Subscription | None) -> str | None:
-    return STATUS_LABELS.get(subscription.status, subscription.status) if subscription else None
+    if subscription is None:
+        return None
+    ends = subscription.cancel_at is not None and subscription.status in ("active", "trialing")
+    return "Ending" if ends else STATUS_LABELS.get(subscription.status, subscription.status)
+
+
+def _state_words(subscription: Subscription | None) -> str | None:
+    """What a state means for the team, where its name alone does not say."""
+    if subscription is None:
+        return None
+    if subscription.status == "paused":
+        return "Nothing is charged and no credits are added while the plan is paused. Resume it at Stripe."
+    if subscription.status == "past_due":
+        return "The plan stays on while Stripe tries again. New plan credits come once the open invoice is paid."
+    if subscription.status == "unpaid":
+        return "Stripe has stopped trying. The plan goes on once the open invoice is paid."
+    if subscription.cancel_at is not None:
+        return "Until then everything stays as it is, and nothing more is charged for the plan."
+    return None
 
 
 def _lines(subscription: Subscription | None, plan_name: str) -> list[tuple[str, int]]:
@@ -171,13 +127,6 @@ def _lines(subscription: Subscription | None, plan_name: str) -> list[tuple[str,
         return []
     every = "yearly" if subscription.interval == "year" else "monthly"
     return [(f"{plan_name}, {every}", subscription.unit_amount)]
-
-
-def _card(method: PaymentMethod | None) -> Card | None:
-    if method is None or method.last4 is None or method.exp_month is None or method.exp_year is None:
-        return None
-    brand = {"amex": "American Express", "mastercard": "Mastercard"}.get(method.brand or "", "")
-    return Card(brand or (method.brand or "Card").capitalize(), method.last4, method.exp_month, method.exp_year)
 
 
 def _banner(subscription: Subscription | None, plan_name: str, open_invoice_url: str | None) -> Banner | None:
@@ -193,6 +142,13 @@ def _banner(subscription: Subscription | None, plan_name: str, open_invoice_url:
             "another card at once.",
             "Pay the open invoice" if open_invoice_url else None,
             open_invoice_url,
+            card_helps=True,
+        )
+    if subscription.status == "paused":
+        return Banner(
+            "warn",
+            f"{plan_name} is paused",
+            "Nothing is charged and no credits are added until it is resumed. What the team has stays usable.",
         )
     if subscription.status == "trialing" and subscription.trial_end is not None and subscription.cancel_at is None:
         every = "a year" if subscription.interval == "year" else "a month"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from portal.billing.gateway import Gateway
-from portal.billing.mirror import Fetched, fetch, store
+from portal.billing.mirror import Fetched, fetch, lock_customer, ref, store
 from portal.billing.models import Customer, PaymentMethod
 from portal.billing.subscriptions import live_subscription
 from portal.core.database import db
@@ -27,8 +27,24 @@ def mirror_payment_method(fetched: Fetched, team_id: str) -> PaymentMethod:
         "exp_month": card.get("exp_month"),
         "exp_year": card.get("exp_year"),
         "fingerprint": card.get("fingerprint"),
+        "detached": data.get("customer") is None,
     }
     return store(PaymentMethod, "pm", fetched, values)
+
+
+def mirror_attachment(fetched: Fetched) -> None:
+    """Write whose payment method it is. Raises `StaleFetch`, or `UnknownCustomer` for one that nobody here has.
+
+    A detached one names no customer any more: its row knows the team, and without a row it never was anybody's.
+    """
+    customer_id = ref(fetched.data.get("customer"))
+    if customer_id is not None:
+        team_id: str | None = lock_customer(customer_id).team_id
+    else:
+        query = select(PaymentMethod.team_id).where(PaymentMethod.stripe_id == fetched.stripe_id)
+        team_id = db.session.execute(query).scalar()
+    if team_id is not None:
+        mirror_payment_method(fetched, team_id)
 
 
 def charged_payment_method(team_id: str) -> PaymentMethod | None:
@@ -40,5 +56,6 @@ def charged_payment_method(team_id: str) -> PaymentMethod | None:
         stripe_id = db.session.execute(query).scalar()
     if stripe_id is None:
         return None
-    method = select(PaymentMethod).where(PaymentMethod.stripe_id == stripe_id, PaymentMethod.team_id == team_id)
+    mine = (PaymentMethod.team_id == team_id) & PaymentMethod.detached.is_(False)
+    method = select(PaymentMethod).where(PaymentMethod.stripe_id == stripe_id, mine)
     return db.session.execute(method).scalar_one_or_none()

@@ -12,6 +12,7 @@ from portal.billing.invoices import fetch_invoice, mirror_invoice
 from portal.billing.mirror import Fetched, ref
 from portal.billing.models import Invoice, Subscription
 from portal.billing.payment_methods import fetch_payment_method, mirror_payment_method
+from portal.billing.payments import record_end
 from portal.billing.subscriptions import fetch_subscription, mirror_subscription, rival_of
 
 
@@ -25,16 +26,19 @@ class SubscriptionState:
     payment_method: Fetched | None
 
 
-def fetch_subscription_state(gateway: Gateway, stripe_id: str, invoice_id: str | None = None) -> SubscriptionState:
-    """Fetch the subscription, its card, its latest invoice and `invoice_id` if that is another one."""
+def fetch_subscription_state(gateway: Gateway, stripe_id: str, invoice: Fetched | None = None) -> SubscriptionState:
+    """Fetch the subscription, its card and its latest invoice, unless that is the `invoice` which is here already."""
     subscription = fetch_subscription(gateway, stripe_id)
     card_id = ref(subscription.data.get("default_payment_method"))
-    wanted = dict.fromkeys(filter(None, (invoice_id, ref(subscription.data.get("latest_invoice")))))
+    latest_id = ref(subscription.data.get("latest_invoice"))
+    invoices: tuple[Fetched, ...] = (invoice,) if invoice else ()
+    if latest_id is not None and (invoice is None or invoice.stripe_id != latest_id):
+        invoices += (fetch_invoice(gateway, latest_id),)
     rival_id = rival_of(subscription)
     return SubscriptionState(
         subscription=subscription,
         rival=fetch_subscription(gateway, rival_id) if rival_id else None,
-        invoices=tuple(fetch_invoice(gateway, invoice) for invoice in wanted),
+        invoices=invoices,
         payment_method=fetch_payment_method(gateway, card_id) if card_id else None,
     )
 
@@ -45,6 +49,7 @@ def mirror_subscription_state(state: SubscriptionState) -> tuple[Subscription, l
         mirror_subscription(state.rival)  # the news that it has ended may come after the news of its successor
     subscription = mirror_subscription(state.subscription)
     invoices = [mirror_invoice(fetched) for fetched in state.invoices]
+    record_end(subscription)
     if state.payment_method is not None:
         mirror_payment_method(state.payment_method, subscription.team_id)
     return subscription, invoices

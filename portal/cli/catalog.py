@@ -8,6 +8,7 @@ from flask.cli import AppGroup
 
 from portal.billing.catalog_sync import Report, sync_catalog
 from portal.billing.gateway import GatewayError, gateway
+from portal.billing.portal_configuration import sync_portal_configuration
 from portal.catalog.current import catalog
 from portal.catalog.definition import Catalog, Plan
 from portal.catalog.loader import load_catalog
@@ -45,6 +46,17 @@ def sync(database_only: bool) -> None:
         reason = f"Stripe did not answer as hoped: {error.message}\nWhat is done is saved; run this again to go on."
         raise click.ClickException(reason) from error
     click.echo("\n".join(_report_lines(report) or ["Database and Stripe are up to date."]))
+    for line in _portal_lines():
+        click.echo(line)
+
+
+def _portal_lines() -> list[str]:
+    """Set up the customer portal. Plans can be sold without it, so that its refusal does not stop a deployment."""
+    try:
+        done = sync_portal_configuration(gateway(), catalog(), current_app.config["SETTINGS"].base_url)
+    except GatewayError as error:
+        return [f"The customer portal is not set up, Stripe's own settings apply: {error.message}"]
+    return [f"{done} at Stripe: the customer portal's configuration"] if done else []
 
 
 def summary(sold: Catalog) -> list[str]:

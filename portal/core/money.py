@@ -21,6 +21,11 @@ def amount_text(minor: int, currency: str, *, short: bool = False) -> str:
     return ("\u2212" if minor < 0 else "") + words
 
 
+def decimal_amount(minor: int, currency: str) -> Decimal:
+    """An amount in the currency's main unit, exactly: `128400, "usd"` → `1284.00`. For files that programs read."""
+    return Decimal(minor).scaleb(-get_currency_precision(currency.upper()))
+
+
 def _pattern(precision: int) -> str:
     return "\u00a4#,##0" + ("." + "0" * precision if precision else "")
 

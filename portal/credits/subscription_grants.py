@@ -19,7 +19,8 @@ from portal.core.clock import app_now
 from portal.core.database import db
 from portal.credits import ledger
 from portal.credits.free_plan import end_free_grants, look_again
-from portal.credits.periods import period
+from portal.credits.plan_months import cause_key, steps
+from portal.credits.refund_reversals import reverse_refunded_invoice
 
 
 def grant_for_invoices(subscription: Subscription, invoices: Iterable[Invoice]) -> None:
@@ -51,22 +52,11 @@ def grant_paid_period(paid: PaidPeriod, now: datetime, ended_at: datetime | None
             granted += _grant(paid, start, end)
     if granted:
         end_free_grants(paid.team_id)
+        # What was refunded before it was granted is taken back at once: a year's later months, and news out of order.
+        reverse_refunded_invoice(paid.team_id, paid.invoice_stripe_id)
     this = (PaidPeriod.id == paid.id) & PaidPeriod.next_grant_at.is_distinct_from(upcoming)
     db.session.execute(update(PaidPeriod).where(this).values(next_grant_at=upcoming))
     return granted
-
-
-def steps(paid: PaidPeriod) -> list[tuple[datetime, datetime]]:
-    """The grant periods within a paid period: contiguous, first start and last end as paid."""
-    if paid.kind == "trial" or paid.interval == "month":
-        return [(paid.period_start, paid.period_end)]
-    found: list[tuple[datetime, datetime]] = []
-    start, count = paid.period_start, 0
-    while start < paid.period_end:
-        end = min(period(paid.period_start, "month", count)[1], paid.period_end)
-        found.append((start, end))
-        start, count = end, count + 1
-    return found
 
 
 def _grant(paid: PaidPeriod, start: datetime, end: datetime) -> bool:
@@ -81,10 +71,6 @@ def _grant(paid: PaidPeriod, start: datetime, end: datetime) -> bool:
         effective_at=start,
         expires_at=end,
     )
-
-
-def cause_key(subscription_stripe_id: str, kind: str, start: datetime) -> str:
-    return f"period:{subscription_stripe_id}:{kind}:{int(start.timestamp())}"
 
 
 def due_paid_periods(limit: int) -> list[PaidPeriod]:

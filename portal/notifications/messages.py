@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
-from flask import render_template
+from flask import current_app, has_request_context, render_template
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,26 @@ def two_factor_notice(recipient: str, state: str, link: str) -> Message:
     )
 
 
-def _render(name: str, recipient: str, **values: str) -> Message:
-    context = {"recipient": recipient, **values}
+def trial_will_end(recipient: str, *, plan_name: str, ends: str, price: str, ending: bool, link: str) -> Message:
+    values = {"plan_name": plan_name, "ends": ends, "price": price, "ending": ending, "link": link}
+    return _render("trial_will_end", recipient, why="it is a billing address of the team", **values)
+
+
+def payment_action_required(recipient: str, *, amount: str, number: str, link: str) -> Message:
+    values = {"amount": amount, "number": number, "link": link}
+    return _render("payment_action_required", recipient, why="it is a billing address of the team", **values)
+
+
+def _render(name: str, recipient: str, **values: object) -> Message:
+    """The worker has no request, and what every page is given (the seller's name above all) is given in one."""
+    with nullcontext() if has_request_context() else current_app.test_request_context():
+        return _filled(name, {"recipient": recipient, **values})
+
+
+def _filled(name: str, context: dict[str, Any]) -> Message:
     return Message(
         name=name,
-        recipient=recipient,
+        recipient=context["recipient"],
         subject=" ".join(render_template(f"email/{name}/subject.txt", **context).split()),
         text=render_template(f"email/{name}/body.txt", **context),
         html=render_template(f"email/{name}/body.html", **context),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import structlog
 
-from portal.billing.mirror import StaleFetch, UnknownCustomer
+from portal.billing.mirror import NotYet, StaleFetch
 from portal.core.database import db
 from portal.core.stopping import stopping
 from portal.core.unit_of_work import end_read
-from portal.webhooks.claim import Claimed, LeaseLost, claim, fail, park
-from portal.webhooks.handlers import HANDLERS
+from portal.webhooks.claim import Claimed, LeaseLost, applied_twin, claim, fail, park, pass_over
+from portal.webhooks.handlers import handler_of
 
 log = structlog.get_logger(__name__)
 
@@ -43,9 +43,9 @@ def _apply_or_settle(event: Claimed) -> None:
         _apply(event)
     except LeaseLost:
         raise
-    except UnknownCustomer as unknown:
+    except NotYet as reason:
         _recover()
-        park(event, f"no team has the customer {unknown}")
+        park(event, str(reason))
     except Exception as error:
         _recover()
         log.warning("event_failed", attempt=event.attempts, exc_info=error)
@@ -53,7 +53,10 @@ def _apply_or_settle(event: Claimed) -> None:
 
 
 def _apply(event: Claimed) -> None:
-    handler = HANDLERS[event.type]
+    if (twin := applied_twin(event)) is not None:
+        return pass_over(event, twin)
+    handler = handler_of(event.type)
+    assert handler is not None, f"nobody applies {event.type}"
     for left in reversed(range(FETCH_TRIES)):
         end_read()
         try:

@@ -49,6 +49,7 @@ class Claimed:
     event_id: str
     type: str
     object_id: str | None
+    snapshot_event_id: str | None
     attempts: int
     lease_token: str
     received_ago: timedelta
@@ -103,6 +104,7 @@ def _lease(row: StripeEvent, received_ago: timedelta) -> Claimed:
         event_id=row.event_id,
         type=row.type,
         object_id=row.object_id,
+        snapshot_event_id=row.snapshot_event_id,
         attempts=row.attempts,
         lease_token=token,
         received_ago=received_ago,
@@ -132,6 +134,24 @@ def park(event: Claimed, reason: str) -> None:
     pause = min(max(event.received_ago, PARK_MIN), PARK_MAX)
     with unit_of_work():
         _settle(event, state="parked", last_error=reason, attempts=0, run_at=app_now() + pause)
+
+
+def applied_twin(event: Claimed) -> str | None:
+    """The event that says the same in the other form (thin or snapshot), if it has been applied already.
+
+    Both are about one object, whose index finds it.
+    """
+    twin = StripeEvent.event_id == event.snapshot_event_id
+    if event.snapshot_event_id is None:
+        twin = StripeEvent.snapshot_event_id == event.event_id
+    done = (StripeEvent.object_id == event.object_id) & (StripeEvent.state == "done")
+    return db.session.execute(select(StripeEvent.event_id).where(done, twin).limit(1)).scalar()
+
+
+def pass_over(event: Claimed, twin: str) -> None:
+    """Settle an event of which the twin has been applied: there is nothing left to do."""
+    with unit_of_work():
+        _settle(event, state="ignored", finished_at=app_now(), last_error=f"applied as {twin}")
 
 
 def fail(event: Claimed, error: BaseException) -> None:

@@ -28,6 +28,7 @@ class Envelope:
     livemode: bool
     created_at: datetime
     thin: bool
+    snapshot_event_id: str | None
 
 
 def open_envelope(body: bytes) -> Envelope:
@@ -49,6 +50,7 @@ def open_envelope(body: bytes) -> Envelope:
         livemode=livemode,
         created_at=_created(event.get("created"), thin),
         thin=thin,
+        snapshot_event_id=_snapshot_event_id(event) if thin else None,
     )
 
 
@@ -96,6 +98,11 @@ def _snapshot(event: dict[str, Any]) -> dict[str, Any]:
         raise Malformed("data.object is missing or not an object")
     found: dict[str, Any] = data["object"]
     return found
+
+
+def _snapshot_event_id(event: dict[str, Any]) -> str | None:
+    """The snapshot event that says the same as this thin one, if there is one."""
+    return _text(event, "snapshot_event") if event.get("snapshot_event") is not None else None
 
 
 def _created(value: Any, thin: bool) -> datetime:

@@ -26,6 +26,8 @@ class StripeEvent(Model):
     event_id: Mapped[str] = mapped_column(PrefixedId, unique=True)
     type: Mapped[str]
     object_id: Mapped[str | None]
+    # A thin event names the snapshot event that tells the same.
+    snapshot_event_id: Mapped[str | None]
     api_version: Mapped[str | None]
     livemode: Mapped[bool]
     created_at: Mapped[UtcDateTime | None]

@@ -10,7 +10,7 @@ from portal.core.database import db
 from portal.core.ids import new_id
 from portal.core.unit_of_work import after_commit
 from portal.webhooks.envelope import Envelope
-from portal.webhooks.handlers import HANDLERS
+from portal.webhooks.handlers import handler_of
 from portal.webhooks.models import WAITING, StripeEvent
 
 
@@ -20,12 +20,13 @@ def keep(envelope: Envelope, body: bytes) -> bool:
     A duplicate of an event that still waits wakes the worker again: Stripe repeats what it has no answer for, and
     the first hint may have been lost.
     """
-    state = "pending" if envelope.type in HANDLERS and not envelope.thin else "ignored"
+    state = "pending" if handler_of(envelope.type) is not None else "ignored"
     values = {
         "id": new_id("evt"),
         "event_id": envelope.event_id,
         "type": envelope.type,
         "object_id": envelope.object_id,
+        "snapshot_event_id": envelope.snapshot_event_id,
         "api_version": envelope.api_version,
         "livemode": envelope.livemode,
         "created_at": envelope.created_at,

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from sqlalchemy import select
 
-from portal.billing.models import Checkout, Subscription
+from portal.accounts.models import Membership
+from portal.billing.billing_mail import tell_of_trial_end
+from portal.billing.models import Checkout, Payment, PortalVisit, Subscription
+from portal.billing.payment_methods import charged_payment_method
 from portal.core.database import db
+from portal.core.ids import new_id
 from portal.core.unit_of_work import unit_of_work
+from portal.credits import ledger
+from portal.credits.models import CreditGrant
+from portal.notifications.messages import payment_action_required
+from portal.notifications.outbox import put_mail
 from tests.browser.people import Household, Person, gather, newcomer
 from tests.browser.running import RunningStack
 from tests.browser.visitor import Visitor
@@ -233,6 +241,131 @@ def ending(someone: Visitor, company: Company) -> None:
     someone.open_overview(company.late.team_id)
 
 
+def paused(someone: Visitor, company: Company) -> None:
+    """A subscription that was paused at Stripe, as the mirror then has it."""
+    buy_once(someone, company.late, "Business")
+    with someone.stack.portal.app_context(), unit_of_work():
+        subscription = newest(Subscription, company.late.team_id)
+        subscription.status, subscription.cancel_at = "paused", None
+    someone.open_overview(company.late.team_id)
+
+
+def in_debt(someone: Visitor, company: Company) -> None:
+    """Everything was spent before all of it was refunded."""
+    buy_once(someone, company.late, "Business")
+    team_id = company.late.team_id
+    with someone.stack.portal.app_context():
+        with unit_of_work():
+            newest(Subscription, team_id).status = "active"
+            cause = f"period:{newest(Subscription, team_id).stripe_id}:%"
+            grant = select(CreditGrant).where(CreditGrant.team_id == team_id, CreditGrant.cause_key.like(cause))
+            lot = db.session.execute(grant).scalar_one()
+            if lot.remaining == lot.amount:
+                ledger.spend(team_id, lot.amount - 4_000, "usage:scene")
+            ledger.reverse(team_id, lot.cause_key, lot.amount, "refund:scene")
+        db.session.remove()
+    someone.open_overview(team_id)
+
+
+def come_back(flow: str, *, minutes: int = 0, before: str | None = "pm_before") -> Callable[[Visitor, Company], object]:
+    """Back from Stripe's customer portal, so many minutes after going there."""
+
+    def play(someone: Visitor, company: Company) -> None:
+        team_id = company.household.team_id
+        with someone.stack.portal.app_context():
+            with unit_of_work() as session:
+                current = charged_payment_method(team_id)
+                visit = PortalVisit(
+                    id=new_id("visit"), team_id=team_id, user_id=someone_of(team_id), flow=flow,
+                    before=current.stripe_id if current and before is None else before,
+                )  # fmt: skip
+                session.add(visit)
+                session.flush()
+                visit.created_at -= timedelta(minutes=minutes)
+            db.session.remove()
+        someone.go(f"/teams/{team_id}/portal/{visit.id}")
+
+    return play
+
+
+def someone_of(team_id: str) -> str:
+    return db.session.execute(select(Membership.user_id).where(Membership.team_id == team_id).limit(1)).scalar_one()
+
+
+def canceled_there(someone: Visitor, company: Company) -> None:
+    ending(someone, company)
+    team_id = company.late.team_id
+    with someone.stack.portal.app_context():
+        with unit_of_work() as session:
+            visit = PortalVisit(
+                id=new_id("visit"), team_id=team_id, user_id=someone_of(team_id), flow="subscription_cancel"
+            )
+            session.add(visit)
+        db.session.remove()
+    someone.go(f"/teams/{team_id}/portal/{visit.id}")
+
+
+def nothing_to_manage(someone: Visitor, company: Company) -> None:
+    """The form as a page from before would have sent it: a team that Stripe does not know has no button."""
+    someone.go(f"/teams/{company.free.team_id}/billing")
+    someone.send(f"/teams/{company.free.team_id}/portal", {"flow": "payment_method_update"})
+    someone.page.get_by_text("There is nothing to manage yet").wait_for()
+
+
+def trial_mail(someone: Visitor, company: Company) -> None:
+    with someone.stack.portal.app_context():
+        with unit_of_work():
+            tell_of_trial_end(newest(Subscription, company.household.team_id))
+        db.session.remove()
+    someone.open_mail(company.household.owner.email, "Your trial of Pro ends on")
+
+
+def confirm_mail(someone: Visitor, company: Company) -> None:
+    with someone.stack.portal.app_context():
+        message = payment_action_required(
+            company.free.email, amount="$299.00 USD", number="FW-0412", link="https://invoice.stripe.com/i/acct_1/in_1"
+        )
+        with unit_of_work():
+            put_mail(message, "scene:payment_action_required")
+        db.session.remove()
+    someone.open_mail(company.free.email, "Your bank asks you to confirm")
+
+
+def a_history(someone: Visitor, company: Company) -> None:
+    """A year in the life of a team: what it paid, what failed, what came back."""
+    team_id = company.late.team_id
+    with someone.stack.portal.app_context(), unit_of_work() as session:
+        if session.execute(select(Payment.id).where(Payment.stripe_id == f"pi_scene{team_id}0")).scalar() is None:
+            session.add_all(_history_rows(team_id))
+    someone.go(f"/teams/{team_id}/payments")
+
+
+def _history_rows(team_id: str) -> list[Payment]:
+    moment = datetime(2026, 11, 18, 12, tzinfo=UTC)
+    told: list[dict[str, object]] = [
+        {"description": "Business", "amount_refunded": 9_900, "receipt_url": "https://pay.stripe.com/receipts/1"},
+        {"type": "refund", "amount": -9_900, "description": "Refund: Business", "status": "pending"},
+        {"type": "top_up", "amount": 8_000, "description": "5,000 credits", "status": "failed",
+         "failure_code": "insufficient_funds"},
+        {"type": "top_up", "amount": 8_000, "description": "5,000 credits", "status": "requires_action"},
+        {"type": "upgrade", "amount": 4_250, "description": "Remaining time on Business"},
+        {"type": "cancel", "amount": 0, "description": "Pro ended", "last4": None, "brand": None},
+        {"type": "refund", "amount": -1_200, "description": "Refund: Pro", "status": "failed",
+         "failure_code": "expired_or_canceled_card"},
+        {"description": "Enterprise, by bank transfer", "amount": 250_000, "payment_intent_stripe_id": None,
+         "last4": None, "brand": None},
+    ]  # fmt: skip
+    common = {"gen": 1, "synced_at": moment, "team_id": team_id, "type": "subscription_payment", "amount": 29_900,
+              "status": "succeeded", "currency": "usd", "brand": "visa", "last4": "4242"}  # fmt: skip
+    return [
+        Payment(
+            id=new_id("pay"), stripe_id=f"pi_scene{team_id}{place}", occurred_at=moment - timedelta(days=9 * place),
+            **{"payment_intent_stripe_id": f"pi_scene{place}"} | common | values,
+        )
+        for place, values in enumerate(told)
+    ]  # fmt: skip
+
+
 def buy_once(someone: Visitor, person: Person, plan: str) -> None:
     someone.open_overview(person.team_id)
     if someone.page.get_by_role("link", name="Choose a plan").count():
@@ -250,21 +383,7 @@ def newest(model: type[Row], team_id: str) -> Row:
 def refused(someone: Visitor, company: Company) -> None:
     """The order of a tab that was open before the team had a plan."""
     someone.go(f"/pricing?team={company.household.team_id}")
-    someone.page.evaluate(
-        """([path, token]) => {
-            const form = document.createElement("form");
-            form.action = path;
-            form.method = "post";
-            form.innerHTML = '<input name="plan" value="business"><input name="interval" value="month">';
-            const field = document.createElement("input");
-            field.name = "csrf_token";
-            field.value = token;
-            form.append(field);
-            document.body.append(form);
-            form.submit();
-        }""",
-        [f"/teams/{company.household.team_id}/checkout", someone.csrf_token()],
-    )
+    someone.send(f"/teams/{company.household.team_id}/checkout", {"plan": "business", "interval": "month"})
     someone.page.get_by_text("The checkout did not start").wait_for()
 
 
@@ -295,6 +414,22 @@ PAGES = (
     Scene("overview-free", "billing.overview", free, at("/teams/FREE/billing")),
     Scene("overview-past-due", "billing.overview", late, past_due),
     Scene("overview-ending", "billing.overview", late, ending),
+    Scene("overview-paused", "billing.overview", late, paused),
+    Scene("overview-back", "billing.overview", owner, at("/teams/TEAM/billing?back=stripe")),
+    Scene("portal-waiting", "billing.portal_return", owner, come_back("subscription_cancel")),
+    Scene("portal-slow", "billing.portal_return", owner, come_back("payment_method_update", minutes=5, before=None)),
+    Scene("portal-card", "billing.portal_return", owner, come_back("payment_method_update")),
+    Scene("portal-canceled", "billing.portal_return", late, canceled_there),
+    Scene("portal-refused", "billing.open_portal", free, nothing_to_manage),
+    Scene("mail-trial", "notifications.dev_mail_message", nobody, trial_mail),
+    Scene("mail-confirm-payment", "notifications.dev_mail_message", nobody, confirm_mail),
+    Scene("payments", "billing.payments", late, a_history),
+    Scene("payments-member", "billing.payments", member, at("/teams/TEAM/payments")),
+    Scene("payments-none", "billing.payments", free, at("/teams/FREE/payments")),
+    Scene("payments-no-match", "billing.payments", owner, at("/teams/TEAM/payments?type=refund&since=2026-01-01")),
+    Scene("invoices", "billing.invoices", owner, at("/teams/TEAM/invoices")),
+    Scene("invoices-none", "billing.invoices", free, at("/teams/FREE/invoices")),
+    Scene("overview-debt", "billing.overview", late, in_debt),
     Scene("keys-none", "accounts.api_keys", free, at("/teams/FREE/api-keys")),
     Scene("keys-new", "accounts.api_keys", owner, new_key),
     Scene("keys-revoking", "accounts.api_keys", owner, revoking),
@@ -320,6 +455,9 @@ NOT_PAGES = {
     "api-docs.openapi_json": "JSON",
     "api_credits.read_credits": "JSON",
     "billing.checkout_status": "the part of the return page that asks again; looked at within it",
+    "billing.invoices_csv": "a file",
+    "billing.payments_csv": "a file",
+    "billing.portal_return_status": "the part of the return page that asks again; looked at within it",
     "catalog.accent_css": "a stylesheet",
     "catalog.home": "a redirect",
     "health.healthz": "JSON",

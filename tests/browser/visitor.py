@@ -141,6 +141,24 @@ class Visitor:
     def press(self, name: str) -> None:
         self.page.get_by_role("button", name=name, exact=True).click()
 
+    def send(self, path: str, values: dict[str, str]) -> None:
+        """Send a form that the page in view does not have (any more), as a tab that was open for long would."""
+        self.page.evaluate(
+            """([path, values]) => {
+                const form = document.createElement("form");
+                form.action = path;
+                form.method = "post";
+                for (const [name, value] of Object.entries(values)) {
+                    const field = document.createElement("input");
+                    [field.name, field.value] = [name, value];
+                    form.append(field);
+                }
+                document.body.append(form);
+                form.submit();
+            }""",
+            [path, {**values, "csrf_token": self.csrf_token()}],
+        )
+
     def csrf_token(self) -> str:
         token = self.page.locator('meta[name="csrf-token"]').get_attribute("content")
         assert token

@@ -90,8 +90,8 @@ def rows_of(team_id: str) -> dict[str, Any]:
     hidden = {"id", "gen", "synced_at", "created_at", "completed_at", "as_of", "at", "subscription_id", "grant_id"}
     found: dict[str, Any] = {}
     tables = (
-        "customers", "checkouts", "subscriptions", "subscription_items", "invoices", "payment_methods",
-        "paid_periods", "credit_accounts", "credit_grants", "credit_entries",
+        "customers", "checkouts", "subscriptions", "subscription_items", "invoices", "payments",
+        "payment_methods", "paid_periods", "credit_accounts", "credit_grants", "credit_entries",
     )  # fmt: skip
     for table in tables:
         query = select(text("*")).select_from(text(table)).where(text("team_id = :team"))
@@ -127,7 +127,7 @@ def _forget_effects(app: Flask) -> None:
     """Empty what events bring about (as the owner of the tables; the app itself may not) and keep the purchase."""
     empty_tables(
         app,
-        "stripe_events", "subscription_items", "subscriptions", "invoices", "payment_methods", "paid_periods",
+        "stripe_events", "subscription_items", "subscriptions", "invoices", "payments", "payment_methods", "paid_periods",
         "usage_events", "usage_keys", "credit_reversals", "credit_consumptions", "credit_entries", "credit_grants",
         "credit_accounts", "alarms",
     )  # fmt: skip

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select, text
 from werkzeug.routing import Rule
 
-from portal.billing.models import Checkout
+from portal.billing.models import Checkout, PortalVisit
 from portal.catalog.queries import price_for
 from portal.core.authz import PERMISSIONS, Action, Role, may
 from portal.core.database import db
@@ -25,6 +25,13 @@ from tests.cast import Cast
 # Routes of a team: endpoint and method to the permission that it asks for.
 TEAM_ROUTES: dict[tuple[str, str], Action] = {
     ("billing.overview", "GET"): Action.VIEW_BILLING,
+    ("billing.payments", "GET"): Action.VIEW_BILLING,
+    ("billing.payments_csv", "GET"): Action.VIEW_BILLING,
+    ("billing.invoices", "GET"): Action.VIEW_BILLING,
+    ("billing.invoices_csv", "GET"): Action.VIEW_BILLING,
+    ("billing.open_portal", "POST"): Action.MANAGE_BILLING,
+    ("billing.portal_return", "GET"): Action.MANAGE_BILLING,
+    ("billing.portal_return_status", "GET"): Action.MANAGE_BILLING,
     ("billing.start_checkout", "POST"): Action.BUY,
     ("billing.checkout_return", "GET"): Action.BUY,
     ("billing.checkout_status", "GET"): Action.BUY,
@@ -95,8 +102,13 @@ def addresses(app: Flask, cast: Cast) -> dict[str, str]:
             id=new_id("chk"), team_id=cast.team_id, user_id=cast.owner.user_id, purpose="plan",
             plan_key="business", price_id=price.price_id, params={}, state="expired",
         )  # fmt: skip
-        session.add(checkout)
-    values: dict[str, Any] = {"team_id": cast.team_id, "checkout_id": checkout.id, "key_id": new_id("key")}
+        visit = PortalVisit(
+            id=new_id("visit"), team_id=cast.team_id, user_id=cast.owner.user_id, flow="subscription_cancel"
+        )
+        session.add_all([checkout, visit])
+    values: dict[str, Any] = {
+        "team_id": cast.team_id, "checkout_id": checkout.id, "key_id": new_id("key"), "visit_id": visit.id,
+    }  # fmt: skip
     with app.test_request_context():
         return {
             rule.endpoint: app.url_for(rule.endpoint, **{name: values[name] for name in rule.arguments})

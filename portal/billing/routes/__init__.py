@@ -1,7 +1,7 @@
-"""Pages of the billing feature: the dashboard, and the way to and back from Stripe's checkout page."""
+"""Pages of the billing feature: the dashboard, payments and invoices, and the ways to Stripe's pages and back."""
 
-from portal.billing.routes import checkout, overview
+from portal.billing.routes import checkout, history, overview, portal
 
 BLUEPRINTS = [overview.bp]
 
-__all__ = ["BLUEPRINTS", "checkout"]
+__all__ = ["BLUEPRINTS", "checkout", "history", "portal"]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import cast
-from urllib.parse import urlsplit
 
-import structlog
 from flask import current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import UnprocessableEntity
@@ -16,6 +14,7 @@ from portal.billing import checkout, checkout_status
 from portal.billing.checkout import CheckoutRefused, ReturnAddresses
 from portal.billing.checkout_status import CheckoutStatus
 from portal.billing.gateway import GatewayError, gateway
+from portal.billing.hosted_pages import is_hosted
 from portal.billing.models import Checkout
 from portal.billing.refusals import Refusal, gateway_trouble, refusal_of
 from portal.billing.routes.overview import bp
@@ -25,8 +24,6 @@ from portal.core.clock import now
 from portal.core.tenancy import load_for
 from portal.core.unit_of_work import end_read
 from portal.credits.queries import period_credits_granted
-
-log = structlog.get_logger(__name__)
 
 SLOW_AFTER = timedelta(seconds=60)
 
@@ -46,7 +43,7 @@ def start_checkout() -> ResponseReturnValue:
         return _refused(refusal_of(error.reason, team.id), 409)
     except GatewayError as error:
         return _refused(gateway_trouble(error, team.id), 502)
-    if not _hosted(address):
+    if not is_hosted(address):
         return _refused(gateway_trouble(GatewayError("the page's origin is not configured"), team.id), 502)
     return redirect(address, 303)
 
@@ -80,16 +77,6 @@ def _status_context(checkout_id: str) -> dict[str, object]:
         "status_url": url_for("billing.checkout_status", team_id=team.id, checkout_id=visit.id),
         "overview_url": url_for("billing.overview", team_id=team.id),
     }
-
-
-def _hosted(address: str) -> bool:
-    """Whether we may send a browser there: the page's policy would stop it anywhere else, and say nothing."""
-    parts = urlsplit(address)
-    origin = f"{parts.scheme}://{parts.netloc}"
-    known = origin in current_app.config["SETTINGS"].hosted_page_origins
-    if not known:
-        log.error("hosted_page_origin_unknown", origin=origin, setting="HOSTED_PAGE_ORIGINS")
-    return known
 
 
 def _addresses(team_id: str) -> ReturnAddresses:

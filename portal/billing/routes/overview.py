@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, render_template
+from flask import Blueprint, render_template, request
 
 from portal.accounts.access import current_membership, current_team, team_page
 from portal.billing import overview as page
 from portal.core.authz import Action, may
 from portal.credits.queries import summary
+
+# Every two seconds, while Stripe's news of what was done there is on its way.
+LOOKS = 8
 
 bp = Blueprint("billing", __name__)
 
@@ -16,5 +19,18 @@ bp = Blueprint("billing", __name__)
 @team_page(Action.VIEW_BILLING)
 def overview() -> str:
     team, role = current_team(), current_membership().role
-    model = page.build(team, may_buy=may(role, Action.BUY), credit_summary=summary(team.id))
-    return render_template("billing/overview.html", team=team, overview=model)
+    model = page.build(
+        team,
+        may_buy=may(role, Action.BUY),
+        may_manage=may(role, Action.MANAGE_BILLING),
+        credit_summary=summary(team.id),
+    )
+    return render_template("billing/overview.html", team=team, overview=model, looks_again=_looks_again())
+
+
+def _looks_again() -> int:
+    """How often a page that was come back to from Stripe still looks for what was done there; 0 for any other page."""
+    if request.args.get("back") != "stripe":
+        return 0
+    left = request.args.get("left", "")
+    return min(int(left), LOOKS) if left.isdecimal() and left.isascii() and len(left) < 3 else LOOKS

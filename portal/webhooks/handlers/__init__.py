@@ -11,8 +11,10 @@ from collections.abc import Callable
 from portal.webhooks.claim import Claimed
 from portal.webhooks.handlers.checkout import on_checkout_completed, on_checkout_expired
 from portal.webhooks.handlers.customer import on_customer_updated
-from portal.webhooks.handlers.invoice import on_invoice
-from portal.webhooks.handlers.subscription import on_subscription
+from portal.webhooks.handlers.invoice import on_invoice, on_payment_action_required
+from portal.webhooks.handlers.payment import on_charge_refunded, on_payment_intent, on_refund
+from portal.webhooks.handlers.payment_method import on_payment_method
+from portal.webhooks.handlers.subscription import on_subscription, on_trial_will_end
 
 HANDLERS: dict[str, Callable[[Claimed], None]] = {
     "checkout.session.completed": on_checkout_completed,
@@ -20,8 +22,30 @@ HANDLERS: dict[str, Callable[[Claimed], None]] = {
     "customer.subscription.created": on_subscription,
     "customer.subscription.updated": on_subscription,
     "customer.subscription.deleted": on_subscription,
+    "customer.subscription.paused": on_subscription,
+    "customer.subscription.resumed": on_subscription,
+    "customer.subscription.trial_will_end": on_trial_will_end,
     "customer.updated": on_customer_updated,
+    "invoice.finalized": on_invoice,
     "invoice.paid": on_invoice,
     "invoice.payment_succeeded": on_invoice,
     "invoice.payment_failed": on_invoice,
+    "invoice.payment_action_required": on_payment_action_required,
+    "payment_intent.succeeded": on_payment_intent,
+    "payment_intent.payment_failed": on_payment_intent,
+    "charge.refunded": on_charge_refunded,
+    "refund.created": on_refund,
+    "refund.updated": on_refund,
+    "refund.failed": on_refund,
+    "payment_method.attached": on_payment_method,
+    "payment_method.detached": on_payment_method,
+    "payment_method.updated": on_payment_method,
 }
+
+# Thin events have the names of the snapshot events with this in front.
+THIN_PREFIX = "v1."
+
+
+def handler_of(event_type: str) -> Callable[[Claimed], None] | None:
+    """Who applies events of this type, snapshot or thin; None when nobody does."""
+    return HANDLERS.get(event_type.removeprefix(THIN_PREFIX))

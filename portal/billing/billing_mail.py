@@ -1,0 +1,65 @@
+"""Mails about money, once for each fact, to the team's billing contacts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlalchemy import select
+
+from portal.accounts.billing_contacts import billing_contacts
+from portal.accounts.models import Team
+from portal.billing.models import Invoice, Subscription
+from portal.catalog.queries import plan_by_key
+from portal.core.addresses import own_address
+from portal.core.database import db
+from portal.core.money import money_words
+from portal.core.times import moment_words
+from portal.notifications import messages
+from portal.notifications.messages import Message
+from portal.notifications.outbox import put_mail
+
+
+def tell_of_trial_end(subscription: Subscription) -> None:
+    """Once a trial, while it is one: what will be charged, and when. An event that comes late says nothing any more."""
+    if subscription.status != "trialing" or subscription.trial_end is None or subscription.duplicate:
+        return
+    plan = plan_by_key(subscription.plan_key or "")
+    ends = moment_words(subscription.trial_end, _zone(subscription.team_id))
+    price = _price(subscription)
+    link = own_address("billing.overview", team_id=subscription.team_id)
+    fact = f"trial_will_end:{subscription.stripe_id}:{int(subscription.trial_end.timestamp())}"
+    plan_name, ending = plan.name if plan else "your plan", subscription.cancel_at is not None
+    _tell(
+        subscription.team_id,
+        fact,
+        lambda to: messages.trial_will_end(to, plan_name=plan_name, ends=ends, price=price, ending=ending, link=link),
+    )
+
+
+def tell_of_needed_action(invoice: Invoice) -> None:
+    """Once an invoice, while it is open: the bank wants the buyer to confirm the payment."""
+    if invoice.status != "open" or not invoice.hosted_invoice_url:
+        return
+    amount = money_words(invoice.amount_due, invoice.currency)
+    number, address = invoice.number or "", invoice.hosted_invoice_url
+    _tell(
+        invoice.team_id,
+        f"payment_action_required:{invoice.stripe_id}",
+        lambda to: messages.payment_action_required(to, amount=amount, number=number, link=address),
+    )
+
+
+def _tell(team_id: str, fact: str, message: Callable[[str], Message]) -> None:
+    for key, address in billing_contacts(team_id).items():
+        put_mail(message(address), f"{fact}:{key}")
+
+
+def _price(subscription: Subscription) -> str:
+    if subscription.unit_amount is None:
+        return ""
+    every = "a year" if subscription.interval == "year" else "a month"
+    return f"{money_words(subscription.unit_amount, subscription.currency)} {every}"
+
+
+def _zone(team_id: str) -> str:
+    return db.session.execute(select(Team.time_zone).where(Team.id == team_id)).scalar_one()

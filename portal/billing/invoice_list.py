@@ -1,0 +1,96 @@
+"""A team's invoices as pages and CSV show them. Drafts are not among them: what they come to may still change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+
+from portal.billing.list_filters import Filters
+from portal.billing.models import Invoice
+from portal.core.database import db
+from portal.core.money import decimal_amount
+from portal.core.pagination import Listing
+
+INVOICES_SHOWN = 5
+INVOICE_LABELS = {
+    "open": ("Open", "warn"),
+    "paid": ("Paid", "ok"),
+    "uncollectible": ("Uncollectible", "bad"),
+    "void": ("Void", "idle"),
+}
+CSV_HEADER = ("Date", "Number", "Status", "Description", "Total", "Paid", "Currency", "Invoice", "Page", "PDF")
+
+
+@dataclass(frozen=True)
+class InvoiceRow:
+    number: str | None
+    date: datetime
+    description: str
+    status: str
+    status_label: str
+    tone: str
+    total_cents: int
+    currency: str
+    hosted_url: str | None
+    pdf_url: str | None
+
+
+def listing(team_id: str, filters: Filters) -> Listing[Invoice]:
+    query = select(Invoice).where(Invoice.team_id == team_id, Invoice.status != "draft")
+    if filters.status:
+        query = query.where(Invoice.status == filters.status)
+    return Listing(Invoice, Invoice.created_at, filters.within_days(query, Invoice.created_at), team_id)
+
+
+def recent_invoices(team_id: str) -> list[InvoiceRow]:
+    query = (
+        select(Invoice)
+        .where(Invoice.team_id == team_id, Invoice.status != "draft")
+        .order_by(Invoice.created_at.desc(), Invoice.stripe_id.desc())
+        .limit(INVOICES_SHOWN)
+    )
+    return [row_of(invoice) for invoice in db.session.execute(query).scalars()]
+
+
+def open_invoice_url(team_id: str) -> str | None:
+    """Stripe's page of the newest invoice that still waits for its money."""
+    query = (
+        select(Invoice.hosted_invoice_url)
+        .where(Invoice.team_id == team_id, Invoice.status == "open")
+        .order_by(Invoice.created_at.desc())
+        .limit(1)
+    )
+    return db.session.execute(query).scalar()
+
+
+def row_of(invoice: Invoice) -> InvoiceRow:
+    label, tone = INVOICE_LABELS.get(invoice.status, (invoice.status.capitalize(), "idle"))
+    return InvoiceRow(
+        number=invoice.number,
+        date=invoice.created_at,
+        description=invoice.description,
+        status=invoice.status,
+        status_label=label,
+        tone=tone,
+        total_cents=invoice.total,
+        currency=invoice.currency,
+        hosted_url=invoice.hosted_invoice_url,
+        pdf_url=invoice.invoice_pdf,
+    )
+
+
+def csv_row(invoice: Invoice) -> tuple[object, ...]:
+    return (
+        invoice.created_at,
+        invoice.number,
+        row_of(invoice).status_label,
+        invoice.description,
+        decimal_amount(invoice.total, invoice.currency),
+        decimal_amount(invoice.amount_paid, invoice.currency),
+        invoice.currency.upper(),
+        invoice.stripe_id,
+        invoice.hosted_invoice_url,
+        invoice.invoice_pdf,
+    )

@@ -1,0 +1,99 @@
+"""A purchase as Stripe knows it: an invoice or a checkout page, the intents that paid it, and what was refunded.
+
+Events about an invoice, a payment or a refund are all about one purchase, and each brings the whole of it. So they may
+come in any order and number, and the mirror is the same in the end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from portal.billing.gateway import Gateway
+from portal.billing.invoices import fetch_invoice, mirror_invoice, subscription_of
+from portal.billing.mirror import Fetched, Json, ref
+from portal.billing.models import Invoice, Payment, Subscription
+from portal.billing.payments import fetch_intent, mirror_intent, mirror_rest
+from portal.billing.refunds import fetch_refunds_of, mirror_refund
+from portal.billing.sync import SubscriptionState, fetch_subscription_state, mirror_subscription_state
+
+
+@dataclass(frozen=True)
+class Purchase:
+    """`page` is the checkout page of what was bought without an invoice; `refunds` stand under their intent's id."""
+
+    invoice: Fetched | None
+    subscription: SubscriptionState | None
+    page: Json | None
+    intents: tuple[Fetched, ...]
+    refunds: dict[str, tuple[Fetched, ...]]
+
+
+@dataclass(frozen=True)
+class Mirrored:
+    """The rows that a purchase was written to, as far as credits depend on them."""
+
+    subscription: Subscription | None
+    invoices: list[Invoice]
+    payments: list[Payment]
+
+
+def fetch_purchase_of_invoice(gateway: Gateway, invoice_id: str, refunded: str | None = None) -> Purchase:
+    """The purchase of an invoice. `refunded` is an intent of which the refunds are wanted in any case."""
+    invoice = fetch_invoice(gateway, invoice_id)
+    subscription_id = subscription_of(invoice.data)
+    payments = gateway.payments_of_invoice(invoice_id)
+    intent_ids = dict.fromkeys(filter(None, (ref(payment["payment"].get("payment_intent")) for payment in payments)))
+    intents = tuple(fetch_intent(gateway, intent_id) for intent_id in intent_ids)
+    return Purchase(
+        invoice=invoice,
+        subscription=fetch_subscription_state(gateway, subscription_id, invoice) if subscription_id else None,
+        page=None,
+        intents=intents,
+        refunds=_refunds(gateway, intents, refunded),
+    )
+
+
+def fetch_purchase_of_intent(gateway: Gateway, intent_id: str, *, refunds: bool = False) -> Purchase:
+    """The purchase that an intent pays for. The intent is read first: what it pays for may become known meanwhile."""
+    intent = fetch_intent(gateway, intent_id)
+    refunded = intent_id if refunds else None
+    if invoice_id := gateway.invoice_of(intent_id):
+        return fetch_purchase_of_invoice(gateway, invoice_id, refunded)
+    return Purchase(
+        invoice=None,
+        subscription=None,
+        page=gateway.checkout_session_of(intent_id),
+        intents=(intent,),
+        refunds=_refunds(gateway, (intent,), refunded),
+    )
+
+
+def _refunds(gateway: Gateway, intents: tuple[Fetched, ...], refunded: str | None) -> dict[str, tuple[Fetched, ...]]:
+    wanted = [intent.stripe_id for intent in intents if intent.stripe_id == refunded or _has_refunds(intent.data)]
+    return {intent_id: fetch_refunds_of(gateway, intent_id) for intent_id in wanted}
+
+
+def _has_refunds(intent: Json) -> bool:
+    charge = intent.get("latest_charge")
+    return isinstance(charge, dict) and charge.get("amount_refunded", 0) > 0
+
+
+def mirror_purchase(purchase: Purchase) -> Mirrored:
+    """Write all of it, in the current unit. Raises `StaleFetch` or `UnknownCustomer`, and then writes nothing."""
+    subscription, invoices = _mirror_invoice(purchase)
+    payments: list[Payment] = []
+    for intent in purchase.intents:
+        payment = mirror_intent(intent, purchase.invoice, purchase.page)
+        if payment is not None:
+            payments.append(payment)
+            for refund in purchase.refunds.get(intent.stripe_id, ()):
+                mirror_refund(refund, payment.team_id, payment)
+    if purchase.invoice is not None:
+        mirror_rest(purchase.invoice, purchase.intents)
+    return Mirrored(subscription, invoices, payments)
+
+
+def _mirror_invoice(purchase: Purchase) -> tuple[Subscription | None, list[Invoice]]:
+    if purchase.subscription is not None:
+        return mirror_subscription_state(purchase.subscription)
+    return None, [mirror_invoice(purchase.invoice)] if purchase.invoice is not None else []

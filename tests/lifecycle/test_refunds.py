@@ -1,0 +1,366 @@
+"""Refunds and the credits they take back: in parts, out of order, twice, after the credits were spent, and undone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select, text
+
+from portal.billing.models import Checkout, Customer, Payment, Refund
+from portal.catalog.queries import price_for
+from portal.core.database import db
+from portal.core.ids import new_id
+from portal.core.unit_of_work import unit_of_work
+from portal.credits import ledger
+from portal.credits.models import CreditEntry, CreditGrant, CreditReversal
+from portal.credits.queries import balance
+from portal.usage.metering import Use, record
+from portal.webhooks import apply
+from portal.webhooks.models import StripeEvent
+from tests.cast import Cast
+from tests.purchases import forget_effects, violations
+from tests.refund_desk import RefundDesk
+from tests.stage import Stage
+
+PAID, GRANTED = 29_900, 20_000
+
+
+@pytest.fixture
+def desk(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> RefundDesk:
+    return RefundDesk.open(stage, monkeypatch)
+
+
+def subscribed(cast: Cast, stage: Stage, interval: str = "month") -> str:
+    """A team on Business; returns the intent that paid for it."""
+    stage.subscribe(cast.owner, cast.team_id, "business", interval)
+    stage.deliver_all()
+    intent = db.session.execute(select(Payment.payment_intent_stripe_id)).scalar_one()
+    db.session.remove()
+    return str(intent)
+
+
+def spend(team_id: str, quantity: int) -> None:
+    """Spend so many credits: a send_email costs one."""
+    with unit_of_work():
+        record(Use(team_id, f"spent-{quantity}", "send_email", quantity), lambda recorded: f'{{"id": "{recorded.id}"}}')
+    db.session.remove()
+
+
+def net(team_id: str) -> tuple[int, int]:
+    """What may be spent, and what is owed."""
+    db.session.remove()
+    found = balance(team_id)
+    assert violations() == []
+    db.session.remove()
+    return found.available, found.debt
+
+
+def reversals() -> list[int]:
+    return list(db.session.execute(select(CreditReversal.amount).order_by(CreditReversal.id)).scalars())
+
+
+def refund_rows(team_id: str) -> list[tuple[int, str]]:
+    query = select(Payment.amount, Payment.status).where(Payment.team_id == team_id, Payment.type == "refund")
+    return sorted((row.amount, row.status) for row in db.session.execute(query))
+
+
+def test_a_full_refund_of_unspent_credits_takes_all_of_them_once(cast: Cast, stage: Stage, desk: RefundDesk) -> None:
+    """Fault 35: however often it is told, in both of its events."""
+    intent = subscribed(cast, stage)
+    desk.refund(intent, PAID)
+    for _ in range(3):
+        desk.deliver(*[told | {"id": told["id"] + new_id("again")} for told in desk.told])
+    assert net(cast.team_id) == (0, 0)
+    assert reversals() == [GRANTED]
+    assert refund_rows(cast.team_id) == [(-PAID, "succeeded")]
+
+
+def test_what_was_spent_already_becomes_debt_that_the_next_grant_repays(
+    cast: Cast, stage: Stage, desk: RefundDesk
+) -> None:
+    """Fault 36."""
+    intent = subscribed(cast, stage)
+    spend(cast.team_id, 16_000)
+    desk.refund(intent, PAID)
+    desk.deliver()
+    assert net(cast.team_id) == (0, 16_000)
+    page = cast.owner.client.get(f"/teams/{cast.team_id}/billing").get_data(as_text=True)
+    assert "16,000 credits" in page
+    assert "taken from the next credits" in page
+    with unit_of_work():
+        ledger.grant(cast.team_id, kind="bundle", amount=20_000, cause_key="bundle:next", source="Next")
+    assert net(cast.team_id) == (4_000, 0)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (2, 1, 0)])
+def test_partial_refunds_in_any_order_come_to_the_formula_of_their_sum(
+    cast: Cast, stage: Stage, desk: RefundDesk, order: tuple[int, ...]
+) -> None:
+    """Fault 37: each is told twice too."""
+    intent = subscribed(cast, stage)
+    amounts = (9_999, 1, 7_777)
+    told = []
+    for amount in amounts:
+        desk.refund(intent, amount)
+        told.append(desk.told[-2:])
+    for place in order:
+        desk.deliver(*told[place])
+        desk.deliver(*(each | {"id": each["id"] + "x"} for each in told[place]))
+    taken = GRANTED * sum(amounts) // PAID
+    assert net(cast.team_id) == (GRANTED - taken, 0)
+    assert sum(reversals()) == taken
+    assert refund_rows(cast.team_id) == sorted((-amount, "succeeded") for amount in amounts)
+    paid = select(Payment.amount_refunded).where(Payment.type == "subscription_payment")
+    assert db.session.execute(paid).scalar_one() in (0, sum(amounts))
+
+
+def test_refunds_that_become_known_one_by_one_never_take_more_than_their_sum_so_far(
+    cast: Cast, stage: Stage, desk: RefundDesk
+) -> None:
+    intent = subscribed(cast, stage)
+    total = 0
+    for amount in (1, 1, 12_000, 1, 17_897):
+        desk.refund(intent, amount)
+        desk.deliver(*desk.told[-2:])
+        total += amount
+        assert net(cast.team_id) == (GRANTED - GRANTED * total // PAID, 0)
+    assert total == PAID
+
+
+def test_a_refund_told_before_its_payment_comes_to_nothing_in_the_end(
+    cast: Cast, stage: Stage, desk: RefundDesk
+) -> None:
+    """Fault 39, for a plan: the refund brings the payment and the subscription with it."""
+    stage.subscribe(cast.owner, cast.team_id, "business")
+    events = stage.new_events()
+    intent = next(told for told in events if told["type"] == "payment_intent.succeeded")["data"]["object"]["id"]
+    desk.refund(intent, PAID)
+    desk.deliver()
+    assert net(cast.team_id) == (0, 0)
+    for told in events:
+        stage.deliver(told)
+    stage.drain()
+    assert net(cast.team_id) == (0, 0)
+    paid = select(CreditEntry.amount).where(CreditEntry.cause_key.like("%period:sub%")).order_by(CreditEntry.version)
+    assert db.session.execute(paid).scalars().all() == [GRANTED, -GRANTED]
+
+
+def test_a_pending_refund_takes_at_once_and_one_that_fails_gives_back_once(
+    cast: Cast, stage: Stage, desk: RefundDesk
+) -> None:
+    intent = subscribed(cast, stage)
+    refund = desk.refund(intent, PAID // 2, "pending")
+    desk.deliver()
+    assert net(cast.team_id) == (GRANTED // 2, 0)
+    assert refund_rows(cast.team_id) == [(-PAID // 2, "pending")]
+    desk.fail(refund)
+    for _ in range(2):
+        desk.deliver(*[told | {"id": told["id"] + new_id("again")} for told in desk.told[-2:]])
+    assert net(cast.team_id) == (GRANTED, 0)
+    assert refund_rows(cast.team_id) == [(-PAID // 2, "failed")]
+    assert db.session.execute(select(Refund.effect)).scalar_one() == "returned"
+    back = db.session.execute(select(CreditGrant).where(CreditGrant.kind == "adjustment")).scalar_one()
+    assert back.source == "Business, refund that did not go through"
+    original = db.session.execute(select(CreditGrant.expires_at).where(CreditGrant.cause_key.like("period:sub%")))
+    until = original.scalar_one()
+    assert until is not None
+    assert back.expires_at is not None
+    assert back.expires_at >= until
+
+
+def test_a_refund_that_had_failed_before_it_was_told_takes_nothing(cast: Cast, stage: Stage, desk: RefundDesk) -> None:
+    intent = subscribed(cast, stage)
+    desk.fail(desk.refund(intent, PAID))
+    desk.deliver()
+    assert net(cast.team_id) == (GRANTED, 0)
+    assert reversals() == []
+    assert db.session.execute(select(Refund.effect)).scalar_one() == "none"
+
+
+def test_debt_of_a_refund_that_fails_is_gone_again(cast: Cast, stage: Stage, desk: RefundDesk) -> None:
+    intent = subscribed(cast, stage)
+    spend(cast.team_id, 15_000)
+    refund = desk.refund(intent, PAID)
+    desk.deliver()
+    assert net(cast.team_id) == (0, 15_000)
+    desk.fail(refund)
+    desk.deliver(*desk.told[-2:])
+    assert net(cast.team_id) == (5_000, 0)
+    again = desk.refund(intent, PAID)
+    desk.deliver(*desk.told[-2:])
+    assert net(cast.team_id) == (0, 15_000)
+    desk.fail(again)
+    desk.deliver(*desk.told[-2:])
+    assert net(cast.team_id) == (5_000, 0)
+
+
+def test_a_failed_refund_gives_back_no_credits_that_would_have_ended_by_themselves(
+    cast: Cast, stage: Stage, desk: RefundDesk
+) -> None:
+    """5,000 were spent, the rest ended with the month; only then came the refund, and failed."""
+    intent = subscribed(cast, stage)
+    spend(cast.team_id, 5_000)
+    stage.advance(timedelta(days=32))
+    stage.drain()
+    refund = desk.refund(intent, PAID)
+    desk.deliver()
+    assert net(cast.team_id) == (0, 5_000)
+    desk.fail(refund)
+    desk.deliver(*desk.told[-2:])
+    assert net(cast.team_id) == (0, 0)
+
+
+def grants_of_the_year(team_id: str) -> list[CreditGrant]:
+    query = select(CreditGrant).where(CreditGrant.team_id == team_id, CreditGrant.cause_key.like("period:sub%"))
+    return list(db.session.execute(query.order_by(CreditGrant.effective_at)).scalars())
+
+
+def month_passes(cast: Cast, stage: Stage) -> None:
+    until = grants_of_the_year(cast.team_id)[-1].expires_at
+    now = db.session.execute(text("select app_now()")).scalar_one()
+    db.session.remove()
+    assert until is not None
+    stage.advance(until - now + timedelta(seconds=1))
+    stage.drain()
+
+
+def test_a_refund_of_half_a_year_leaves_the_first_half_alone(cast: Cast, stage: Stage, desk: RefundDesk) -> None:
+    intent = subscribed(cast, stage, "year")
+    price = price_for("business", "year")
+    assert price is not None
+    db.session.remove()
+    desk.refund(intent, price.unit_amount_cents // 2)
+    desk.deliver()
+    for month in range(1, 13):
+        assert net(cast.team_id) == (GRANTED if month <= 6 else 0, 0), f"month {month}"
+        if month < 12:
+            month_passes(cast, stage)
+    assert sum(reversals()) == 6 * GRANTED
+
+
+def test_a_full_refund_of_a_year_takes_the_spent_months_too_and_grants_none_any_more(
+    cast: Cast, stage: Stage, desk: RefundDesk
+) -> None:
+    intent = subscribed(cast, stage, "year")
+    price = price_for("business", "year")
+    assert price is not None
+    db.session.remove()
+    spend(cast.team_id, 3_000)
+    month_passes(cast, stage)
+    desk.refund(intent, price.unit_amount_cents)
+    desk.deliver()
+    assert net(cast.team_id) == (0, 3_000)
+    month_passes(cast, stage)
+    assert net(cast.team_id)[0] == 0
+    assert len(reversals()) == 3
+
+
+# --- what was bought on a checkout page by itself
+
+
+def buy_on_page(cast: Cast, stage: Stage) -> tuple[str, str, list[dict[str, Any]]]:
+    """A purchase without an invoice on a page of ours; returns page, intent and its events, none of them delivered."""
+    stage.begin_checkout(cast.owner, cast.team_id, "business")
+    customer = db.session.execute(select(Customer.stripe_id)).scalar_one()
+    with unit_of_work() as session:
+        price = price_for("business", "month")
+        assert price is not None
+        checkout = Checkout(
+            id=new_id("chk"), team_id=cast.team_id, user_id=cast.owner.user_id, plan_key="business",
+            price_id=price.price_id, params={}, state="failed",
+        )  # fmt: skip
+        session.add(checkout)
+    db.session.remove()
+    product = stage.stripe("POST", "/v1/products", name="5,000 credits")
+    sold = stage.stripe("POST", "/v1/prices", product=product["id"], unit_amount=8000, currency="usd")
+    page = stage.stripe(
+        "POST",
+        "/v1/checkout/sessions",
+        **{
+            "mode": "payment",
+            "customer": customer,
+            "line_items[0][price]": sold["id"],
+            "line_items[0][quantity]": 1,
+            "metadata[checkout_id]": checkout.id,
+            "success_url": "http://127.0.0.1:8000/done",
+        },
+    )
+    stage.new_events()
+    assert stage.pay(page["url"]).status_code == 303
+    intent = stage.stripe("GET", f"/v1/checkout/sessions/{page['id']}")["payment_intent"]
+    return page["id"], intent, stage.new_events()
+
+
+def grant_bundle(team_id: str, page: str) -> None:
+    with unit_of_work():
+        ledger.grant(team_id, kind="bundle", amount=5_000, cause_key=f"bundle:{page}", source="5,000 credits")
+    db.session.remove()
+
+
+def test_a_refund_of_a_bundle_takes_its_part_of_the_bundle(cast: Cast, stage: Stage, desk: RefundDesk) -> None:
+    page, intent, _events = buy_on_page(cast, stage)
+    grant_bundle(cast.team_id, page)
+    desk.refund(intent, 2_001)
+    desk.deliver()
+    assert reversals() == [5_000 * 2_001 // 8_000]
+    desk.refund(intent, 5_999)
+    desk.deliver(*desk.told[-2:])
+    assert sum(reversals()) == 5_000
+    assert [row.type for row in db.session.execute(select(Payment)).scalars() if row.amount > 0] == ["top_up"]
+
+
+def test_a_refund_of_a_bundle_waits_for_its_grant(cast: Cast, stage: Stage, desk: RefundDesk) -> None:
+    """Fault 39, for a bundle: parked until the credits are there, and then both come to nothing."""
+    page, intent, _events = buy_on_page(cast, stage)
+    desk.refund(intent, 8_000)
+    desk.deliver()
+    assert set(db.session.execute(select(StripeEvent.state)).scalars()) == {"parked"}
+    assert f"the credits of {page} are not granted yet" in db.session.execute(select(StripeEvent.last_error)).scalars()
+    assert db.session.execute(select(Refund)).first() is None
+    db.session.remove()
+    grant_bundle(cast.team_id, page)
+    stage.advance(timedelta(minutes=1))
+    stage.drain()
+    assert set(db.session.execute(select(StripeEvent.state)).scalars()) == {"done"}
+    assert reversals() == [5_000]
+    assert refund_rows(cast.team_id) == [(-8_000, "succeeded")]
+
+
+def test_a_refund_of_what_gave_no_credits_stands_in_the_history_and_takes_none(
+    cast: Cast, stage: Stage, desk: RefundDesk
+) -> None:
+    stage.begin_checkout(cast.owner, cast.team_id, "business")
+    customer = db.session.execute(select(Customer.stripe_id)).scalar_one()
+    db.session.remove()
+    intent = stage.stripe(
+        "POST", "/v1/payment_intents", customer=customer, amount=900, currency="usd",
+        payment_method="pm_card_visa", confirm="true",
+    )  # fmt: skip
+    desk.refund(intent["id"], 300)
+    desk.deliver()
+    assert refund_rows(cast.team_id) == [(-300, "succeeded")]
+    assert reversals() == []
+    assert db.session.execute(select(Refund.effect)).scalar_one() == "none"
+
+
+def test_a_refund_in_every_place_of_the_news_of_its_purchase_ends_the_same(
+    cast: Cast, stage: Stage, desk: RefundDesk
+) -> None:
+    stage.subscribe(cast.owner, cast.team_id, "business")
+    events = stage.new_events()
+    by_type = {told["type"]: told for told in events}
+    news = [by_type[name] for name in ("customer.subscription.created", "invoice.paid", "payment_intent.succeeded")]
+    desk.refund(by_type["payment_intent.succeeded"]["data"]["object"]["id"], 10_000)
+    results = set()
+    for place in range(len(news) + 1):
+        forget_effects(stage.app)
+        for told in (*news[:place], *desk.told, *news[place:]):
+            stage.deliver(told)
+            apply.drain()
+        rows = db.session.execute(select(Payment.stripe_id, Payment.type, Payment.amount, Payment.status)).all()
+        results.add((tuple(sorted(tuple(row) for row in rows)), net(cast.team_id), tuple(reversals())))
+        db.session.remove()
+    assert len(results) == 1
+    assert next(iter(results))[1] == (GRANTED - GRANTED * 10_000 // PAID, 0)
