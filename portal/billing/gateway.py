@@ -97,7 +97,8 @@ class Gateway:
         return self._change(self._v1.checkout.sessions.create, idempotency_key, params)
 
     def checkout_session(self, session_id: str) -> Json:
-        return self._read(self._v1.checkout.sessions.retrieve, session_id)
+        """The page with its payment intent, which alone tells a payment under way from one that came to nothing."""
+        return self._read(self._v1.checkout.sessions.retrieve, session_id, {"expand": ["payment_intent"]})
 
     def expire_checkout_session(self, session_id: str, idempotency_key: str) -> Json:
         return self._change(self._v1.checkout.sessions.expire, idempotency_key, session_id, {})

@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from portal.webhooks.claim import Claimed
-from portal.webhooks.handlers.checkout import on_checkout_completed, on_checkout_expired
+from portal.webhooks.handlers.checkout import on_checkout
 from portal.webhooks.handlers.customer import on_customer_updated
 from portal.webhooks.handlers.invoice import on_invoice
 from portal.webhooks.handlers.subscription import on_subscription
 
 HANDLERS: dict[str, Callable[[Claimed], None]] = {
-    "checkout.session.completed": on_checkout_completed,
-    "checkout.session.expired": on_checkout_expired,
+    "checkout.session.completed": on_checkout,
+    "checkout.session.async_payment_succeeded": on_checkout,
+    "checkout.session.async_payment_failed": on_checkout,
+    "checkout.session.expired": on_checkout,
     "customer.subscription.created": on_subscription,
     "customer.subscription.updated": on_subscription,
     "customer.subscription.deleted": on_subscription,

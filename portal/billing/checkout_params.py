@@ -1,0 +1,56 @@
+"""What Stripe is asked for when a checkout page is to be made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from portal.billing.checkout_order import Buyer, ReturnAddresses
+from portal.billing.models import Checkout
+from portal.catalog.queries import BundlePrice, PlanPrice
+
+Json = dict[str, Any]
+
+
+def page_params(
+    checkout: Checkout, item: PlanPrice | BundlePrice, buyer: Buyer, customer_id: str, addresses: ReturnAddresses
+) -> Json:
+    """The parameters of the page. All that is said of the price is which one it is: Stripe knows its amount."""
+    metadata = _metadata(checkout, buyer)
+    common: Json = {
+        "customer": customer_id,
+        "client_reference_id": checkout.team_id,
+        "line_items": [{"price": item.stripe_price_id, "quantity": 1}],
+        "metadata": metadata,
+        "success_url": addresses.success.format(checkout_id=checkout.id),
+        "cancel_url": addresses.cancel.format(checkout_id=checkout.id),
+    }
+    own = _plan_params(item, metadata) if isinstance(item, PlanPrice) else _bundle_params(metadata)
+    return common | own
+
+
+def _metadata(checkout: Checkout, buyer: Buyer) -> dict[str, str]:
+    metadata = {"team_id": checkout.team_id, **buyer.metadata, "checkout_id": checkout.id, "source": "turnpike"}
+    if checkout.bundle_key is not None:
+        return metadata | {"bundle": checkout.bundle_key, "credits": str(checkout.credits)}
+    return metadata | {"plan": str(checkout.plan_key)}
+
+
+def _plan_params(price: PlanPrice, metadata: dict[str, str]) -> Json:
+    subscription: Json = {"metadata": metadata}
+    if price.trial_days:
+        subscription["trial_period_days"] = price.trial_days
+    return {
+        "mode": "subscription",
+        "subscription_data": subscription,
+        # A trial asks for the card too: what is free today is paid without asking later.
+        "payment_method_collection": "always",
+    }
+
+
+def _bundle_params(metadata: dict[str, str]) -> Json:
+    return {
+        "mode": "payment",
+        "payment_intent_data": {"metadata": metadata},
+        # A purchase leaves an invoice like everything else that the team pays.
+        "invoice_creation": {"enabled": True, "invoice_data": {"metadata": metadata}},
+    }
