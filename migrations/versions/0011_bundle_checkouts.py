@@ -25,7 +25,6 @@ COLUMNS = (
     sa.Column("order_key", sa.String(), nullable=True),
     sa.Column("payment_status", sa.String(), nullable=True),
     sa.Column("payment_intent_stripe_id", sa.String(), nullable=True),
-    sa.Column("invoice_stripe_id", sa.String(), nullable=True),
     sa.Column("amount_total", sa.BigInteger(), nullable=True),
     sa.Column("paid_at", MOMENT, nullable=True),
 )

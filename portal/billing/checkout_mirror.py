@@ -50,7 +50,6 @@ def mirror_checkout(page: Json) -> Checkout | None:
         return None
     checkout.stripe_id = page["id"]
     checkout.payment_intent_stripe_id = ref(page.get("payment_intent")) or checkout.payment_intent_stripe_id
-    checkout.invoice_stripe_id = ref(page.get("invoice")) or checkout.invoice_stripe_id
     if page["status"] == "complete":
         _complete(checkout, page)
     elif page["status"] == "expired" and checkout.state in ("starting", "open", "replaced"):

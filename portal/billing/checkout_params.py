@@ -51,6 +51,4 @@ def _bundle_params(metadata: dict[str, str]) -> Json:
     return {
         "mode": "payment",
         "payment_intent_data": {"metadata": metadata},
-        # A purchase leaves an invoice like everything else that the team pays.
-        "invoice_creation": {"enabled": True, "invoice_data": {"metadata": metadata}},
     }

@@ -120,7 +120,6 @@ class Checkout(Model):
     # Stripe's word once the page is complete, and `failed` when the bank said no days later. It never leaves `paid`.
     payment_status: Mapped[str | None]
     payment_intent_stripe_id: Mapped[str | None]
-    invoice_stripe_id: Mapped[str | None]
     amount_total: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
     completed_at: Mapped[UtcDateTime | None]
