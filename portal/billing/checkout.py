@@ -7,7 +7,7 @@ saves where the page is. Nothing is granted here; that happens when Stripe says 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import select, update
@@ -22,7 +22,9 @@ from portal.billing.checkout_params import page_params
 from portal.billing.customers import IN_FLIGHT_PAUSE_SECONDS, IN_FLIGHT_TRIES, ensure_customer, plan_customer
 from portal.billing.gateway import Gateway, GatewayError, InFlight, InvalidRequest, NotFound, Unavailable
 from portal.billing.models import Checkout
+from portal.billing.promotion_codes import find_promotion_code
 from portal.billing.subscriptions import live_subscription
+from portal.catalog.current import catalog
 from portal.catalog.queries import BundlePrice, PlanPrice
 from portal.core.ids import new_id
 from portal.core.unit_of_work import unit_of_work
@@ -46,6 +48,8 @@ def start(gateway: Gateway, team: Team, buyer: Buyer, order: Order, addresses: R
     Raises `CheckoutRefused` and `GatewayError`. Of the pages for plans at most one can be paid, so the team's earlier
     ones are closed first.
     """
+    if order.promotion_code:
+        order = replace(order, discount=find_promotion_code(gateway, order.promotion_code))
     place = _take_place(team, buyer, order)
     if place.checkout.state == "open":
         found = _still_open(gateway, place.checkout)
@@ -152,14 +156,19 @@ def _make_page(gateway: Gateway, place: _Place, buyer: Buyer, order: Order, addr
     customer_id = ensure_customer(gateway, checkout.team_id)
     for page_id in place.earlier:
         _close_page(gateway, page_id, checkout.id)
-    params = page_params(checkout, order.item, buyer, customer_id, addresses)
+    params = page_params(checkout, order, buyer, customer_id, addresses, catalog().checkout)
     closed = Checkout.stripe_id.in_(place.earlier) & (Checkout.state == "replaced")
     with unit_of_work() as session:
         session.execute(update(Checkout).where(closed).values(state="expired"))
         unset = (Checkout.id == checkout.id) & (Checkout.params == {})
         session.execute(update(Checkout).where(unset).values(params=params))
         frozen = session.execute(select(Checkout.params).where(Checkout.id == checkout.id)).scalar_one()
-    return _create_page(gateway, frozen, f"checkout-{checkout.id}")
+    try:
+        return _create_page(gateway, frozen, f"checkout-{checkout.id}")
+    except InvalidRequest as error:
+        if order.discount is None:
+            raise
+        raise CheckoutRefused("code_not_applicable") from error
 
 
 def _create_page(gateway: Gateway, params: Json, key: str) -> Json:

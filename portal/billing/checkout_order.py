@@ -48,6 +48,8 @@ class Order:
     item: PlanPrice | BundlePrice
     token: str | None = None
     promotion_code: str | None = None
+    # Stripe's id of that code, once it was looked up there.
+    discount: str | None = None
 
     @property
     def key(self) -> str | None:

@@ -129,6 +129,12 @@ class Gateway:
             found += page["data"]
         return found
 
+    def active_prices(self) -> list[Json]:
+        return self._read_all(self._v1.prices.list, {"active": True})
+
+    def active_products(self) -> list[Json]:
+        return self._read_all(self._v1.products.list, {"active": True})
+
     def ensure_product(self, product_id: str, name: str, metadata: dict[str, str]) -> Json:
         """The product with this id, made or renamed if need be."""
         try:
@@ -145,10 +151,42 @@ class Gateway:
     def create_price(self, params: Json, idempotency_key: str) -> Json:
         return self._change(self._v1.prices.create, idempotency_key, params)
 
+    # Coupons and promotion codes
+
+    def coupons(self) -> list[Json]:
+        """All coupons, each with the products it is for."""
+        return self._read_all(self._v1.coupons.list, {"expand": ["data.applies_to"]})
+
+    def create_coupon(self, params: Json, idempotency_key: str) -> Json:
+        return self._change(self._v1.coupons.create, idempotency_key, params)
+
+    def rename_coupon(self, coupon_id: str, name: str) -> Json:
+        return self._change(self._v1.coupons.update, f"coupon-{coupon_id}-{name}", coupon_id, {"name": name})
+
+    def promotion_codes(self, code: str | None = None) -> list[Json]:
+        """All promotion codes, or all that are or were called `code`, whatever the case of its letters."""
+        return self._read_all(self._v1.promotion_codes.list, {"code": code} if code else {})
+
+    def create_promotion_code(self, params: Json, idempotency_key: str) -> Json:
+        return self._change(self._v1.promotion_codes.create, idempotency_key, params)
+
+    def switch_promotion_code(self, promotion_code_id: str, *, active: bool, idempotency_key: str) -> Json:
+        return self._change(self._v1.promotion_codes.update, idempotency_key, promotion_code_id, {"active": active})
+
     # The two kinds of call
 
     def _read(self, call: Callable[..., Any], *args: Any) -> Json:
         return self._call(call, *args)
+
+    def _read_all(self, call: Callable[..., Any], query: Json) -> list[Json]:
+        """Every entry of a list, page by page."""
+        found: list[Json] = []
+        while True:
+            after = {"starting_after": found[-1]["id"]} if found else {}
+            page = self._read(call, {**query, **after, "limit": PAGE})
+            found += page["data"]
+            if not page["has_more"]:
+                return found
 
     def _change(self, call: Callable[..., Any], idempotency_key: str, *args: Any) -> Json:
         return self._call(call, *args, options={"idempotency_key": idempotency_key})

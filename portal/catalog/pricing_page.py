@@ -115,7 +115,7 @@ def build(catalog: Catalog, viewer: Viewer, choice: Choice, on_sale: OnSale, sig
         plans=[_plan_card(plan, catalog, viewer, actions) for plan in catalog.plans],
         compare=compare_blocks(catalog),
         bundles=_bundle_cards(catalog),
-        bundles_text=bundles_text(catalog),
+        bundles_text=" ".join(filter(None, (bundles_text(catalog), catalog.portal.refund_text))),
         intervals_saving_text=saving_text(catalog.plans),
         notes=[_currency_note(catalog.currency), *catalog.portal.price_notes],
         quote_url=_quote_url(catalog),

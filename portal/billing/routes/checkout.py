@@ -77,7 +77,8 @@ def _order() -> Order:
     if item is None or item.stripe_price_id is None:
         raise UnprocessableEntity("This cannot be bought here.")
     token = form.get("order", "")
-    return Order(item, token=token if is_id("ord", token) else None)
+    code = form.get("promotion_code", "").strip()
+    return Order(item, token=token if is_id("ord", token) else None, promotion_code=code or None)
 
 
 @bp.get("/teams/<team_id>/checkout/<checkout_id>")

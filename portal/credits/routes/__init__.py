@@ -36,6 +36,8 @@ def credits_page() -> str:
         # What makes two presses of the button one order: a page that is loaded anew begins a new one.
         order=new_id("ord"),
         bundles_text=bundles_text(catalog()),
+        refund_text=catalog().portal.refund_text,
+        takes_codes=catalog().checkout.promotion_codes,
         history=history(team.id, only, before=_version("before"), after=_version("after")),
         kinds=FILTER_LABELS,
         only=only if only in FILTER_LABELS else None,
