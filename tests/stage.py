@@ -94,6 +94,16 @@ class Stage:
         assert answer.status_code == 303, answer.get_data(as_text=True)
         return str(answer.location)
 
+    def begin_bundle(self, person: Person, team_id: str, bundle: str = "credits_1000", **fields: str) -> str:
+        """Press the button of a bundle; returns the address of the hosted page."""
+        answer = person.client.post(f"/teams/{team_id}/checkout", data={"bundle": bundle, **fields})
+        assert answer.status_code == 303, answer.get_data(as_text=True)
+        return str(answer.location)
+
+    def buy_bundle(self, person: Person, team_id: str, bundle: str = "credits_1000", card: str = VISA) -> str:
+        """Buy a bundle; returns the checkout's id. Stripe's events are not delivered yet."""
+        return self._paid(self.begin_bundle(person, team_id, bundle), card)
+
     def pay(self, address: str, card: str = VISA) -> requests.Response:
         """Fill in the hosted page's form."""
         form = {"email": "owner@example.com", "card_number": card, "exp": "12 / 34", "cvc": "123", "name": "Owner"}
@@ -101,7 +111,9 @@ class Stage:
 
     def subscribe(self, person: Person, team_id: str, plan: str, interval: str = "month", card: str = VISA) -> str:
         """Buy a plan; returns the checkout's id. Stripe's events are not delivered yet."""
-        address = self.begin_checkout(person, team_id, plan, interval)
+        return self._paid(self.begin_checkout(person, team_id, plan, interval), card)
+
+    def _paid(self, address: str, card: str) -> str:
         answer = self.pay(address, card)
         assert answer.status_code == 303, answer.text
         found = re.search(r"/checkout/(chk_[0-9A-Z]+)", answer.headers["Location"])

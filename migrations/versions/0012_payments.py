@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "0012"
-down_revision = "0010"
+down_revision = "0011b"
 
 PREFIXED_ID = sa.String(collation="C")
 MOMENT = sa.DateTime(timezone=True)

@@ -6,13 +6,14 @@ import json
 from http import HTTPStatus
 from typing import Any
 
-from flask import Response, current_app, url_for
+from flask import Response, current_app
 
 from portal.accounts.api_keys import Scope
 from portal.api.authentication import caller
 from portal.api.blueprint import REQUEST_ID_HEADER, ApiBlueprint
 from portal.api.moments import rfc3339
 from portal.api.schemas import CreditsMissingAnswer, ErrorAnswer, IdempotencyHeaders, UsageAnswer, UsageRequest
+from portal.billing.bundle_sale import buy_path
 from portal.core.errors import ApiError
 from portal.core.unit_of_work import run_in_unit
 from portal.credits.ledger import InsufficientCredits
@@ -88,5 +89,5 @@ def _payment_required(team_id: str, error: InsufficientCredits) -> ApiError:
         balance=error.available,
         cost=error.cost,
         shortfall=shortfall,
-        buy_url=current_app.config["SETTINGS"].base_url + url_for("catalog.pricing", team=team_id),
+        buy_url=current_app.config["SETTINGS"].base_url + buy_path(team_id),
     )

@@ -90,7 +90,7 @@ def sync_catalog(gateway: CatalogGateway, catalog: Catalog) -> Report:
     """Write the catalog to the database and to Stripe. Raises `GatewayError`; running it again goes on from there."""
     with unit_of_work():
         report = Report(sync_database(catalog))
-        wanted = _wanted()
+        wanted = wanted_prices()
     for product_id, price in {price.product_id: price for price in wanted}.items():
         gateway.ensure_product(product_id, price.product_name, price.metadata)
     _save_products(wanted)
@@ -100,7 +100,7 @@ def sync_catalog(gateway: CatalogGateway, catalog: Catalog) -> Report:
     return report
 
 
-def _wanted() -> list[WantedPrice]:
+def wanted_prices() -> list[WantedPrice]:
     query = select(Price).where(Price.active).order_by(Price.lookup_key)
     return [_as_wanted(price) for price in db.session.execute(query, execution_options=FRESH).scalars()]
 
@@ -133,7 +133,7 @@ def _save_products(wanted: list[WantedPrice]) -> None:
 
 def _settle(gateway: CatalogGateway, price: WantedPrice, found: Json | None, report: Report) -> None:
     """Make the row and Stripe agree on one price. `found` is what Stripe has under the lookup key now."""
-    fitting = found["id"] if found is not None and _says_the_same(found, price) else None
+    fitting = found["id"] if found is not None and says_the_same(found, price) else None
     if price.stripe_price_id is not None:
         if price.stripe_price_id == fitting:
             return
@@ -149,7 +149,7 @@ def _settle(gateway: CatalogGateway, price: WantedPrice, found: Json | None, rep
         _create(gateway, price, report)
 
 
-def _says_the_same(found: Json, price: WantedPrice) -> bool:
+def says_the_same(found: Json, price: WantedPrice) -> bool:
     recurring = found.get("recurring") or {}
     return (
         bool(found["active"])

@@ -1,4 +1,4 @@
-"""Buying a plan on Stripe's checkout page.
+"""Buying a plan or a bundle on Stripe's checkout page.
 
 `start` has three steps: a unit that decides and saves a row with frozen parameters, the calls to Stripe, a unit that
 saves where the page is. Nothing is granted here; that happens when Stripe says that it was paid.
@@ -6,73 +6,179 @@ saves where the page is. Nothing is granted here; that happens when Stripe says 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from portal.accounts import audit
 from portal.accounts.models import Team
-from portal.billing.customers import ensure_customer, plan_customer
-from portal.billing.gateway import Gateway, GatewayError, InvalidRequest, NotFound, Unavailable
+from portal.billing import card_testing
+from portal.billing.bundle_sale import bundles_allowed
+from portal.billing.checkout_order import Buyer, CheckoutRefused, Order, ReturnAddresses, Started
+from portal.billing.checkout_params import page_params
+from portal.billing.customers import IN_FLIGHT_PAUSE_SECONDS, IN_FLIGHT_TRIES, ensure_customer, plan_customer
+from portal.billing.gateway import Gateway, GatewayError, InFlight, InvalidRequest, NotFound, Unavailable
 from portal.billing.models import Checkout
+from portal.billing.promotion_codes import find_promotion_code
 from portal.billing.subscriptions import live_subscription
-from portal.catalog.queries import PlanPrice
-from portal.core.clock import app_now
-from portal.core.database import db
+from portal.catalog.current import catalog
+from portal.catalog.queries import BundlePrice, PlanPrice
 from portal.core.ids import new_id
 from portal.core.unit_of_work import unit_of_work
 
+__all__ = ["Buyer", "CheckoutRefused", "Order", "ReturnAddresses", "Started", "start"]
 
-class CheckoutRefused(Exception):
-    """The team may not begin this checkout; `reason` is `subscribed`, `paid` or `replaced`."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class ReturnAddresses:
-    """Where Stripe sends the browser, each with `{checkout_id}` in it."""
+class _Place:
+    """A row that was begun or found, and the pages of earlier ones that somebody may still have open."""
 
-    success: str
-    cancel: str
+    checkout: Checkout
+    earlier: list[str]
 
 
-def start(gateway: Gateway, team: Team, user_id: str, price: PlanPrice, addresses: ReturnAddresses) -> str:
-    """Begin a checkout and return the address of Stripe's page.
+def start(gateway: Gateway, team: Team, buyer: Buyer, order: Order, addresses: ReturnAddresses) -> Started:
+    """Begin a checkout, or find the one that this order has begun already, and say where its page is.
 
-    Raises `CheckoutRefused` and `GatewayError`. The team's earlier pages are closed first, so that at most one can be
-    paid.
+    Raises `CheckoutRefused` and `GatewayError`. Of the pages for plans at most one can be paid, so the team's earlier
+    ones are closed first.
     """
-    with unit_of_work() as session:
-        checkout, earlier = _begin(session, team, user_id, price)
+    if order.promotion_code:
+        order = replace(order, discount=find_promotion_code(gateway, order.promotion_code))
+    place = _take_place(team, buyer, order)
+    if place.checkout.state == "open":
+        found = _still_open(gateway, place.checkout)
+        if found is not None:
+            return found
+        place = _take_place(team, buyer, order)
+    checkout = place.checkout
     try:
-        page = _make_page(gateway, checkout, earlier, price, addresses)
-    except Unavailable:
-        raise  # the page may exist, but nobody was sent to it: the next checkout takes its place
+        page = _make_page(gateway, place, buyer, order, addresses)
+    except (Unavailable, InFlight):
+        raise  # the page may exist, but nobody was sent to it: the next checkout takes its place or finds it
     except (GatewayError, CheckoutRefused):
         _set_state(checkout.id, "failed")
         raise
     if not _opened(checkout.id, page):
         _close_page(gateway, page["id"], checkout.id)
         raise CheckoutRefused("replaced")
-    return str(page["url"])
+    return Started(checkout.id, str(page["url"]))
 
 
-def _make_page(
-    gateway: Gateway, checkout: Checkout, earlier: list[str], price: PlanPrice, addresses: ReturnAddresses
-) -> dict[str, Any]:
+def _take_place(team: Team, buyer: Buyer, order: Order) -> _Place:
+    """Decide under the team's lock. The row is a weak lock: a full one would wait for everybody who writes a row that
+    names the team, and they for us.
+    """
+    try:
+        with unit_of_work() as session:
+            session.execute(select(Team.id).where(Team.id == team.id).with_for_update(key_share=True))
+            if isinstance(order.item, PlanPrice):
+                return _place_of_plan(session, team, buyer, order.item)
+            return _place_of_bundle(session, team, buyer, order.item, order.key or new_id("ord"))
+    except CheckoutRefused as refused:
+        if refused.reason == "too_many":
+            with unit_of_work():
+                card_testing.warn(team.id)
+        raise
+
+
+def _place_of_plan(session: Session, team: Team, buyer: Buyer, price: PlanPrice) -> _Place:
+    """Take the team's one place for a plan. A replaced checkout counts until its page is known to be closed, however
+    many tries that takes.
+    """
+    if live_subscription(team.id) is not None:
+        raise CheckoutRefused("subscribed")
+    card_testing.refuse_card_testing(team.id, buyer)
+    plans = (Checkout.team_id == team.id) & (Checkout.purpose == "plan")
+    current = plans & Checkout.state.in_(("starting", "open"))
+    session.execute(update(Checkout).where(current).values(state="replaced"))
+    to_close = select(Checkout.stripe_id).where(plans, Checkout.state == "replaced", Checkout.stripe_id.is_not(None))
+    earlier = [str(page_id) for page_id in session.execute(to_close).scalars()]
+    checkout = _begin(session, team, buyer, purpose="plan", plan_key=price.plan_key, **_price_values(price))
+    return _Place(checkout, earlier)
+
+
+def _place_of_bundle(session: Session, team: Team, buyer: Buyer, bundle: BundlePrice, order_key: str) -> _Place:
+    """The checkout that this order has begun, or a new one. Bundles stand in nobody's way: several may be open."""
+    if not bundles_allowed(team.id):
+        raise CheckoutRefused("no_bundles")
+    same = (Checkout.team_id == team.id) & (Checkout.order_key == order_key)
+    query = select(Checkout).where(same, Checkout.state.in_(("starting", "open", "complete")))
+    known = session.execute(query, execution_options={"populate_existing": True}).scalar_one_or_none()
+    if known is not None:
+        if known.state == "complete":
+            raise CheckoutRefused("ordered", known.id)
+        return _Place(known, [])
+    card_testing.refuse_card_testing(team.id, buyer)
+    frozen = {
+        "bundle_key": bundle.bundle_key,
+        "credits": bundle.credits,
+        "expires_after_months": bundle.expires_after_months,
+        "order_key": order_key,
+    }
+    return _Place(_begin(session, team, buyer, purpose="bundle", **frozen, **_price_values(bundle)), [])
+
+
+def _price_values(price: PlanPrice | BundlePrice) -> Json:
+    return {"price_id": price.price_id, "amount_cents": price.unit_amount_cents, "currency": price.currency}
+
+
+def _begin(session: Session, team: Team, buyer: Buyer, **values: Any) -> Checkout:
+    plan_customer(team, buyer.metadata)
+    who = {"user_id": buyer.user_id, "api_key_id": buyer.api_key_id}
+    checkout = Checkout(id=new_id("chk"), team_id=team.id, params={}, **who, **values)
+    session.add(checkout)
+    what = {name: values.get(name) for name in ("plan_key", "bundle_key", "amount_cents", "currency")}
+    audit.record(buyer.actor, "checkout.started", team_id=team.id, target=checkout.id, **what)
+    return checkout
+
+
+def _still_open(gateway: Gateway, checkout: Checkout) -> Started | None:
+    """Where this order's page is, if it can still be paid; None when it has expired meanwhile."""
+    page = gateway.checkout_session(str(checkout.stripe_id))
+    if page["status"] == "open":
+        return Started(checkout.id, str(checkout.url))
+    if page["status"] == "complete":
+        raise CheckoutRefused("ordered", checkout.id)
+    with unit_of_work() as session:
+        mine = (Checkout.id == checkout.id) & (Checkout.state == "open")
+        session.execute(update(Checkout).where(mine).values(state="expired"))
+    return None
+
+
+def _make_page(gateway: Gateway, place: _Place, buyer: Buyer, order: Order, addresses: ReturnAddresses) -> Json:
+    checkout = place.checkout
     customer_id = ensure_customer(gateway, checkout.team_id)
-    for page_id in earlier:
+    for page_id in place.earlier:
         _close_page(gateway, page_id, checkout.id)
-    params = _params(checkout, customer_id, price, addresses)
-    closed = Checkout.stripe_id.in_(earlier) & (Checkout.state == "replaced")
+    params = page_params(checkout, order, buyer, customer_id, addresses, catalog().checkout)
+    closed = Checkout.stripe_id.in_(place.earlier) & (Checkout.state == "replaced")
     with unit_of_work() as session:
         session.execute(update(Checkout).where(closed).values(state="expired"))
-        session.execute(update(Checkout).where(Checkout.id == checkout.id).values(params=params))
-    return gateway.create_checkout_session(params, f"checkout-{checkout.id}")
+        unset = (Checkout.id == checkout.id) & (Checkout.params == {})
+        session.execute(update(Checkout).where(unset).values(params=params))
+        frozen = session.execute(select(Checkout.params).where(Checkout.id == checkout.id)).scalar_one()
+    try:
+        return _create_page(gateway, frozen, f"checkout-{checkout.id}")
+    except InvalidRequest as error:
+        if order.discount is None:
+            raise
+        raise CheckoutRefused("code_not_applicable") from error
+
+
+def _create_page(gateway: Gateway, params: Json, key: str) -> Json:
+    """Everyone who sends the same order at once sends the same parameters under the same key, and gets one page."""
+    for _ in range(IN_FLIGHT_TRIES):
+        try:
+            return gateway.create_checkout_session(params, key)
+        except InFlight:
+            time.sleep(IN_FLIGHT_PAUSE_SECONDS)
+    raise InFlight("the page is being made by another request")
 
 
 def _set_state(checkout_id: str, state: str) -> None:
@@ -82,63 +188,17 @@ def _set_state(checkout_id: str, state: str) -> None:
         )
 
 
-def _begin(session: Session, team: Team, user_id: str, price: PlanPrice) -> tuple[Checkout, list[str]]:
-    """Take the team's one place for a checkout; returns it, and the pages that somebody may still have open.
+def _opened(checkout_id: str, page: Json) -> bool:
+    """Save where the page is, unless a newer checkout has taken the place meanwhile.
 
-    The team's row is the lock, a weak one: a full one would wait for everybody who writes a row that names the team,
-    and they for us. A replaced checkout counts until its page is known to be closed, however many tries that takes.
+    Whoever sent the same order at the same moment may have saved it already: it is the same page.
     """
-    session.execute(select(Team.id).where(Team.id == team.id).with_for_update(key_share=True))
-    if live_subscription(team.id) is not None:
-        raise CheckoutRefused("subscribed")
-    mine = Checkout.team_id == team.id
-    current = mine & Checkout.state.in_(("starting", "open"))
-    session.execute(update(Checkout).where(current).values(state="replaced"))
-    to_close = select(Checkout.stripe_id).where(mine, Checkout.state == "replaced", Checkout.stripe_id.is_not(None))
-    earlier = [str(page_id) for page_id in session.execute(to_close).scalars()]
-    plan_customer(team, user_id)
-    checkout = Checkout(
-        id=new_id("chk"), team_id=team.id, user_id=user_id, plan_key=price.plan_key, price_id=price.price_id, params={}
-    )
-    session.add(checkout)
-    return checkout, earlier
-
-
-def _params(checkout: Checkout, customer_id: str, price: PlanPrice, addresses: ReturnAddresses) -> dict[str, Any]:
-    metadata = {
-        "team_id": checkout.team_id,
-        "user_id": checkout.user_id,
-        "checkout_id": checkout.id,
-        "plan": price.plan_key,
-        "source": "turnpike",
-    }
-    subscription: dict[str, Any] = {"metadata": metadata}
-    if price.trial_days:
-        subscription["trial_period_days"] = price.trial_days
-    return {
-        "mode": "subscription",
-        "customer": customer_id,
-        "client_reference_id": checkout.team_id,
-        "line_items": [{"price": price.stripe_price_id, "quantity": 1}],
-        "subscription_data": subscription,
-        # A trial asks for the card too: what is free today is paid without asking later.
-        "payment_method_collection": "always",
-        "metadata": metadata,
-        "success_url": addresses.success.format(checkout_id=checkout.id),
-        "cancel_url": addresses.cancel.format(checkout_id=checkout.id),
-    }
-
-
-def _opened(checkout_id: str, page: dict[str, Any]) -> bool:
-    """Save where the page is, unless a newer checkout has taken the place meanwhile."""
+    values = {"state": "open", "stripe_id": page["id"], "url": page["url"]}
     with unit_of_work() as session:
-        opened = session.execute(
-            update(Checkout)
-            .where(Checkout.id == checkout_id, Checkout.state == "starting")
-            .values(state="open", stripe_id=page["id"], url=page["url"])
-            .returning(Checkout.id)
-        ).scalar()
-    return opened is not None
+        starting = (Checkout.id == checkout_id) & (Checkout.state == "starting")
+        session.execute(update(Checkout).where(starting).values(values))
+        state = session.execute(select(Checkout.state).where(Checkout.id == checkout_id)).scalar_one()
+    return state == "open"
 
 
 def _close_page(gateway: Gateway, page_id: str, checkout_id: str) -> None:
@@ -156,25 +216,3 @@ def _close_page(gateway: Gateway, page_id: str, checkout_id: str) -> None:
             raise CheckoutRefused("paid") from error
         if status != "expired":
             raise
-
-
-def find_checkout(stripe_id: str, checkout_id: str | None) -> Checkout | None:
-    """The checkout of a page: by the page's id, or by the id we put into its metadata."""
-    query = select(Checkout).where((Checkout.stripe_id == stripe_id) | (Checkout.id == checkout_id)).with_for_update()
-    return db.session.execute(query, execution_options={"populate_existing": True}).scalars().first()
-
-
-def mirror_checkout(page: dict[str, Any]) -> Checkout | None:
-    """Write what became of a checkout page; unknown pages (made elsewhere on the account) are not ours to note."""
-    checkout = find_checkout(page["id"], (page.get("metadata") or {}).get("checkout_id"))
-    if checkout is None:
-        return None
-    checkout.stripe_id = page["id"]
-    if page["status"] == "complete" and checkout.state != "complete":
-        checkout.state = "complete"
-        checkout.subscription_stripe_id = page.get("subscription")
-        checkout.completed_at = app_now()
-    elif page["status"] == "expired" and checkout.state in ("starting", "open", "replaced"):
-        checkout.state = "expired"
-    db.session.flush()
-    return checkout

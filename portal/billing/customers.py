@@ -19,12 +19,12 @@ from portal.core.unit_of_work import unit_of_work
 IN_FLIGHT_TRIES, IN_FLIGHT_PAUSE_SECONDS = 25, 0.2
 
 
-def plan_customer(team: Team, user_id: str) -> None:
+def plan_customer(team: Team, asked_by: dict[str, str]) -> None:
     """Save, in the current unit, what the team's customer is to be made of; the first to save decides."""
     params = {
         "name": team.name,
         "email": team.billing_email,
-        "metadata": {"team_id": team.id, "user_id": user_id, "source": "turnpike"},
+        "metadata": {"team_id": team.id, **asked_by, "source": "turnpike"},
     }
     db.session.execute(insert(Customer).values(team_id=team.id, params=params).on_conflict_do_nothing())
 

@@ -97,7 +97,8 @@ class Gateway:
         return self._change(self._v1.checkout.sessions.create, idempotency_key, params)
 
     def checkout_session(self, session_id: str) -> Json:
-        return self._read(self._v1.checkout.sessions.retrieve, session_id)
+        """The page with its payment intent, which alone tells a payment under way from one that came to nothing."""
+        return self._read(self._v1.checkout.sessions.retrieve, session_id, {"expand": ["payment_intent"]})
 
     def expire_checkout_session(self, session_id: str, idempotency_key: str) -> Json:
         return self._change(self._v1.checkout.sessions.expire, idempotency_key, session_id, {})
@@ -146,8 +147,8 @@ class Gateway:
         return str(invoice["id"] if isinstance(invoice, dict) else invoice)
 
     def checkout_session_of(self, payment_intent_id: str) -> Json | None:
-        """The checkout page on which an intent was paid."""
-        query: Json = {"payment_intent": payment_intent_id, "limit": 1}
+        """The checkout page on which an intent was paid, as `checkout_session` brings it."""
+        query: Json = {"payment_intent": payment_intent_id, "limit": 1, "expand": ["data.payment_intent"]}
         found = self._read(self._v1.checkout.sessions.list, query)["data"]
         return found[0] if found else None
 
@@ -176,6 +177,12 @@ class Gateway:
             found += page["data"]
         return found
 
+    def active_prices(self) -> list[Json]:
+        return self._read_all(self._v1.prices.list, {"active": True})
+
+    def active_products(self) -> list[Json]:
+        return self._read_all(self._v1.products.list, {"active": True})
+
     def ensure_product(self, product_id: str, name: str, metadata: dict[str, str]) -> Json:
         """The product with this id, made or renamed if need be."""
         try:
@@ -191,6 +198,28 @@ class Gateway:
 
     def create_price(self, params: Json, idempotency_key: str) -> Json:
         return self._change(self._v1.prices.create, idempotency_key, params)
+
+    # Coupons and promotion codes
+
+    def coupons(self) -> list[Json]:
+        """All coupons, each with the products it is for."""
+        return self._read_all(self._v1.coupons.list, {"expand": ["data.applies_to"]})
+
+    def create_coupon(self, params: Json, idempotency_key: str) -> Json:
+        return self._change(self._v1.coupons.create, idempotency_key, params)
+
+    def rename_coupon(self, coupon_id: str, name: str) -> Json:
+        return self._change(self._v1.coupons.update, f"coupon-{coupon_id}-{name}", coupon_id, {"name": name})
+
+    def promotion_codes(self, code: str | None = None) -> list[Json]:
+        """All promotion codes, or all that are or were called `code`, whatever the case of its letters."""
+        return self._read_all(self._v1.promotion_codes.list, {"code": code} if code else {})
+
+    def create_promotion_code(self, params: Json, idempotency_key: str) -> Json:
+        return self._change(self._v1.promotion_codes.create, idempotency_key, params)
+
+    def switch_promotion_code(self, promotion_code_id: str, *, active: bool, idempotency_key: str) -> Json:
+        return self._change(self._v1.promotion_codes.update, idempotency_key, promotion_code_id, {"active": active})
 
     # The two kinds of call
 

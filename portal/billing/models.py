@@ -49,7 +49,9 @@ class Customer(Model):
 class Checkout(Model):
     """One visit to Stripe's checkout page. `params` are what Stripe is asked for, saved before it is asked.
 
-    `replaced`: a newer checkout took its place, and its page, if it ever had one, may still be open.
+    `replaced`: a newer checkout took its place, and its page, if it ever had one, may still be open. What a bundle gives
+    and costs is frozen here when the checkout begins, so that a changed catalog does not change what was bought.
+    `order_key` tells one order from another: the same one pressed again comes to the same row and the same page.
     """
 
     __tablename__ = "checkouts"
@@ -58,29 +60,86 @@ class Checkout(Model):
             "state in ('starting', 'open', 'complete', 'expired', 'failed', 'replaced')",
             name="state",
         ),
-        CheckConstraint("purpose in ('plan')", name="purpose"),
+        CheckConstraint("purpose in ('plan', 'bundle')", name="purpose"),
+        CheckConstraint("num_nonnulls(user_id, api_key_id) = 1", name="buyer"),
+        CheckConstraint(
+            "case purpose when 'plan' then plan_key is not null and num_nonnulls(bundle_key, credits) = 0"
+            " else plan_key is null and num_nonnulls(bundle_key, credits, amount_cents, currency, order_key) = 5 end",
+            name="order",
+        ),
+        CheckConstraint("credits > 0", name="credits"),
+        CheckConstraint("expires_after_months > 0", name="expires_after_months"),
+        CheckConstraint(
+            "payment_status in ('unpaid', 'paid', 'no_payment_required', 'failed')",
+            name="payment_status",
+        ),
+        CheckConstraint(
+            "(paid_at is not null) = coalesce(payment_status in ('paid', 'no_payment_required'), false)",
+            name="paid_at",
+        ),
         Index(
             "uq_checkouts_one_current",
             "team_id",
             unique=True,
             postgresql_where=text("state in ('starting', 'open') and purpose = 'plan'"),
         ),
+        Index(
+            "uq_checkouts_one_of_order",
+            "team_id",
+            "order_key",
+            unique=True,
+            postgresql_where=text("state in ('starting', 'open', 'complete')"),
+        ),
         Index("ix_checkouts_team_id", "team_id", "created_at"),
+        Index("ix_checkouts_user_id", "user_id", "created_at"),
+        Index(
+            "ix_checkouts_payment_intent",
+            "payment_intent_stripe_id",
+            postgresql_where=text("payment_intent_stripe_id is not null"),
+        ),
     )
 
     id: Mapped[PrimaryId]
     team_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("teams.id"))
-    user_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("users.id"))
+    user_id: Mapped[str | None] = mapped_column(PrefixedId, ForeignKey("users.id"))
+    api_key_id: Mapped[str | None] = mapped_column(PrefixedId, ForeignKey("api_keys.id"))
     purpose: Mapped[str] = mapped_column(default="plan")
-    plan_key: Mapped[str]
+    plan_key: Mapped[str | None]
+    bundle_key: Mapped[str | None]
     price_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("prices.id"))
+    credits: Mapped[int | None] = mapped_column(BigInteger)
+    expires_after_months: Mapped[int | None]
+    amount_cents: Mapped[int | None] = mapped_column(BigInteger)
+    currency: Mapped[str | None]
+    order_key: Mapped[str | None]
     params: Mapped[dict[str, Any]] = mapped_column(JSONB)
     state: Mapped[str] = mapped_column(default="starting")
     stripe_id: Mapped[str | None] = mapped_column(PrefixedId, unique=True)
     url: Mapped[str | None]
     subscription_stripe_id: Mapped[str | None]
+    # Stripe's word once the page is complete, and `failed` when the bank said no days later. It never leaves `paid`.
+    payment_status: Mapped[str | None]
+    payment_intent_stripe_id: Mapped[str | None]
+    amount_total: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
     completed_at: Mapped[UtcDateTime | None]
+    paid_at: Mapped[UtcDateTime | None]
+
+    @property
+    def paid(self) -> bool:
+        return self.paid_at is not None
+
+
+class CardDecline(Model):
+    """A card that a bank refused, once for each try: too many of them in an hour look like somebody testing cards."""
+
+    __tablename__ = "card_declines"
+    __table_args__ = (Index("ix_card_declines_team_id", "team_id", "at"),)
+
+    attempt_id: Mapped[PrimaryId]
+    team_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("teams.id"))
+    checkout_id: Mapped[str | None] = mapped_column(PrefixedId, ForeignKey("checkouts.id"))
+    at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
 
 
 class Subscription(Mirrored, Model):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from portal.billing.card_testing import note_decline
 from portal.billing.gateway import Gateway
 from portal.billing.invoices import fetch_invoice, mirror_invoice, subscription_of
 from portal.billing.mirror import Fetched, Json, ref
@@ -86,11 +87,20 @@ def mirror_purchase(purchase: Purchase) -> Mirrored:
         payment = mirror_intent(intent, purchase.invoice, purchase.page)
         if payment is not None:
             payments.append(payment)
+            _note_decline(payment, intent.data)
             for refund in purchase.refunds.get(intent.stripe_id, ()):
                 mirror_refund(refund, payment.team_id, payment)
     if purchase.invoice is not None:
         mirror_rest(purchase.invoice, purchase.intents)
     return Mirrored(subscription, invoices, payments)
+
+
+def _note_decline(payment: Payment, intent: Json) -> None:
+    """Count a card that was refused on a checkout page of ours; a renewal that fails is nobody trying cards."""
+    checkout_id = (intent.get("metadata") or {}).get("checkout_id")
+    error = intent.get("last_payment_error") or {}
+    if checkout_id and error.get("type") == "card_error":
+        note_decline(payment.team_id, error.get("charge") or payment.stripe_id, checkout_id)
 
 
 def _mirror_invoice(purchase: Purchase) -> tuple[Subscription | None, list[Invoice]]:

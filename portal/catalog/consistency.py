@@ -13,7 +13,7 @@ METER_FIGURES = ("@included", "@overage")
 
 def check_consistency(catalog: Catalog) -> list[str]:
     """All contradictions between the parts, in the order of the file."""
-    found = [*_plans(catalog), *_kinds(catalog), *_compare_rows(catalog), *_lookup_keys(catalog)]
+    found = [*_plans(catalog), *_kinds(catalog), *_compare_rows(catalog), *_lookup_keys(catalog), *_coupons(catalog)]
     return [f"{catalog.source}: {problem}" for problem in found]
 
 
@@ -86,3 +86,23 @@ def _lookup_keys(catalog: Catalog) -> Iterator[str]:
         if price.lookup_key in owners and owners[price.lookup_key] != owner:
             yield f'lookup keys: "{price.lookup_key}" would name the {owner} and the {owners[price.lookup_key]}'
         owners.setdefault(price.lookup_key, owner)
+
+
+def _coupons(catalog: Catalog) -> Iterator[str]:
+    if catalog.checkout.require_terms and catalog.portal.terms_url is None:
+        yield "billing.require_terms: there are no terms to agree to; portal.terms_url is missing"
+    sold = [f"plan:{plan.key}" for plan in catalog.plans if plan.kind == "paid"]
+    sold += [f"bundle:{bundle.key}" for bundle in catalog.bundles]
+    for coupon in catalog.coupons:
+        for name in coupon.applies_to:
+            if name not in sold:
+                yield f'coupons.{coupon.key}.applies_to: "{name}" is not sold here{did_you_mean(name, sold)}'
+    keys = [coupon.key for coupon in catalog.coupons]
+    seen = set[str]()
+    for index, promotion in enumerate(catalog.promotion_codes):
+        if promotion.coupon and promotion.coupon not in keys:
+            hint = did_you_mean(promotion.coupon, keys)
+            yield f'promotion_codes[{index}].coupon: there is no coupon "{promotion.coupon}"{hint}'
+        if promotion.code.upper() in seen:
+            yield f'promotion_codes[{index}].code: "{promotion.code}" is there twice; Stripe does not tell case apart'
+        seen.add(promotion.code.upper())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 Interval = Literal["month", "year"]
@@ -14,13 +15,18 @@ UNLIMITED = "unlimited"
 
 @dataclass(frozen=True)
 class Portal:
-    """The seller as customers see them. `accent` is `#rrggbb`; the addresses may be absent."""
+    """The seller as customers see them. `accent` is `#rrggbb`; the addresses may be absent.
+
+    `refund_text` says in a sentence what happens to a bundle that is given back, `refund_url` leads to all of it.
+    """
 
     name: str
     accent: str
     support_url: str | None = None
     terms_url: str | None = None
     privacy_url: str | None = None
+    refund_url: str | None = None
+    refund_text: str | None = None
     quote_email: str | None = None
     price_notes: tuple[str, ...] = ()
 
@@ -146,6 +152,44 @@ class Bundle:
 
 
 @dataclass(frozen=True)
+class CheckoutOptions:
+    """What Stripe's checkout page asks for: a promotion code, a tax id, taxes worked out, consent to the terms."""
+
+    promotion_codes: bool = False
+    tax_ids: bool = False
+    automatic_tax: bool = False
+    require_terms: bool = False
+
+
+@dataclass(frozen=True)
+class Coupon:
+    """A discount: `percent_off`, or `amount_off_cents` in the catalog's currency.
+
+    `applies_to` are products as `plan:pro` or `bundle:credits_500`; empty is everything.
+    """
+
+    key: str
+    name: str
+    percent_off: int | None
+    amount_off_cents: int | None
+    duration: Literal["once", "forever", "repeating"]
+    duration_months: int | None
+    applies_to: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PromotionCode:
+    """A word that customers enter to get a coupon's discount, and for whom, how often and until when it works."""
+
+    code: str
+    coupon: str
+    max_redemptions: int | None
+    expires_at: datetime | None
+    first_time_only: bool
+    minimum_cents: int | None
+
+
+@dataclass(frozen=True)
 class CompareGroup:
     """A block of the comparing table; a row is a feature's key or a figure such as `@credits`."""
 
@@ -163,11 +207,14 @@ class Catalog:
     spend_order: Literal["expiry", "kind"]
     trial_grant: Literal["full", "none"]
     zero_invoice_grant: bool
+    checkout: CheckoutOptions
     plans: tuple[Plan, ...]
     bundles: tuple[Bundle, ...]
     features: tuple[Feature, ...]
     meters: tuple[Meter, ...]
     compare: tuple[CompareGroup, ...]
+    coupons: tuple[Coupon, ...] = ()
+    promotion_codes: tuple[PromotionCode, ...] = ()
 
     def plan(self, key: str) -> Plan | None:
         return next((plan for plan in self.plans if plan.key == key), None)

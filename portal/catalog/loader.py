@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from babel.numbers import list_currencies
 
 from portal.catalog.consistency import check_consistency
-from portal.catalog.definition import Bundle, Catalog, CompareGroup, Feature, Meter, Portal
+from portal.catalog.coupon_reading import read_coupon, read_promotion_code
+from portal.catalog.definition import Bundle, Catalog, CheckoutOptions, CompareGroup, Feature, Meter, Portal
 from portal.catalog.plan_reading import read_plan
 from portal.catalog.toml_reading import CatalogError, Table, did_you_mean
 
@@ -84,11 +85,14 @@ def read_catalog(data: dict[str, Any], source: str) -> Catalog:
         spend_order=billing.choice("spend_order", ("expiry", "kind"), "expiry"),
         trial_grant=billing.choice("trial_grant", ("full", "none"), "full"),
         zero_invoice_grant=billing.flag("zero_invoice_grant", default=True),
+        checkout=_read_checkout(billing),
         meters=tuple(_read_meter(table) for table in _keyed(root, "meters")),
         features=tuple(_read_feature(table) for table in _keyed(root, "features")),
         plans=tuple(read_plan(table, position) for position, table in enumerate(_keyed(root, "plans"))),
         bundles=tuple(_read_bundle(table, position) for position, table in enumerate(_keyed(root, "bundles"))),
         compare=tuple(_read_compare(table) for table in root.tables("compare")),
+        coupons=tuple(read_coupon(table) for table in _keyed(root, "coupons")),
+        promotion_codes=tuple(read_promotion_code(table) for table in root.tables("promotion_codes")),
     )
     billing.close()
     root.close()
@@ -121,6 +125,8 @@ def _read_portal(table: Table) -> Portal:
         support_url=_read_url(table, "support_url"),
         terms_url=_read_url(table, "terms_url"),
         privacy_url=_read_url(table, "privacy_url"),
+        refund_url=_read_url(table, "refund_url"),
+        refund_text=table.optional_text("refund_text"),
         quote_email=table.optional_text("quote_email"),
         price_notes=table.texts("price_notes"),
     )
@@ -160,6 +166,15 @@ def _read_currency(billing: Table) -> str:
     elif currency != currency.lower():
         billing.problem("currency", f'"{currency}" must be written in small letters: "{currency.lower()}"')
     return currency
+
+
+def _read_checkout(billing: Table) -> CheckoutOptions:
+    return CheckoutOptions(
+        promotion_codes=billing.flag("promotion_codes", default=False),
+        tax_ids=billing.flag("tax_ids", default=False),
+        automatic_tax=billing.flag("automatic_tax", default=False),
+        require_terms=billing.flag("require_terms", default=False),
+    )
 
 
 def _read_meter(table: Table) -> Meter:

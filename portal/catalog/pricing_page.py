@@ -115,7 +115,7 @@ def build(catalog: Catalog, viewer: Viewer, choice: Choice, on_sale: OnSale, sig
         plans=[_plan_card(plan, catalog, viewer, actions) for plan in catalog.plans],
         compare=compare_blocks(catalog),
         bundles=_bundle_cards(catalog),
-        bundles_text=_bundles_text(catalog),
+        bundles_text=" ".join(filter(None, (bundles_text(catalog), catalog.portal.refund_text))),
         intervals_saving_text=saving_text(catalog.plans),
         notes=[_currency_note(catalog.currency), *catalog.portal.price_notes],
         quote_url=_quote_url(catalog),
@@ -228,7 +228,7 @@ def _bundle_cards(catalog: Catalog) -> list[BundleCard]:
             cents=bundle.price_cents,
             currency=catalog.currency,
             per_credit_text=per_credit_text(bundle.price_cents, bundle.credits, catalog.currency),
-            less_text=_less_text(Decimal(bundle.price_cents) / bundle.credits, dearest),
+            less_text=less_text(Decimal(bundle.price_cents) / bundle.credits, dearest),
         )
         for bundle in catalog.bundles
     ]
@@ -243,12 +243,12 @@ def per_credit_text(cents: int, credits_count: int, currency: str) -> str:
     return f"{amount_text(int(thousand), currency)} per 1,000"
 
 
-def _less_text(each: Decimal, dearest: Decimal) -> str | None:
+def less_text(each: Decimal, dearest: Decimal) -> str | None:
     percent = int(100 * (1 - each / dearest))
     return f"{percent}\u00a0% less" if percent else None
 
 
-def _bundles_text(catalog: Catalog) -> str:
+def bundles_text(catalog: Catalog) -> str:
     """When the credits of a bundle end, and that those of the plan go first where that is always so."""
     ends = {bundle.expires_after_months for bundle in catalog.bundles}
     last = catalog.spend_order == "kind" or ends == {None}

@@ -30,6 +30,20 @@ class PlanPrice:
     credits_monthly: int | None
 
 
+@dataclass(frozen=True)
+class BundlePrice:
+    """A bundle that is offered now: what it gives and costs."""
+
+    price_id: str
+    bundle_key: str
+    name: str
+    credits: int
+    expires_after_months: int | None
+    unit_amount_cents: int
+    currency: str
+    stripe_price_id: str | None
+
+
 def current_plans() -> list[Plan]:
     """The plans that are offered now, in the order of the page."""
     query = select(Plan).where(Plan.archived_at.is_(None)).order_by(Plan.position, Plan.key)
@@ -64,6 +78,11 @@ def price_for(plan_key: str, interval: str, purpose: str = "plan") -> PlanPrice 
     )
 
 
+def interval_of(price_id: str) -> str | None:
+    """How often a price is paid; None for what is bought once."""
+    return db.session.execute(select(Price.interval).where(Price.id == price_id)).scalar()
+
+
 def plan_prices_on_sale() -> list[PlanPrice]:
     """Every plan price that Stripe knows too, and that can therefore be bought."""
     query = (
@@ -81,6 +100,34 @@ def bundles() -> list[tuple[Bundle, Price]]:
         .order_by(Bundle.position, Bundle.key)
     )
     return [(bundle, price) for bundle, price in db.session.execute(query)]
+
+
+def bundle_price_for(bundle_key: str) -> BundlePrice | None:
+    """What a bundle costs now; None when it is unknown or not offered any more."""
+    return next((price for price in bundle_prices() if price.bundle_key == bundle_key), None)
+
+
+def bundle_prices() -> list[BundlePrice]:
+    """The bundles that are offered now, in the order of the page."""
+    return [
+        BundlePrice(
+            price_id=price.id,
+            bundle_key=bundle.key,
+            name=bundle.name,
+            credits=bundle.credits,
+            expires_after_months=bundle.expires_after_months,
+            unit_amount_cents=price.unit_amount_cents,
+            currency=price.currency,
+            stripe_price_id=price.stripe_price_id,
+        )
+        for bundle, price in bundles()
+    ]
+
+
+def is_declared(feature_key: str) -> bool:
+    """Whether the catalog has the feature at all; one that it does not have restricts nobody."""
+    query = select(Feature.id).where(Feature.key == feature_key, Feature.archived_at.is_(None))
+    return db.session.execute(query).scalar() is not None
 
 
 def meter_by_name(name: str) -> Meter | None:

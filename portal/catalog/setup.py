@@ -14,7 +14,12 @@ def init_app(app: Flask, settings: Settings) -> None:
     catalog = load_catalog(settings.catalog)
     app.extensions[EXTENSION] = catalog
     portal = catalog.portal
-    links = {"terms": portal.terms_url, "privacy": portal.privacy_url, "help": portal.support_url}
+    links = {
+        "terms": portal.terms_url,
+        "privacy": portal.privacy_url,
+        "refunds": portal.refund_url,
+        "help": portal.support_url,
+    }
 
     @app.context_processor
     def seller() -> dict[str, object]:

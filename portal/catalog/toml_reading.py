@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from datetime import datetime
 from difflib import get_close_matches
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, cast
 
 from portal.settings import SettingsError
 
@@ -18,7 +19,14 @@ LIST_LENGTH_MAX = 200
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+(\[[0-9]+\])?")
 UNFIT = {"Cc", "Cs", "Zl", "Zp"}  # control characters, lone surrogates, breaks of line and paragraph
 
-TYPE_WORDS = {dict: "a table", list: "a list", str: "a text", bool: "true or false", int: "a whole number"}
+TYPE_WORDS = {
+    dict: "a table",
+    list: "a list",
+    str: "a text",
+    bool: "true or false",
+    int: "a whole number",
+    datetime: "a time",
+}
 
 
 class CatalogError(SettingsError):
@@ -120,6 +128,14 @@ class Table:
             self.problem(key, f'"{value}" must be one of {quoted(options)}{did_you_mean(value, options)}')
             return default or options[0]
         return value
+
+    def moment(self, key: str) -> datetime | None:
+        """A date with a time and a zone; None when it is absent or wrong."""
+        value = self._typed(key, datetime)
+        if value is not None and value.tzinfo is None:
+            self.problem(key, "must carry a zone, such as 2027-01-31T00:00:00Z")
+            return None
+        return cast("datetime | None", value)
 
     def table(self, key: str) -> Table:
         """A table of this one, empty when it is absent."""

@@ -6,11 +6,13 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
+from portal.billing.catalog_diff import Diff, diff_catalog
 from portal.billing.catalog_sync import Report, sync_catalog
+from portal.billing.coupon_sync import CouponPlan, has_coupons, sync_coupons
 from portal.billing.gateway import GatewayError, gateway
 from portal.billing.portal_configuration import sync_portal_configuration
 from portal.catalog.current import catalog
-from portal.catalog.definition import Catalog, Plan
+from portal.catalog.definition import Catalog, Coupon, Plan
 from portal.catalog.loader import load_catalog
 from portal.catalog.sync import Changes, sync_database
 from portal.catalog.toml_reading import CatalogError
@@ -42,12 +44,14 @@ def sync(database_only: bool) -> None:
         return
     try:
         report = sync_catalog(gateway(), catalog())
+        coupons = sync_coupons(gateway(), catalog()) if has_coupons(catalog()) else CouponPlan()
     except GatewayError as error:
         reason = f"Stripe did not answer as hoped: {error.message}\nWhat is done is saved; run this again to go on."
         raise click.ClickException(reason) from error
-    click.echo("\n".join(_report_lines(report) or ["Database and Stripe are up to date."]))
-    for line in _portal_lines():
-        click.echo(line)
+    lines = _report_lines(report) + [f"done at Stripe: {step.words}" for step in coupons.steps] + _portal_lines()
+    click.echo("\n".join(lines or ["Database and Stripe are up to date."]))
+    for problem in coupons.problems:
+        click.echo(f"not done: {problem}", err=True)
 
 
 def _portal_lines() -> list[str]:
@@ -57,6 +61,25 @@ def _portal_lines() -> list[str]:
     except GatewayError as error:
         return [f"The customer portal is not set up, Stripe's own settings apply: {error.message}"]
     return [f"{done} at Stripe: the customer portal's configuration"] if done else []
+
+
+@group.command("diff")
+def diff() -> None:
+    """Tell what a sync would do, without doing it. Ends with 1 when there is something."""
+    try:
+        found = diff_catalog(gateway(), catalog())
+    except GatewayError as error:
+        raise click.ClickException(f"Stripe did not answer as hoped: {error.message}") from error
+    click.echo("\n".join(_diff_lines(found) or ["Database and Stripe are up to date."]))
+    if found:
+        raise SystemExit(1)
+
+
+def _diff_lines(found: Diff) -> list[str]:
+    lines = [f"database: {line}" for line in _change_lines(found.database)]
+    lines += [f"Stripe: {line}" for line in found.stripe]
+    lines += [f"cannot be done: {line}" for line in found.problems]
+    return lines + [f"at Stripe only, for those who have it: {line}" for line in found.left]
 
 
 def summary(sold: Catalog) -> list[str]:
@@ -70,8 +93,16 @@ def summary(sold: Catalog) -> list[str]:
         lines.append(
             f"  meter   {meter.key:<18} {meter.mode}" + (f", {meter.cost_credits}" if meter.cost_credits else "")
         )
+    lines += [f"  coupon  {coupon.key:<18} {_coupon_words(coupon, sold.currency)}" for coupon in sold.coupons]
+    lines += [f"  code    {promotion.code:<18} {promotion.coupon}" for promotion in sold.promotion_codes]
     lines.append(f"  {len(sold.features)} features, {len(sold.prices())} prices at Stripe")
     return lines
+
+
+def _coupon_words(coupon: Coupon, currency: str) -> str:
+    off = f"{coupon.percent_off} %" if coupon.percent_off else amount_text(coupon.amount_off_cents or 0, currency)
+    months = f", {coupon.duration_months} months" if coupon.duration_months else f", {coupon.duration}"
+    return f"{off} off{months}"
 
 
 def _plan_words(plan: Plan, currency: str) -> str:

@@ -19,7 +19,7 @@ from portal.accounts.demo_logins import DEMO_PASSWORD
 from portal.accounts.models import Membership, Team, User
 from portal.accounts.registration import make_team
 from portal.billing import checkout
-from portal.billing.checkout import CheckoutRefused, ReturnAddresses
+from portal.billing.checkout import Buyer, CheckoutRefused, Order, ReturnAddresses
 from portal.billing.gateway import gateway
 from portal.billing.subscriptions import live_subscription
 from portal.catalog.queries import free_plan, price_for
@@ -104,10 +104,11 @@ def _subscribe(team_id: str, owner_id: str) -> None:
     end_read()
     back = f"{current_app.config['SETTINGS'].base_url}/teams/{team_id}/checkout/{{checkout_id}}"
     try:
-        address = checkout.start(gateway(), team, owner_id, price, ReturnAddresses(back, back + "?canceled=1"))
+        addresses = ReturnAddresses(back, back + "?canceled=1")
+        started = checkout.start(gateway(), team, Buyer(user_id=owner_id), Order(price), addresses)
     except CheckoutRefused:
         return  # a run before this one paid, and the worker has not applied it yet
-    _pay(address)
+    _pay(started.url)
 
 
 def _pay(address: str) -> None:

@@ -9,7 +9,7 @@ from flask import Flask, g, request
 from markupsafe import Markup
 
 from portal.core.logging import request_id
-from portal.core.money import amount_text, money_markup
+from portal.core.money import amount_text, money_markup, money_words
 from portal.core.reader import Reader
 from portal.settings import Settings
 
@@ -17,6 +17,7 @@ from portal.settings import Settings
 def init_app(app: Flask, settings: Settings) -> None:
     app.add_template_filter(money_markup, "money")
     app.add_template_filter(lambda minor, currency: amount_text(minor, currency, short=True), "money_short")
+    app.add_template_filter(money_words, "money_words")
     app.add_template_filter(whole, "whole")
     app.add_template_filter(when, "when")
     app.add_template_filter(exactly, "exactly")

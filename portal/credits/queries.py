@@ -129,6 +129,12 @@ def period_credits_granted(team_id: str, subscription_stripe_id: str) -> int:
     return db.session.execute(query).scalar() or 0
 
 
+def granted_for(team_id: str, cause_key: str) -> int:
+    """The credits that were granted for this cause, 0 when there are none (yet)."""
+    query = select(CreditGrant.amount).where(CreditGrant.team_id == team_id, CreditGrant.cause_key == cause_key)
+    return db.session.execute(query).scalar() or 0
+
+
 def _present_lots(book: Book) -> list[Lot]:
     """Everything with a rest or a future, and the plan's grant while its period lasts, even if all of it is spent."""
     begun = {row.id: lot_from(row) for row in run(USED_UP, team_id=book.team_id, now=book.now)}

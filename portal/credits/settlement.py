@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from portal.billing.checkout import find_checkout
-from portal.billing.mirror import Json, NotYet
+from portal.billing.checkout_mirror import mirror_checkout
+from portal.billing.mirror import NotYet
+from portal.billing.models import Checkout
 from portal.billing.purchases import Mirrored, Purchase, mirror_purchase
+from portal.credits.bundle_grants import grant_for_checkout
 from portal.credits.refund_reversals import reverse_refunded_invoice, reverse_refunded_page
 from portal.credits.subscription_grants import grant_for_invoices
 
@@ -14,22 +16,23 @@ def settle(purchase: Purchase) -> Mirrored:
 
     Raises `StaleFetch` or `NotYet`, and then nothing of it may be kept.
     """
+    checkout = mirror_checkout(purchase.page) if purchase.page is not None else None
     mirrored = mirror_purchase(purchase)
+    if checkout is not None:
+        grant_for_checkout(checkout)
     if mirrored.subscription is not None:
         grant_for_invoices(mirrored.subscription, mirrored.invoices)
     if not any(purchase.refunds.values()):
         return mirrored
     for invoice in mirrored.invoices:
         reverse_refunded_invoice(invoice.team_id, invoice.stripe_id)
-    if purchase.page is not None:
-        for payment in mirrored.payments:
-            _take_back(payment.team_id, purchase.page)
+    if checkout is not None:
+        _take_back(checkout)
     return mirrored
 
 
-def _take_back(team_id: str, page: Json) -> None:
+def _take_back(checkout: Checkout) -> None:
     """Credits that were bought on a page of ours are taken back, and if need be their grant is waited for."""
-    checkout_id = (page.get("metadata") or {}).get("checkout_id")
-    granted = reverse_refunded_page(team_id, page["id"])
-    if not granted and find_checkout(page["id"], checkout_id) is not None:
-        raise NotYet(f"the credits of {page['id']} are not granted yet")
+    granted = reverse_refunded_page(checkout.team_id, str(checkout.stripe_id))
+    if not granted:
+        raise NotYet(f"the credits of {checkout.stripe_id} are not granted yet")

@@ -483,6 +483,47 @@ class TestCommands:
         assert run.invoke(args=["catalog", "sync", "--database-only"]).output == "The database is up to date.\n"
         assert {row.stripe_price_id for row in rows()} == {None}
 
+    def test_diff_tells_what_a_sync_would_do_and_does_nothing(
+        self, app: Flask, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("portal.cli.catalog.gateway", lambda: gateway)
+        run = app.test_cli_runner()
+        first = run.invoke(args=["catalog", "diff"])
+        assert first.exit_code == 1
+        for line in ("database: added: plan pro", "Stripe: make price turnpike_plan_pro_month",
+                     "Stripe: make product turnpike_plan_pro"):  # fmt: skip
+            assert line in first.output.splitlines()
+        assert rows() == []
+        end_read()
+        assert all_at_stripe(gateway, "products") == all_at_stripe(gateway, "prices") == []
+
+        run.invoke(args=["catalog", "sync"])
+        same = run.invoke(args=["catalog", "diff"])
+        assert (same.exit_code, same.output) == (0, "Database and Stripe are up to date.\n")
+
+    def test_diff_names_what_changed_and_what_only_stripe_has(
+        self, app: Flask, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("portal.cli.catalog.gateway", lambda: gateway)
+        sync_catalog(gateway, DEFAULT)
+        old = on_sale(gateway)["turnpike_plan_pro_month"]["id"]
+        dearer = changed_plan("pro", monthly_cents=10_900, name="Pro 2")
+        monkeypatch.setattr("portal.cli.catalog.catalog", lambda: dearer)
+        told = app.test_cli_runner().invoke(args=["catalog", "diff"]).output.splitlines()
+        assert told == [
+            "database: added: price turnpike_plan_pro_month",
+            "database: changed: plan pro",
+            "database: archived: price turnpike_plan_pro_month",
+            "Stripe: rename product turnpike_plan_pro to Pro 2",
+            "Stripe: rename product turnpike_seat_pro to Pro 2, further seat",
+            "Stripe: make price turnpike_plan_pro_month",
+            f"at Stripe only, for those who have it: price {old} (turnpike_plan_pro_month)",
+        ]
+        sync_catalog(gateway, dearer)
+        after = app.test_cli_runner().invoke(args=["catalog", "diff"])
+        assert after.exit_code == 0, after.output
+        assert after.output == f"at Stripe only, for those who have it: price {old}\n"
+
     def test_sync_without_stripe_says_so(self, app: Flask) -> None:
         done = app.test_cli_runner().invoke(args=["catalog", "sync"])
         assert done.exit_code == 1

@@ -35,6 +35,7 @@ TEAM_ROUTES: dict[tuple[str, str], Action] = {
     ("billing.start_checkout", "POST"): Action.BUY,
     ("billing.checkout_return", "GET"): Action.BUY,
     ("billing.checkout_status", "GET"): Action.BUY,
+    ("credits.credits", "GET"): Action.VIEW_BILLING,
     ("accounts.api_keys", "GET"): Action.VIEW_API_KEYS,
     ("accounts.create_api_key", "POST"): Action.MANAGE_API_KEYS,
     ("accounts.revoke_api_key", "POST"): Action.MANAGE_API_KEYS,

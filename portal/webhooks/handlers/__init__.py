@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from portal.webhooks.claim import Claimed
-from portal.webhooks.handlers.checkout import on_checkout_completed, on_checkout_expired
+from portal.webhooks.handlers.checkout import on_checkout
 from portal.webhooks.handlers.customer import on_customer_updated
 from portal.webhooks.handlers.invoice import on_invoice, on_payment_action_required
 from portal.webhooks.handlers.payment import on_charge_refunded, on_payment_intent, on_refund
@@ -17,8 +17,10 @@ from portal.webhooks.handlers.payment_method import on_payment_method
 from portal.webhooks.handlers.subscription import on_subscription, on_trial_will_end
 
 HANDLERS: dict[str, Callable[[Claimed], None]] = {
-    "checkout.session.completed": on_checkout_completed,
-    "checkout.session.expired": on_checkout_expired,
+    "checkout.session.completed": on_checkout,
+    "checkout.session.async_payment_succeeded": on_checkout,
+    "checkout.session.async_payment_failed": on_checkout,
+    "checkout.session.expired": on_checkout,
     "customer.subscription.created": on_subscription,
     "customer.subscription.updated": on_subscription,
     "customer.subscription.deleted": on_subscription,

@@ -71,6 +71,18 @@ price_cents = 1000
 [[compare]]
 title = "All of it"
 rows = ["@credits", "roles", "history", "support", "@included:api_calls"]
+
+[[coupons]]
+key = "launch"
+name = "Launch offer"
+percent_off = 20
+applies_to = ["plan:pro", "bundle:some"]
+
+[[promotion_codes]]
+code = "LAUNCH20"
+coupon = "launch"
+max_redemptions = 100
+expires_at = 2030-01-31T00:00:00Z
 """
 
 

@@ -46,6 +46,31 @@ BROKEN = {
     "unknown trial grant": ('"usd"', '"usd"\ntrial_grant = "half"', "billing.trial_grant", 'one of "full", "none"'),
     "a policy that is no flag": (
         '"usd"', '"usd"\nzero_invoice_grant = 1', "billing.zero_invoice_grant", "must be true or false"),
+    "terms to agree to that are nowhere": (
+        '"usd"', '"usd"\nrequire_terms = true', "billing.require_terms", "portal.terms_url is missing"),
+    "a discount of nothing": ("percent_off = 20", "percent_off = 0", "coupons.launch.percent_off", "at least 1"),
+    "a discount beyond everything": ("percent_off = 20", "percent_off = 101", "coupons.launch.percent_off", "at most 100"),
+    "a discount with a fraction": ("percent_off = 20", "percent_off = 12.5", "coupons.launch.percent_off", "fraction 12.5"),
+    "no discount": ("percent_off = 20\n", "", "coupons.launch.percent_off", "either a percentage or an amount"),
+    "two discounts": (
+        "percent_off = 20", "percent_off = 20\namount_off_cents = 1", "coupons.launch.percent_off", "either"),
+    "unknown duration": (
+        "percent_off = 20", 'percent_off = 20\nduration = "twice"', "coupons.launch.duration", 'one of "once"'),
+    "months of a single time": (
+        "percent_off = 20", "percent_off = 20\nduration_months = 3", "coupons.launch.duration_months", "repeating"),
+    "repeating without months": (
+        "percent_off = 20", 'percent_off = 20\nduration = "repeating"', "coupons.launch.duration_months", "repeating"),
+    "a discount on what is not sold": (
+        '"plan:pro", ', '"plan:prox", ', "coupons.launch.applies_to", 'did you mean "plan:pro"?'),
+    "a discount on what is free": ('"plan:pro", ', '"plan:free", ', "coupons.launch.applies_to", "is not sold here"),
+    "a code with a blank": ('"LAUNCH20"', '"LAUNCH 20"', "promotion_codes[0].code", "3 to 60 letters"),
+    "a code of no coupon": ('coupon = "launch"', 'coupon = "lunch"', "promotion_codes[0].coupon", 'did you mean "launch"?'),
+    "an end without a zone": (
+        "T00:00:00Z", "T00:00:00", "promotion_codes[0].expires_at", "must carry a zone"),
+    "an end that is a day": ("T00:00:00Z", "", "promotion_codes[0].expires_at", "must be a time"),
+    "two codes that differ by case": (
+        "[[promotion_codes]]", '[[promotion_codes]]\ncode = "launch20"\ncoupon = "launch"\n[[promotion_codes]]',
+        "promotion_codes[1].code", "is there twice"),
     "meter without a cost": ("cost_credits = 1\n", "", "meters.send_email.cost_credits", "is missing"),
     "free use": ("cost_credits = 1\n", "cost_credits = 0\n", "meters.send_email.cost_credits", "at least 1, not 0"),
     "metered with a cost": (
@@ -227,6 +252,20 @@ class TestOtherProducts:
         keys = [price.lookup_key for price in catalog.prices()]
         assert keys[0] == "pro-monthly"
         assert keys[1] == "turnpike_seat_pro_month"
+
+    def test_coupons_and_codes(self) -> None:
+        catalog = small()
+        [coupon], [promotion] = catalog.coupons, catalog.promotion_codes
+        assert (coupon.key, coupon.percent_off, coupon.duration) == ("launch", 20, "once")
+        assert coupon.applies_to == ("plan:pro", "bundle:some")
+        assert (promotion.code, promotion.coupon, promotion.max_redemptions) == ("LAUNCH20", "launch", 100)
+        assert promotion.expires_at is not None
+        assert promotion.expires_at.isoformat() == "2030-01-31T00:00:00+00:00"
+
+    def test_what_the_checkout_asks_for_is_off_unless_said(self) -> None:
+        off, on = small().checkout, small('"usd"', '"usd"\npromotion_codes = true\ntax_ids = true').checkout
+        assert not any((off.promotion_codes, off.tax_ids, off.automatic_tax, off.require_terms))
+        assert (on.promotion_codes, on.tax_ids) == (True, True)
 
     def test_another_currency(self) -> None:
         assert small('"usd"', '"jpy"').prices()[0].currency == "jpy"

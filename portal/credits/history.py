@@ -1,0 +1,91 @@
+"""The account's history as a list: every entry with the balance after it, newest first, in pages.
+
+Pages are counted from an entry's version and not from the top, so that what is written meanwhile moves nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Row, select
+
+from portal.core.database import db
+from portal.credits.models import CreditEntry, CreditGrant
+from portal.credits.queries import KIND_LABELS
+
+PAGE_ROWS = 20
+
+# What a person may want to see of it, and the kinds of entries that are that.
+FILTERS = {
+    "usage": ("spent",),
+    "grants": ("granted", "adjusted"),
+    "expired": ("expired",),
+    "returns": ("reversed",),
+}
+FILTER_LABELS = {"usage": "Usage", "grants": "Added", "expired": "Expired", "returns": "Taken back"}
+USE = "usage:"
+
+
+@dataclass(frozen=True)
+class HistoryRow:
+    """One change of the balance: what it was, about what, by how much (negative when credits went), what was left."""
+
+    version: int
+    at: datetime
+    what: str
+    about: str
+    amount: int
+    balance_after: int
+
+
+@dataclass(frozen=True)
+class HistoryPage:
+    """`newer` and `older` are the versions to go on from, None where there is nothing more that way."""
+
+    rows: list[HistoryRow]
+    newer: int | None
+    older: int | None
+
+
+def history(
+    team_id: str, only: str | None = None, *, before: int | None = None, after: int | None = None
+) -> HistoryPage:
+    """A page of entries below `before` or above `after`; the newest without either."""
+    query = (
+        select(CreditEntry, CreditGrant.kind, CreditGrant.source)
+        .outerjoin(CreditGrant, (CreditGrant.team_id == CreditEntry.team_id) & (CreditGrant.id == CreditEntry.grant_id))
+        .where(CreditEntry.team_id == team_id)
+        .limit(PAGE_ROWS + 1)
+    )
+    if only in FILTERS:
+        query = query.where(CreditEntry.kind.in_(FILTERS[only]))
+    if after is not None:
+        query = query.where(CreditEntry.version > after).order_by(CreditEntry.version)
+    else:
+        below = [CreditEntry.version < before] if before is not None else []
+        query = query.where(*below).order_by(CreditEntry.version.desc())
+    found = [_row(row) for row in db.session.execute(query)]
+    more, rows = len(found) > PAGE_ROWS, found[:PAGE_ROWS]
+    if after is not None:
+        rows.reverse()
+    newer = bool(rows) and (more if after is not None else before is not None)
+    older = bool(rows) and (more if after is None else True)
+    return HistoryPage(rows, rows[0].version if newer else None, rows[-1].version if older else None)
+
+
+def _row(row: Row[CreditEntry, str | None, str | None]) -> HistoryRow:
+    entry, grant_kind, source = row
+    what, about = _words(entry, grant_kind, source or "")
+    return HistoryRow(entry.version, entry.at, what, about, entry.amount, entry.balance_after)
+
+
+def _words(entry: CreditEntry, grant_kind: str | None, source: str) -> tuple[str, str]:
+    if entry.kind == "spent":
+        return "Usage", entry.cause_key.removeprefix(USE) if entry.cause_key.startswith(USE) else ""
+    name = (
+        f"{KIND_LABELS.get(grant_kind or '', 'Grant')}: {source}" if source else KIND_LABELS.get(grant_kind or "", "")
+    )
+    if entry.kind == "granted":
+        return ("Plan credits", source) if grant_kind == "subscription" else (source or name, "")
+    return {"expired": "Expired", "reversed": "Taken back", "adjusted": "Adjusted"}[entry.kind], name

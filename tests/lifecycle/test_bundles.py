@@ -1,0 +1,257 @@
+"""Buying a bundle: once paid, granted once, whatever Stripe tells of it, how often and in which order."""
+
+from __future__ import annotations
+
+import re
+from itertools import permutations
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from portal.billing.gateway import Gateway
+from portal.billing.models import Checkout
+from portal.catalog.models import Bundle
+from portal.core.database import db
+from portal.core.unit_of_work import unit_of_work
+from portal.credits.models import CreditEntry, CreditGrant
+from portal.credits.queries import balance
+from tests.cast import Cast
+from tests.purchases import states, violations
+from tests.stage import Stage
+
+TIMES = 50
+
+
+@pytest.fixture
+def team(cast: Cast, stage: Stage) -> str:
+    """A team whose plan has bundles."""
+    stage.subscribe(cast.owner, cast.team_id, "business")
+    stage.deliver_all()
+    return cast.team_id
+
+
+def checkout(checkout_id: str) -> Checkout:
+    db.session.rollback()
+    return db.session.execute(select(Checkout).where(Checkout.id == checkout_id)).scalar_one()
+
+
+def bundle_grants(team_id: str) -> list[tuple[int, str]]:
+    query = select(CreditGrant.amount, CreditGrant.cause_key).where(
+        CreditGrant.team_id == team_id, CreditGrant.kind == "bundle"
+    )
+    return [(row.amount, row.cause_key) for row in db.session.execute(query)]
+
+
+def page_text(cast: Cast, address: str) -> str:
+    answer = cast.owner.client.get(address)
+    assert answer.status_code == 200
+    return " ".join(re.sub(r"<[^>]+>", " ", answer.get_data(as_text=True)).split())
+
+
+def test_a_bundle_is_paid_and_its_credits_are_there(cast: Cast, stage: Stage, team: str) -> None:
+    before = balance(team).available
+    checkout_id = stage.buy_bundle(cast.owner, team, "credits_5000")
+    waiting = page_text(cast, f"/teams/{team}/checkout/{checkout_id}")
+    assert "Your order of 5,000 credits is on its way" in waiting
+    assert balance(team).available == before
+    stage.deliver_all()
+
+    row = checkout(checkout_id)
+    assert (row.state, row.payment_status, row.amount_total) == ("complete", "paid", 8_000)
+    assert bundle_grants(team) == [(5_000, f"bundle:{row.stripe_id}")]
+    done = page_text(cast, f"/teams/{team}/checkout/{checkout_id}")
+    for words in ("5,000 credits are yours now", "$80.00 USD", f"{before + 5_000:,}"):
+        assert words in done
+    page = page_text(cast, f"/teams/{team}/credits")
+    assert f"{before + 5_000:,} available" in page
+    assert "Bundle of 5,000 " in page
+    assert violations() == []
+
+
+def test_what_was_bought_can_be_followed_from_checkout_to_payment_to_grant(cast: Cast, stage: Stage, team: str) -> None:
+    row = checkout(stage.buy_bundle(cast.owner, team))
+    stage.deliver_all()
+    row = checkout(row.id)
+    intent = stage.stripe("GET", f"/v1/payment_intents/{row.payment_intent_stripe_id}")
+    assert intent["metadata"]["checkout_id"] == row.id
+    assert intent["amount"] == row.amount_cents == 1_800
+    assert bundle_grants(team) == [(1_000, f"bundle:{row.stripe_id}")]
+
+
+def test_events_in_every_order_fifty_times_each_grant_once(cast: Cast, stage: Stage, team: str) -> None:
+    """Also an event that Stripe would send for a delayed payment, and those about the payment itself."""
+    checkout_id = stage.buy_bundle(cast.owner, team)
+    told = [
+        event for event in stage.new_events() if event["type"].startswith(("checkout.", "payment_intent.", "charge."))
+    ]
+    done = next(event for event in told if event["type"] == "checkout.session.completed")
+    delayed = done | {"type": "checkout.session.async_payment_succeeded"}
+    payment = next(event for event in told if event["type"] == "payment_intent.succeeded")
+    charge = next(event for event in told if event["type"] == "charge.succeeded")
+    for round_, order in enumerate(permutations((done, delayed, payment, charge))):
+        for event in order:
+            for time in range(TIMES if round_ == 0 else 2):
+                again = event | {"id": f"{event['id']}_{event['type']}_{round_}_{time}"}
+                assert stage.deliver(again) == 200
+        stage.drain()
+        assert len(bundle_grants(team)) == 1
+    assert balance(team).available == 20_000 + 1_000
+    assert checkout(checkout_id).state == "complete"
+    assert states() <= {"done", "ignored"}
+    assert violations() == []
+
+
+class Page:
+    """Stripe's answer about a page, as a way of paying that takes days would have it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.payment_status, self.intent = "unpaid", "processing"
+        original = Gateway.checkout_session
+
+        def session(gateway: Gateway, session_id: str) -> dict[str, Any]:
+            page = original(gateway, session_id)
+            if page["mode"] == "payment" and page["status"] == "complete":
+                page |= {"payment_status": self.payment_status}
+                page["payment_intent"] |= {"status": self.intent}
+            return page
+
+        monkeypatch.setattr(Gateway, "checkout_session", session)
+
+
+def tell(stage: Stage, done: dict[str, Any], kind: str) -> None:
+    assert stage.deliver(done | {"id": f"{done['id']}_{kind}", "type": f"checkout.session.{kind}"}) == 200
+    stage.drain()
+
+
+@pytest.fixture
+def delayed(cast: Cast, stage: Stage, team: str, monkeypatch: pytest.MonkeyPatch) -> tuple[str, dict[str, Any], Page]:
+    """A bundle whose page is complete and whose money is on its way; its checkout, the event, Stripe's answer."""
+    checkout_id = stage.buy_bundle(cast.owner, team)
+    done = next(event for event in stage.new_events() if event["type"] == "checkout.session.completed")
+    return checkout_id, done, Page(monkeypatch)
+
+
+def test_a_payment_under_way_grants_nothing_and_says_so(
+    cast: Cast, stage: Stage, team: str, delayed: tuple[str, dict[str, Any], Page]
+) -> None:
+    checkout_id, done, page = delayed
+    tell(stage, done, "completed")
+    assert bundle_grants(team) == []
+    words = page_text(cast, f"/teams/{team}/checkout/{checkout_id}")
+    assert "Your payment is on its way" in words
+    assert "Do not pay again" in words
+
+    page.payment_status, page.intent = "paid", "succeeded"
+    tell(stage, done, "async_payment_succeeded")
+    assert [amount for amount, _ in bundle_grants(team)] == [1_000]
+    assert "1,000 credits are yours now" in page_text(cast, f"/teams/{team}/checkout/{checkout_id}")
+
+
+@pytest.mark.parametrize("kinds", list(permutations(("completed", "async_payment_failed"))))
+def test_a_payment_that_failed_later_grants_nothing_and_offers_another_try(
+    cast: Cast, stage: Stage, team: str, delayed: tuple[str, dict[str, Any], Page], kinds: tuple[str, str]
+) -> None:
+    checkout_id, done, page = delayed
+    page.intent = "requires_payment_method"
+    for kind in kinds:
+        tell(stage, done, kind)
+    assert bundle_grants(team) == []
+    assert checkout(checkout_id).payment_status == "failed"
+    words = page_text(cast, f"/teams/{team}/checkout/{checkout_id}")
+    assert "The bank did not pay" in words
+    assert "Nothing was charged" in words
+
+
+def test_an_older_answer_that_lands_last_takes_nothing_back(
+    stage: Stage, team: str, delayed: tuple[str, dict[str, Any], Page]
+) -> None:
+    checkout_id, done, page = delayed
+    page.payment_status, page.intent = "paid", "succeeded"
+    tell(stage, done, "async_payment_succeeded")
+    page.payment_status, page.intent = "unpaid", "processing"
+    tell(stage, done, "completed")
+    assert checkout(checkout_id).payment_status == "paid"
+    assert len(bundle_grants(team)) == 1
+
+
+def test_a_page_that_expired_says_so_and_the_same_order_opens_a_new_one(cast: Cast, stage: Stage, team: str) -> None:
+    token = "ord_01JD0000000000000000000000"
+    first = stage.begin_bundle(cast.owner, team, order=token)
+    page_id = first.rsplit("/", 1)[1]
+    stage.stripe("POST", f"/v1/checkout/sessions/{page_id}/expire")
+    stage.deliver_all()
+    row = db.session.execute(select(Checkout).where(Checkout.stripe_id == page_id)).scalar_one()
+    assert row.state == "expired"
+    words = page_text(cast, f"/teams/{team}/checkout/{row.id}")
+    assert "This checkout is no longer open" in words
+    assert "Try again: 1,000 credits" in words
+    assert stage.begin_bundle(cast.owner, team, order=token) != first
+    assert bundle_grants(team) == []
+
+
+def test_a_canceled_order_is_tried_again_on_the_same_page(cast: Cast, stage: Stage, team: str) -> None:
+    token = "ord_01JD0000000000000000000001"
+    first = stage.begin_bundle(cast.owner, team, order=token)
+    row = db.session.execute(select(Checkout).where(Checkout.order_key.startswith(token))).scalar_one()
+    answer = cast.owner.client.get(f"/teams/{team}/checkout/{row.id}?canceled=1").get_data(as_text=True)
+    fields = dict(re.findall(r'type="hidden" name="(bundle|order)" value="([^"]+)"', answer))
+    assert fields == {"bundle": "credits_1000", "order": token}
+    assert stage.begin_bundle(cast.owner, team, fields["bundle"], order=fields["order"]) == first
+
+
+def test_an_order_that_was_paid_is_not_begun_again(cast: Cast, stage: Stage, team: str) -> None:
+    token = "ord_01JD0000000000000000000002"
+    stage.pay(stage.begin_bundle(cast.owner, team, order=token))
+    for deliver in (False, True):
+        if deliver:
+            stage.deliver_all()
+        answer = cast.owner.client.post(f"/teams/{team}/checkout", data={"bundle": "credits_1000", "order": token})
+        assert answer.status_code == 409
+        assert "This order has been paid already" in answer.get_data(as_text=True)
+    assert len(bundle_grants(team)) == 1
+    rows = db.session.execute(select(func.count(Checkout.id)).where(Checkout.purpose == "bundle")).scalar_one()
+    assert rows == 1
+
+
+def test_what_was_ordered_is_what_is_granted_though_the_catalog_has_changed(
+    cast: Cast, stage: Stage, team: str
+) -> None:
+    """The page was open while the bundle shrank; what it had promised stands on the checkout."""
+    address = stage.begin_bundle(cast.owner, team)
+    row = db.session.execute(select(Checkout).where(Checkout.purpose == "bundle")).scalar_one()
+    with unit_of_work() as session:
+        bundle = session.execute(select(Bundle).where(Bundle.key == "credits_1000")).scalar_one()
+        bundle.credits, bundle.expires_after_months = 7, 1
+    try:
+        stage.pay(address)
+        stage.deliver_all()
+        assert [amount for amount, _ in bundle_grants(team)] == [1_000]
+        ends = db.session.execute(select(CreditGrant.expires_at).where(CreditGrant.kind == "bundle")).scalar_one()
+        assert ends is None
+        assert (row.credits, row.amount_cents) == (1_000, 1_800)
+    finally:
+        with unit_of_work() as session:
+            bundle = session.execute(select(Bundle).where(Bundle.key == "credits_1000")).scalar_one()
+            bundle.credits, bundle.expires_after_months = 1_000, None
+
+
+def test_a_plan_without_bundles_sells_none(cast: Cast, stage: Stage) -> None:
+    """The free plan has none: the page says so, and a form made by hand is refused."""
+    assert "Bundles come with larger plans" in page_text(cast, f"/teams/{cast.team_id}/credits")
+    answer = cast.owner.client.post(f"/teams/{cast.team_id}/checkout", data={"bundle": "credits_1000"})
+    assert answer.status_code == 403
+    assert "Nothing was charged" in answer.get_data(as_text=True)
+    assert db.session.execute(select(func.count(Checkout.id))).scalar_one() == 0
+
+
+def test_a_declined_card_grants_nothing_and_the_page_takes_another(cast: Cast, stage: Stage, team: str) -> None:
+    address = stage.begin_bundle(cast.owner, team)
+    assert stage.pay(address, "4000000000009995").status_code != 303
+    stage.deliver_all()
+    assert bundle_grants(team) == []
+    assert stage.pay(address).status_code == 303
+    stage.deliver_all()
+    assert [amount for amount, _ in bundle_grants(team)] == [1_000]
+    entries = select(func.count(CreditEntry.id)).where(CreditEntry.cause_key.startswith("bundle:"))
+    assert db.session.execute(entries).scalar_one() == 1
