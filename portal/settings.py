@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
+from portal.core.rollout import Rollout, read_rollout
+
 ROOT = Path(__file__).resolve().parent.parent
 DEV_ENV = ROOT / "instance" / "dev.env"
 
@@ -37,6 +39,8 @@ class Settings:
     stripe_api_base: str
     hosted_page_origins: tuple[str, ...]
     catalog: str
+    billing_enabled: bool
+    billing_rollout: Rollout
     mail_url: str | None
     mail_from: str
     proxy_hops: int
@@ -86,6 +90,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         stripe_api_base=_origin(env, "STRIPE_API_BASE", STRIPE_API),
         hosted_page_origins=STRIPE_HOSTED_PAGES + tuple(_origins(env, "HOSTED_PAGE_ORIGINS")),
         catalog=env.get("CATALOG") or "default",
+        billing_enabled=_boolean(env, "BILLING_ENABLED", default=True),
+        billing_rollout=_rollout(env),
         mail_url=_mail_url(env.get("MAIL_URL")),
         mail_from=env.get("MAIL_FROM") or "billing@localhost",
         proxy_hops=_integer(env, "PROXY_HOPS", 0),
@@ -177,6 +183,13 @@ def _boolean(env: Mapping[str, str], name: str, *, default: bool) -> bool:
     if value not in {"true", "false", "1", "0"}:
         raise SettingsError(f"{name} is {value!r}; it must be true or false")
     return value in {"true", "1"}
+
+
+def _rollout(env: Mapping[str, str]) -> Rollout:
+    try:
+        return read_rollout(env.get("BILLING_ROLLOUT") or "all")
+    except ValueError as error:
+        raise SettingsError(f"BILLING_ROLLOUT: {error}") from error
 
 
 def _list(env: Mapping[str, str], name: str) -> tuple[str, ...]:

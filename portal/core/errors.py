@@ -11,7 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, InternalServerError, ServiceUnavailable
 
 from portal.core.database import db
-from portal.core.error_words import words_for
+from portal.core.error_words import ErrorWords, words_for
 from portal.core.logging import request_id
 
 log = structlog.get_logger(__name__)
@@ -65,7 +65,7 @@ def _http_error(error: HTTPException) -> Response:
         kind, code = API_TYPES.get(status) or API_FALLBACK[status >= 500]
         answer = jsonify(error_object(kind, code, error.description or error.name, **_param(error)))
     else:
-        answer = _page(status)
+        answer = _page(status, getattr(error, "words", None) or words_for(status))
     answer.status_code = status
     for name, value in error.get_headers():
         if name not in {"Content-Type", "Content-Length"}:
@@ -80,14 +80,14 @@ def _param(error: HTTPException) -> dict[str, object]:
     return {"param": messages} if messages else {}
 
 
-def _page(status: int) -> Response:
+def _page(status: int, words: ErrorWords) -> Response:
     """The error page; it needs neither the database nor a user.
 
     A host that is not ours has no addresses either, and gets the bare words.
     """
     if request_ctx.url_adapter is None:
-        return Response(f"{words_for(status).title}.\n", mimetype="text/plain")
-    return make_response(render_template("errors/error.html", status=status, words=words_for(status)))
+        return Response(f"{words.title}.\n", mimetype="text/plain")
+    return make_response(render_template("errors/error.html", status=status, words=words))
 
 
 def _database_busy(error: Exception) -> ResponseReturnValue:

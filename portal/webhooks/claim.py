@@ -51,7 +51,7 @@ class Claimed:
     object_id: str | None
     attempts: int
     lease_token: str
-    received_ago: timedelta
+    waiting_for: timedelta
 
 
 def claim() -> Claimed | None:
@@ -75,7 +75,7 @@ def claim() -> Claimed | None:
 def _due() -> Select[StripeEvent, timedelta]:
     over = StripeEvent.lease_until.is_(None) | (StripeEvent.lease_until < func.now())
     return (
-        select(StripeEvent, cast(func.now() - StripeEvent.received_at, Interval))
+        select(StripeEvent, cast(func.now() - _waiting_since(), Interval))
         .where(
             StripeEvent.state.in_(WAITING),
             StripeEvent.run_at <= app_now(),
@@ -89,7 +89,12 @@ def _due() -> Select[StripeEvent, timedelta]:
     )
 
 
-def _lease(row: StripeEvent, received_ago: timedelta) -> Claimed:
+def _waiting_since() -> Any:
+    """From when on it could have been applied: an event that was held has not waited for anything of ours."""
+    return func.coalesce(StripeEvent.released_at, StripeEvent.received_at)
+
+
+def _lease(row: StripeEvent, waiting_for: timedelta) -> Claimed:
     """Write the lease. Should this worker die, another one follows at once, and later ones with growing pauses:
     whatever it is that kills them must not kill them in a circle.
     """
@@ -105,7 +110,7 @@ def _lease(row: StripeEvent, received_ago: timedelta) -> Claimed:
         object_id=row.object_id,
         attempts=row.attempts,
         lease_token=token,
-        received_ago=received_ago,
+        waiting_for=waiting_for,
     )
 
 
@@ -125,11 +130,11 @@ def park(event: Claimed, reason: str) -> None:
 
     Waiting is no failure, so it uses up none of the attempts.
     """
-    if event.received_ago > PARK_FOR:
+    if event.waiting_for > PARK_FOR:
         with unit_of_work():
             _settle(event, state="ignored", finished_at=app_now(), last_error=reason)
         return
-    pause = min(max(event.received_ago, PARK_MIN), PARK_MAX)
+    pause = min(max(event.waiting_for, PARK_MIN), PARK_MAX)
     with unit_of_work():
         _settle(event, state="parked", last_error=reason, attempts=0, run_at=app_now() + pause)
 

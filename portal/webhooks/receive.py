@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
+from portal.billing.switch import billing_is_on
 from portal.core import jobs
 from portal.core.database import db
 from portal.core.ids import new_id
@@ -17,10 +18,11 @@ from portal.webhooks.models import WAITING, StripeEvent
 def keep(envelope: Envelope, body: bytes) -> bool:
     """Save the event in the current unit; returns whether it was new.
 
-    A duplicate of an event that still waits wakes the worker again: Stripe repeats what it has no answer for, and
-    the first hint may have been lost.
+    While billing is switched off, what would be applied is held. A duplicate of an event that still waits wakes the
+    worker again: Stripe repeats what it has no answer for, and the first hint may have been lost.
     """
-    state = "pending" if envelope.type in HANDLERS and not envelope.thin else "ignored"
+    applied = envelope.type in HANDLERS and not envelope.thin
+    state = ("pending" if billing_is_on() else "held") if applied else "ignored"
     values = {
         "id": new_id("evt"),
         "event_id": envelope.event_id,

@@ -32,6 +32,7 @@ PUBLISHED = (
     "SANDBOX_PORT",
     "CATALOG",
     "BILLING_ENABLED",
+    "BILLING_ROLLOUT",
     "MAIL_URL",
     "MAIL_FROM",
     "LOG_LEVEL",
