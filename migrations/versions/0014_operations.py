@@ -21,6 +21,7 @@ def upgrade() -> None:
         op.execute("set lock_timeout = '4s'")
     op.add_column("stripe_events", sa.Column("released_at", MOMENT, nullable=True))
     op.add_column("alarms", sa.Column("resolution", sa.String(), nullable=True))
+    op.add_column("alarms", sa.Column("mailed_at", MOMENT, nullable=True))
     op.drop_constraint("uq_alarms_kind_subject", "alarms", type_="unique")
     op.create_index(
         "uq_alarms_open", "alarms", ["kind", "subject"], unique=True, postgresql_where=sa.text("resolved_at is null")
@@ -40,6 +41,7 @@ def downgrade() -> None:
     # Of several alarms about one thing the last one stays.
     op.execute("delete from alarms a using alarms b where a.kind = b.kind and a.subject = b.subject and a.id < b.id")
     op.create_unique_constraint("uq_alarms_kind_subject", "alarms", ["kind", "subject"])
+    op.drop_column("alarms", "mailed_at")
     op.drop_column("alarms", "resolution")
     op.drop_column("stripe_events", "released_at")
     op.drop_index(HELD, table_name="stripe_events")

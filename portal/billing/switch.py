@@ -17,7 +17,18 @@ from portal.settings import Settings
 # The pages that are hidden, by their blueprints. A test asks that every blueprint stands in one of the two.
 BILLING_PAGES = frozenset({"billing", "credits", "usage", "payments"})
 OTHER_PAGES = frozenset(
-    {"accounts", "api-docs", "api_credits", "api_usage", "catalog", "health", "notifications", "security", "webhooks"}
+    {
+        "accounts",
+        "api-docs",
+        "api_credits",
+        "api_usage",
+        "catalog",
+        "health",
+        "metrics",
+        "notifications",
+        "security",
+        "webhooks",
+    }
 )
 
 # API keys with these scopes lead a person to a page where money moves.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from flask import render_template
 
@@ -40,8 +41,20 @@ def already_registered(recipient: str, link: str) -> Message:
     return _render("already_registered", recipient, link=link, why="somebody signed up with this address")
 
 
-def _render(name: str, recipient: str, **values: str) -> Message:
-    context = {"recipient": recipient, **values}
+@dataclass(frozen=True)
+class AlarmLine:
+    kind: str
+    subject: str
+    raised_at: datetime
+    meaning: str
+
+
+def alarms(recipient: str, lines: list[AlarmLine]) -> Message:
+    return _render("alarms", recipient, alarms=lines, why="ALARM_MAIL names this address")
+
+
+def _render(name: str, recipient: str, **values: object) -> Message:
+    context: dict[str, object] = {"recipient": recipient, **values}
     return Message(
         name=name,
         recipient=recipient,

@@ -23,6 +23,7 @@ from portal.core.clock import app_now
 from portal.core.database import db
 from portal.core.failpoints import failpoint
 from portal.core.unit_of_work import unit_of_work
+from portal.webhooks.counters import count_event
 from portal.webhooks.models import WAITING, StripeEvent
 
 log = structlog.get_logger(__name__)
@@ -171,3 +172,4 @@ def _settle(event: Claimed, **values: Any) -> None:
     ).scalar()
     if settled is None:
         raise LeaseLost(event.event_id)
+    count_event(event.type, {"pending": "retried"}.get(values["state"], values["state"]))

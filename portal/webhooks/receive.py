@@ -10,6 +10,7 @@ from portal.core import jobs
 from portal.core.database import db
 from portal.core.ids import new_id
 from portal.core.unit_of_work import after_commit
+from portal.webhooks.counters import OTHER, count_event
 from portal.webhooks.envelope import Envelope
 from portal.webhooks.handlers import HANDLERS
 from portal.webhooks.models import WAITING, StripeEvent
@@ -36,6 +37,8 @@ def keep(envelope: Envelope, body: bytes) -> bool:
     }
     statement = insert(StripeEvent).values(values).on_conflict_do_nothing(index_elements=["event_id"])
     new = db.session.execute(statement.returning(StripeEvent.id)).scalar() is not None
+    known = envelope.type if envelope.type in HANDLERS else OTHER
+    count_event(known, {"pending": "kept"}.get(state, state) if new else "duplicate")
     if not new:
         state = db.session.execute(
             select(StripeEvent.state).where(StripeEvent.event_id == envelope.event_id)

@@ -45,7 +45,10 @@ PUBLIC = {
 }  # fmt: skip
 
 # For programs, which prove themselves by key or signature; tested with the API and the webhook route.
-PROGRAMS = {"webhooks.stripe_webhook", "api_usage.create_usage", "api_credits.read_credits", "api-docs.openapi_json"}
+PROGRAMS = {
+    "webhooks.stripe_webhook", "api_usage.create_usage", "api_credits.read_credits", "api-docs.openapi_json",
+    "metrics.metrics",
+}  # fmt: skip
 
 
 def rules(app: Flask) -> Iterator[tuple[Rule, str]]:
