@@ -18,6 +18,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from flask import Flask
     from werkzeug.middleware.proxy_fix import ProxyFix
 
+    from portal.core.error_tracking import init_error_tracking
     from portal.core.errors import init_errors
     from portal.core.logging import configure_logging, init_request_logging
     from portal.core.metrics import init_metrics
@@ -30,6 +31,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     settings = settings or load_settings()
     configure_logging(settings)
+    init_error_tracking(settings)
     app = Flask(
         __name__,
         template_folder=str(ROOT / "templates"),
