@@ -22,6 +22,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from portal.core.errors import init_errors
     from portal.core.logging import configure_logging, init_request_logging
     from portal.core.metrics import init_metrics
+    from portal.core.request_limits import init_request_limits
     from portal.core.same_origin import init_same_origin
     from portal.core.security_headers import init_security_headers
     from portal.core.static_files import init_static_files
@@ -45,6 +46,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     init_request_logging(app)
     init_metrics(app, (read for module in modules("gauges") for read in module.GAUGES))
     init_errors(app)
+    init_request_limits(app)
     init_same_origin(app, settings)
     init_extensions(app, settings)
     modules("models")
