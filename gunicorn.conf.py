@@ -1,6 +1,8 @@
 """The web server: threads in a few processes, each of which imports the application for itself (no preload)."""
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,19 @@ loglevel = (os.environ.get("LOG_LEVEL") or "info").lower()
 
 # Several instances on one host would share the default control socket, and nothing of ours speaks to it.
 control_socket_disable = True
+
+
+# The processes of this server count together; the worker joins when both are given the same folder.
+COUNTS = "turnpike-metrics-"
+if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=COUNTS)
+
+
+def on_exit(server: Any) -> None:  # noqa: ARG001
+    """Called in the first process only, once the others have ended."""
+    folder = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+    if folder.name.startswith(COUNTS):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 from alembic import context
 from flask import current_app
-from sqlalchemy import create_engine, pool, text
+from sqlalchemy import Connection, create_engine, pool, text
 from sqlalchemy.engine import make_url
 
 from portal.core.database import db
@@ -14,12 +16,13 @@ settings = current_app.config["SETTINGS"]
 
 # Two hosts that deploy at once take turns; the number only has to be the same everywhere.
 LOCK = 7_305_118
+LOOK_SECONDS = 0.5
 
 
 def run() -> None:
     engine = create_engine(settings.database_owner_url, poolclass=pool.NullPool)
     with engine.connect() as connection:
-        connection.execute(text("select pg_advisory_lock(:lock)"), {"lock": LOCK})
+        _take_turns(connection)
         # A migration waits for a lock only briefly: behind a waiting ALTER every other query would queue up.
         connection.execute(text("set lock_timeout = '4s'"))
         connection.commit()
@@ -37,6 +40,16 @@ def run() -> None:
         with connection.begin():
             grant_app_role(connection, app_role)
     engine.dispose()
+
+
+def _take_turns(connection: Connection) -> None:
+    """Asked again and again, each time in a transaction that is over at once: an index that is built beside running
+    work waits for all open transactions, and one that waited for this lock would never end.
+    """
+    while not connection.execute(text("select pg_try_advisory_lock(:lock)"), {"lock": LOCK}).scalar():
+        connection.commit()
+        time.sleep(LOOK_SECONDS)
+    connection.commit()
 
 
 def _ours(_object: object, name: str | None, kind: str, _reflected: bool, _other: object) -> bool:

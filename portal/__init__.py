@@ -18,8 +18,11 @@ def create_app(settings: Settings | None = None) -> Flask:
     from flask import Flask
     from werkzeug.middleware.proxy_fix import ProxyFix
 
+    from portal.core.error_tracking import init_error_tracking
     from portal.core.errors import init_errors
     from portal.core.logging import configure_logging, init_request_logging
+    from portal.core.metrics import init_metrics
+    from portal.core.request_limits import init_request_limits
     from portal.core.same_origin import init_same_origin
     from portal.core.security_headers import init_security_headers
     from portal.core.static_files import init_static_files
@@ -29,6 +32,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     settings = settings or load_settings()
     configure_logging(settings)
+    init_error_tracking(settings)
     app = Flask(
         __name__,
         template_folder=str(ROOT / "templates"),
@@ -40,7 +44,9 @@ def create_app(settings: Settings | None = None) -> Flask:
         hops = settings.proxy_hops
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     init_request_logging(app)
+    init_metrics(app, (read for module in modules("gauges") for read in module.GAUGES))
     init_errors(app)
+    init_request_limits(app)
     init_same_origin(app, settings)
     init_extensions(app, settings)
     modules("models")

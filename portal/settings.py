@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,15 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
+from portal.core.rollout import Rollout, read_rollout
+
 ROOT = Path(__file__).resolve().parent.parent
 DEV_ENV = ROOT / "instance" / "dev.env"
 
 STRIPE_API = "https://api.stripe.com"
 STRIPE_HOSTED_PAGES = ("https://checkout.stripe.com", "https://billing.stripe.com", "https://invoice.stripe.com")
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+TOKEN_CHARACTERS_MIN = 16
 INSECURE_SECRETS = {"", "dev", "change-me", "changeme", "secret"}
 
 
@@ -37,6 +41,11 @@ class Settings:
     stripe_api_base: str
     hosted_page_origins: tuple[str, ...]
     catalog: str
+    billing_enabled: bool
+    billing_rollout: Rollout
+    metrics_token: str | None
+    alarm_mail: str | None
+    sentry_dsn: str | None
     mail_url: str | None
     mail_from: str
     proxy_hops: int
@@ -86,6 +95,11 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         stripe_api_base=_origin(env, "STRIPE_API_BASE", STRIPE_API),
         hosted_page_origins=STRIPE_HOSTED_PAGES + tuple(_origins(env, "HOSTED_PAGE_ORIGINS")),
         catalog=env.get("CATALOG") or "default",
+        billing_enabled=_boolean(env, "BILLING_ENABLED", default=True),
+        billing_rollout=_rollout(env),
+        metrics_token=_metrics_token(env),
+        alarm_mail=_alarm_mail(env),
+        sentry_dsn=_sentry_dsn(env),
         mail_url=_mail_url(env.get("MAIL_URL")),
         mail_from=env.get("MAIL_FROM") or "billing@localhost",
         proxy_hops=_integer(env, "PROXY_HOPS", 0),
@@ -177,6 +191,36 @@ def _boolean(env: Mapping[str, str], name: str, *, default: bool) -> bool:
     if value not in {"true", "false", "1", "0"}:
         raise SettingsError(f"{name} is {value!r}; it must be true or false")
     return value in {"true", "1"}
+
+
+def _rollout(env: Mapping[str, str]) -> Rollout:
+    try:
+        return read_rollout(env.get("BILLING_ROLLOUT") or "all")
+    except ValueError as error:
+        raise SettingsError(f"BILLING_ROLLOUT: {error}") from error
+
+
+def _metrics_token(env: Mapping[str, str]) -> str | None:
+    token = env.get("METRICS_TOKEN") or None
+    if token is not None and (len(token) < TOKEN_CHARACTERS_MIN or not token.isascii() or not token.isprintable()):
+        raise SettingsError(f"METRICS_TOKEN must be at least {TOKEN_CHARACTERS_MIN} random ASCII characters")
+    return token
+
+
+def _alarm_mail(env: Mapping[str, str]) -> str | None:
+    address = env.get("ALARM_MAIL") or None
+    if address is not None and not re.fullmatch(r"[^@\s,]+@[^@\s,]+", address):
+        raise SettingsError(f"ALARM_MAIL is {address!r}; it must be one mail address")
+    return address
+
+
+def _sentry_dsn(env: Mapping[str, str]) -> str | None:
+    dsn = env.get("SENTRY_DSN") or None
+    if dsn is not None:
+        parts = urlsplit(dsn)
+        if parts.scheme not in {"http", "https"} or not parts.username or not parts.path.strip("/"):
+            raise SettingsError("SENTRY_DSN must be an address such as https://key@errors.example.com/1")
+    return dsn
 
 
 def _list(env: Mapping[str, str], name: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from flask import current_app, g, request
 
 from portal.accounts.api_key_format import looks_like_key
 from portal.accounts.api_keys import KnownKey, Scope, find_key, note_use
+from portal.billing import switch
 from portal.core.errors import ApiError
 from portal.core.unit_of_work import unit_of_work
 
@@ -39,6 +40,7 @@ def requires(scope: Scope) -> Callable[[View], View]:
             if scope not in key.scopes:
                 message = f"This API key does not have the scope {scope.value}."
                 raise ApiError(403, "permission_error", "missing_scope", message)
+            _refuse_while_closed(scope, key.team_id)
             if not key.used_lately:
                 with unit_of_work():
                     note_use(key.id)
@@ -50,6 +52,13 @@ def requires(scope: Scope) -> Callable[[View], View]:
         return cast(View, guarded)
 
     return decorate
+
+
+def _refuse_while_closed(scope: Scope, team_id: str) -> None:
+    """Calls that lead a person to where money moves. Metering and reading go on: the customer's product needs them."""
+    if scope.value in switch.SELLING_SCOPES and not switch.open_for(team_id):
+        message = "Billing is not open for this team at the moment. Nothing was made or charged."
+        raise ApiError(403, "permission_error", "billing_closed", message)
 
 
 def caller() -> Caller:

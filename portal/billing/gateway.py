@@ -15,6 +15,7 @@ import stripe
 import structlog
 from flask import current_app, has_request_context
 
+from portal.billing.gateway_counters import measured
 from portal.core.unit_of_work import in_transaction
 from portal.settings import Settings
 
@@ -242,10 +243,11 @@ class Gateway:
     def _call(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Json:
         if in_transaction():
             raise InsideTransactionError(f"{call.__qualname__} was called inside a database transaction")
-        try:
-            answer = call(*args, **kwargs)
-        except stripe.StripeError as error:
-            raise _translated(error) from error
+        with measured(call.__qualname__):
+            try:
+                answer = call(*args, **kwargs)
+            except stripe.StripeError as error:
+                raise _translated(error) from error
         return cast(Json, answer.to_dict(for_json=True))
 
 

@@ -17,13 +17,15 @@ ONLY_BUYERS = "Only an owner, an admin or a billing contact of the team can buy.
 ONE_PLAN = "The team has a subscription, and one is all it can have."
 NOT_ON_SALE = "This price is not on sale at the moment."
 NO_TEAM = "You are in no team that could buy it."
+CLOSED_NOTE = "Nothing can be bought here at the moment."
 
 
 @dataclass(frozen=True)
 class Viewer:
     """Who looks. `plan_key` is what the team is on (the free plan without a subscription), `interval` how it pays.
 
-    `checkout_url` takes the form that begins a checkout; it is None for who is signed out or in no team.
+    `checkout_url` takes the form that begins a checkout; it is None for who is signed out or in no team. With `closed`,
+    nothing can be bought and no plan is said to be theirs.
     """
 
     signed_in: bool = False
@@ -32,6 +34,7 @@ class Viewer:
     subscribed: bool = False
     may_buy: bool = False
     checkout_url: str | None = None
+    closed: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,11 @@ def build(catalog: Catalog, viewer: Viewer, choice: Choice, on_sale: OnSale, sig
         bundles=_bundle_cards(catalog),
         bundles_text=" ".join(filter(None, (bundles_text(catalog), catalog.portal.refund_text))),
         intervals_saving_text=saving_text(catalog.plans),
-        notes=[_currency_note(catalog.currency), *catalog.portal.price_notes],
+        notes=[
+            *([CLOSED_NOTE] if viewer.closed else []),
+            _currency_note(catalog.currency),
+            *catalog.portal.price_notes,
+        ],
         quote_url=_quote_url(catalog),
     )
 
@@ -165,7 +172,7 @@ class _Actions:
 
     def of(self, plan: Plan, interval: Interval) -> Action | None:
         cents = plan.cents(interval)
-        if plan.kind == "custom" or cents is None or self._is_held(plan, interval):
+        if self.viewer.closed or plan.kind == "custom" or cents is None or self._is_held(plan, interval):
             return None
         label, primary = self._label(plan, interval), plan.key == self._primary_key()
         if not self.viewer.signed_in:

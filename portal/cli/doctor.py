@@ -21,7 +21,7 @@ Check = tuple[bool, str, str]
 @click.command("doctor")
 def group() -> None:
     """Check settings, database, Redis, Stripe and the inbox. Exit code 1 when something must be mended."""
-    checks = [_database(), _roles(), _clock(), _redis(), _inbox(), _stripe()]
+    checks = [_database(), _roles(), _clock(), _redis(), _billing(), _inbox(), _stripe()]
     for good, name, words in checks:
         click.echo(f"{'ok  ' if good else 'BAD '} {name:<10} {words}")
     sys.exit(0 if all(good for good, _, _ in checks) else 1)
@@ -56,6 +56,13 @@ def _redis() -> Check:
         "degraded": "configured but away; the worker polls until it is back",
     }
     return state != "degraded", "redis", words[state]
+
+
+def _billing() -> Check:
+    settings = current_app.config["SETTINGS"]
+    if not settings.billing_enabled:
+        return True, "billing", "OFF (BILLING_ENABLED): pages are hidden, events are held until it is on again"
+    return True, "billing", f"on for {settings.billing_rollout}"
 
 
 def _inbox() -> Check:

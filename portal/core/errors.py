@@ -6,12 +6,12 @@ import structlog
 from flask import Flask, Response, jsonify, make_response, render_template, request
 from flask.globals import request_ctx
 from flask.typing import ResponseReturnValue
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from werkzeug.exceptions import HTTPException, InternalServerError, ServiceUnavailable
+from werkzeug.exceptions import BadRequest, HTTPException, InternalServerError, SecurityError, ServiceUnavailable
 
 from portal.core.database import db
-from portal.core.error_words import words_for
+from portal.core.error_words import ErrorWords, words_for
 from portal.core.logging import request_id
 
 log = structlog.get_logger(__name__)
@@ -49,6 +49,7 @@ def init_errors(app: Flask) -> None:
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(OperationalError, _database_busy)
     app.register_error_handler(PoolTimeout, _database_busy)
+    app.register_error_handler(DataError, _not_storable)
     app.register_error_handler(Exception, _unexpected)
 
 
@@ -63,9 +64,10 @@ def _http_error(error: HTTPException) -> Response:
         return error.response
     if request.path.startswith(API_PREFIX):
         kind, code = API_TYPES.get(status) or API_FALLBACK[status >= 500]
-        answer = jsonify(error_object(kind, code, error.description or error.name, **_param(error)))
+        words = "This host is not ours." if isinstance(error, SecurityError) else error.description or error.name
+        answer = jsonify(error_object(kind, code, words, **_param(error)))
     else:
-        answer = _page(status)
+        answer = _page(status, getattr(error, "words", None) or words_for(status))
     answer.status_code = status
     for name, value in error.get_headers():
         if name not in {"Content-Type", "Content-Length"}:
@@ -80,14 +82,14 @@ def _param(error: HTTPException) -> dict[str, object]:
     return {"param": messages} if messages else {}
 
 
-def _page(status: int) -> Response:
+def _page(status: int, words: ErrorWords) -> Response:
     """The error page; it needs neither the database nor a user.
 
     A host that is not ours has no addresses either, and gets the bare words.
     """
     if request_ctx.url_adapter is None:
-        return Response(f"{words_for(status).title}.\n", mimetype="text/plain")
-    return make_response(render_template("errors/error.html", status=status, words=words_for(status)))
+        return Response(f"{words.title}.\n", mimetype="text/plain")
+    return make_response(render_template("errors/error.html", status=status, words=words))
 
 
 def _database_busy(error: Exception) -> ResponseReturnValue:
@@ -99,6 +101,14 @@ def _database_busy(error: Exception) -> ResponseReturnValue:
     )
     answer.headers["Retry-After"] = "2"
     return answer
+
+
+def _not_storable(error: Exception) -> ResponseReturnValue:
+    """A NUL that came in a field: PostgreSQL has no such character. Anything else here is a mistake of ours."""
+    if "NUL (0x00)" not in str(error):
+        return _unexpected(error)
+    db.session.rollback()
+    return _http_error(BadRequest("A field holds a character that cannot be stored."))
 
 
 def _unexpected(error: Exception) -> ResponseReturnValue:

@@ -9,7 +9,9 @@ import time
 import structlog
 from flask import Flask, Response, g, request
 
+from portal.core.error_tracking import report_error
 from portal.core.ids import new_id
+from portal.core.scrub import scrub_event
 from portal.settings import Settings
 
 log = structlog.get_logger("portal.request")
@@ -24,7 +26,9 @@ def configure_logging(settings: Settings) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+        report_error,
         structlog.processors.format_exc_info,
+        scrub_event,
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

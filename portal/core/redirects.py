@@ -7,4 +7,4 @@ def own_path(address: str | None) -> str | None:
     """The address if it is a plain path on this site; anything a browser could read as another site is refused."""
     if not address or not address.isascii() or not address.isprintable() or "\\" in address:
         return None
-    return address if address.startswith("/") and not address.startswith("//") else None
+    return address if address.startswith("/") and "//" not in address.partition("?")[0] else None

@@ -1,5 +1,6 @@
-"""Routes of the core: health."""
+"""Routes of the core: health and metrics."""
 
-from portal.core.health import bp
+from portal.core.health import bp as health
+from portal.core.metrics import bp as metrics
 
-BLUEPRINTS = [bp]
+BLUEPRINTS = [health, metrics]

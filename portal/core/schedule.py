@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
-from sqlalchemy import Interval, cast, literal, update
+from sqlalchemy import Interval, cast, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -35,21 +35,24 @@ class Task:
 
     run: Callable[[], object]
     every: timedelta
+    # How long after a worker first sees the task it runs for the first time; no more than `every`.
+    first_in: timedelta = timedelta()
 
 
 def run_due(tasks: Mapping[str, Task]) -> int:
     """Run every task that is due and could be claimed; returns how many ran. One that fails does not stop the others."""
-    return sum(_run(name, task) for name, task in tasks.items() if not stopping() and _claim(name, task.every))
+    return sum(_run(name, task) for name, task in tasks.items() if not stopping() and _claim(name, task))
 
 
-def _claim(name: str, every: timedelta) -> bool:
+def _claim(name: str, task: Task) -> bool:
     """Move the task's next run on, if it is due now: one statement, so only one process sees it succeed.
 
     A next run further ahead than one interval stems from a clock that was moved back, and counts as due.
     """
-    ahead = app_now() + cast(literal(every), Interval)
+    ahead = app_now() + cast(literal(task.every), Interval)
+    first = app_now() + cast(literal(task.first_in), Interval)
     with unit_of_work() as session:
-        session.execute(insert(ScheduledTask).values(name=name, next_run_at=app_now()).on_conflict_do_nothing())
+        session.execute(insert(ScheduledTask).values(name=name, next_run_at=first).on_conflict_do_nothing())
         claimed = session.execute(
             update(ScheduledTask)
             .where(
@@ -60,6 +63,18 @@ def _claim(name: str, every: timedelta) -> bool:
             .returning(ScheduledTask.name)
         ).scalar()
     return claimed is not None
+
+
+def overdue_seconds() -> dict[str, float]:
+    """For how long each task should have run by now; 0 for those that are not yet due."""
+    late = func.greatest(func.extract("epoch", app_now() - ScheduledTask.next_run_at), 0)
+    return {name: float(seconds) for name, seconds in db.session.execute(select(ScheduledTask.name, late))}
+
+
+def failing() -> dict[str, str]:
+    """The tasks whose last run failed, and how."""
+    query = select(ScheduledTask.name, ScheduledTask.last_error).where(ScheduledTask.last_error.is_not(None))
+    return {name: str(error) for name, error in db.session.execute(query)}
 
 
 def _run(name: str, task: Task) -> bool:

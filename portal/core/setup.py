@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from flask import Flask, g, request
+from flask import Flask, g, has_request_context, request
 from markupsafe import Markup
 
 from portal.core.logging import request_id
@@ -36,7 +36,7 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 
 def _theme() -> str:
-    theme = request.cookies.get("theme", "")
+    theme = request.cookies.get("theme", "") if has_request_context() else ""  # the worker writes mails
     return theme if theme in ("light", "dark") else ""
 
 

@@ -14,6 +14,7 @@ from portal.core.schedule import Task
 from portal.core.unit_of_work import run_in_unit, unit_of_work
 from portal.credits import ledger
 from portal.credits.free_plan import due_teams, enrol_teams, grant_free_period
+from portal.credits.proof import prove
 from portal.credits.subscription_grants import due_paid_periods, grant_due_month
 
 log = structlog.get_logger(__name__)
@@ -55,6 +56,13 @@ def post_due_lots() -> int:
     return _each([partial(ledger.post_due, team_id) for team_id in teams])
 
 
+def prove_ledger() -> int:
+    """Nightly; the figures are read by `/metrics` and the alarm by a person."""
+    with unit_of_work():
+        prove()
+    return 1
+
+
 def _each(pieces: list[Callable[[], int]]) -> int:
     """Do each piece in a unit of its own, so that one team in trouble does not hold up the others. Raises `SomeFailed`."""
     done = failed = 0
@@ -73,5 +81,6 @@ SCHEDULE = {
     "credits.months_of_yearly_plans": Task(grant_due_months, timedelta(seconds=60)),
     "credits.free_teams": Task(enrol_free_teams, timedelta(minutes=15)),
     "credits.free_periods": Task(grant_due_free_periods, timedelta(seconds=10)),
+    "credits.proof": Task(prove_ledger, timedelta(days=1), first_in=timedelta(minutes=15)),
     "credits.due_lots": Task(post_due_lots, timedelta(seconds=30)),
 }

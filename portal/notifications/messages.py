@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from flask import current_app, has_request_context, render_template
@@ -78,6 +79,18 @@ def trial_will_end(recipient: str, *, plan_name: str, ends: str, price: str, end
 def payment_action_required(recipient: str, *, amount: str, number: str, link: str) -> Message:
     values = {"amount": amount, "number": number, "link": link}
     return _render("payment_action_required", recipient, why="it is a billing address of the team", **values)
+
+
+@dataclass(frozen=True)
+class AlarmLine:
+    kind: str
+    subject: str
+    raised_at: datetime
+    meaning: str
+
+
+def alarms(recipient: str, lines: list[AlarmLine]) -> Message:
+    return _render("alarms", recipient, alarms=lines, why="ALARM_MAIL names this address")
 
 
 def _render(name: str, recipient: str, **values: object) -> Message:

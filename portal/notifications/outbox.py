@@ -123,7 +123,7 @@ def _failed(item: OutboxItem, reason: str) -> None:
 
 def _dead(item: OutboxItem, reason: str) -> dict[str, object]:
     """Nobody gets this mail any more: a person must look."""
-    raise_alarm("dead_mail", item.id, attempts=item.attempts)
+    raise_alarm("dead_mail", item.id, message=item.payload["message"], attempts=item.attempts)
     return {"state": "dead", "last_error": reason}
 
 

@@ -19,10 +19,15 @@ from sqlalchemy.engine import Row
 from portal.catalog.queries import meter_by_name
 from portal.core.database import db
 from portal.core.ids import new_id
+from portal.core.metrics import counter
+from portal.core.unit_of_work import after_commit
 from portal.credits.ledger import CauseConflict, spend
 from portal.usage.queries import credit_meters
 
 CREATED = 200
+
+# A meter's name is the catalog's by the time it is counted.
+CONSUMED = counter("billing_credits_consumed_total", "Credits that uses have taken.", "meter")
 
 # The moment comes along, since the answer names it and each statement is a round trip under the account's lock.
 FIND_KEY = text(
@@ -119,6 +124,7 @@ def record(use: Use, answer: Callable[[Recorded], str]) -> Answer:
         raise KeyReused
     recorded = Recorded(id=new_id("use"), use=use, cost=cost, balance=spent.balance, at=found.now)
     body = answer(recorded)
+    after_commit(CONSUMED.labels(meter=use.meter).inc, cost)
     _save(recorded, body, spent.entry_id)
     return Answer(CREATED, body, replayed=False)
 

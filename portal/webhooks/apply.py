@@ -5,11 +5,13 @@ from __future__ import annotations
 import structlog
 
 from portal.billing.mirror import NotYet, StaleFetch
+from portal.billing.switch import billing_is_on
 from portal.core.database import db
 from portal.core.stopping import stopping
 from portal.core.unit_of_work import end_read
 from portal.webhooks.claim import Claimed, LeaseLost, applied_twin, claim, fail, park, pass_over
 from portal.webhooks.handlers import handler_of
+from portal.webhooks.hold import release_held
 
 log = structlog.get_logger(__name__)
 
@@ -18,7 +20,13 @@ FETCH_TRIES = 5
 
 
 def drain(at_most: int | None = None) -> int:
-    """Apply events until none is due, `at_most` were, or this process is to end; returns how many were tried."""
+    """Apply events until none is due, `at_most` were, or this process is to end; returns how many were tried.
+
+    While billing is switched off nothing is applied; on again, what was held meanwhile is let go first.
+    """
+    if not billing_is_on():
+        return 0
+    release_held()
     tried = 0
     while tried != at_most and not stopping() and (event := claim()) is not None:
         process(event)

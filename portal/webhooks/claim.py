@@ -23,6 +23,7 @@ from portal.core.clock import app_now
 from portal.core.database import db
 from portal.core.failpoints import failpoint
 from portal.core.unit_of_work import unit_of_work
+from portal.webhooks.counters import count_event
 from portal.webhooks.models import WAITING, StripeEvent
 
 log = structlog.get_logger(__name__)
@@ -52,7 +53,7 @@ class Claimed:
     snapshot_event_id: str | None
     attempts: int
     lease_token: str
-    received_ago: timedelta
+    waiting_for: timedelta
 
 
 def claim() -> Claimed | None:
@@ -76,7 +77,7 @@ def claim() -> Claimed | None:
 def _due() -> Select[StripeEvent, timedelta]:
     over = StripeEvent.lease_until.is_(None) | (StripeEvent.lease_until < func.now())
     return (
-        select(StripeEvent, cast(func.now() - StripeEvent.received_at, Interval))
+        select(StripeEvent, cast(func.now() - _waiting_since(), Interval))
         .where(
             StripeEvent.state.in_(WAITING),
             StripeEvent.run_at <= app_now(),
@@ -90,7 +91,12 @@ def _due() -> Select[StripeEvent, timedelta]:
     )
 
 
-def _lease(row: StripeEvent, received_ago: timedelta) -> Claimed:
+def _waiting_since() -> Any:
+    """From when on it could have been applied: an event that was held has not waited for anything of ours."""
+    return func.coalesce(StripeEvent.released_at, StripeEvent.received_at)
+
+
+def _lease(row: StripeEvent, waiting_for: timedelta) -> Claimed:
     """Write the lease. Should this worker die, another one follows at once, and later ones with growing pauses:
     whatever it is that kills them must not kill them in a circle.
     """
@@ -107,7 +113,7 @@ def _lease(row: StripeEvent, received_ago: timedelta) -> Claimed:
         snapshot_event_id=row.snapshot_event_id,
         attempts=row.attempts,
         lease_token=token,
-        received_ago=received_ago,
+        waiting_for=waiting_for,
     )
 
 
@@ -127,11 +133,11 @@ def park(event: Claimed, reason: str) -> None:
 
     Waiting is no failure, so it uses up none of the attempts.
     """
-    if event.received_ago > PARK_FOR:
+    if event.waiting_for > PARK_FOR:
         with unit_of_work():
             _settle(event, state="ignored", finished_at=app_now(), last_error=reason)
         return
-    pause = min(max(event.received_ago, PARK_MIN), PARK_MAX)
+    pause = min(max(event.waiting_for, PARK_MIN), PARK_MAX)
     with unit_of_work():
         _settle(event, state="parked", last_error=reason, attempts=0, run_at=app_now() + pause)
 
@@ -186,3 +192,4 @@ def _settle(event: Claimed, **values: Any) -> None:
     ).scalar()
     if settled is None:
         raise LeaseLost(event.event_id)
+    count_event(event.type, {"pending": "retried"}.get(values["state"], values["state"]))

@@ -13,12 +13,13 @@ WAITING = ("pending", "parked")
 
 
 class StripeEvent(Model):
-    """`parked`: something it needs is not here yet. `ignored`: a type we do not apply. `dead`: a person must look."""
+    """`held`: billing was switched off when it came. `parked`: something it needs is not here yet. `ignored`: a type we do not apply. `dead`: a person must look."""
 
     __tablename__ = "stripe_events"
     __table_args__ = (
         CheckConstraint("state in ('pending', 'held', 'parked', 'ignored', 'done', 'dead')", name="state"),
         Index("ix_stripe_events_due", "run_at", postgresql_where=text("state in ('pending', 'parked')")),
+        Index("ix_stripe_events_held", "run_at", "id", postgresql_where=text("state = 'held'")),
         Index("ix_stripe_events_object_id", "object_id"),
     )
 
@@ -33,6 +34,8 @@ class StripeEvent(Model):
     created_at: Mapped[UtcDateTime | None]
     body: Mapped[bytes]
     received_at: Mapped[UtcDateTime] = mapped_column(server_default=text("now()"))
+    # When an event that was held came to wait like any other; its time of grace begins anew.
+    released_at: Mapped[UtcDateTime | None]
     state: Mapped[str]
     attempts: Mapped[int] = mapped_column(default=0, server_default="0")
     run_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())

@@ -7,6 +7,7 @@ from flask.typing import ResponseReturnValue
 from flask_security import auth_required
 
 from portal.accounts.access import memberships_of, signed_in_user
+from portal.billing import switch
 from portal.core.redirects import own_path
 
 bp = Blueprint("accounts", __name__)
@@ -19,9 +20,9 @@ YEAR_SECONDS = 365 * 24 * 3600
 @bp.get("/teams")
 @auth_required("session")
 def teams() -> ResponseReturnValue:
-    """One team: straight to its overview. Several: the choice."""
+    """One team: straight to its overview. Several, or one that does not see billing: the choice."""
     memberships = memberships_of(signed_in_user())
-    if len(memberships) == 1:
+    if len(memberships) == 1 and switch.open_for(memberships[0].team_id):
         return redirect(url_for("billing.overview", team_id=memberships[0].team_id))
     return render_template("accounts/teams.html")
 

@@ -8,6 +8,7 @@ from flask_security import current_user
 
 from portal.accounts.access import memberships_of, signed_in_user
 from portal.accounts.models import Membership
+from portal.billing import switch
 from portal.billing.subscriptions import live_subscription
 from portal.catalog.current import catalog
 from portal.catalog.pricing_page import Choice, OnSale, Viewer, build
@@ -50,7 +51,9 @@ def accent_css() -> Response:
 def viewer(membership: Membership | None) -> Viewer:
     """What the page has to know of who looks at it."""
     if membership is None:
-        return Viewer(signed_in=bool(current_user.is_authenticated))
+        return Viewer(signed_in=bool(current_user.is_authenticated), closed=not switch.open_for_newcomers())
+    if not switch.open_for(membership.team_id):
+        return Viewer(signed_in=True, closed=True)
     subscription = live_subscription(membership.team_id)
     free = next((plan.key for plan in catalog().plans if plan.kind == "free"), None)
     return Viewer(

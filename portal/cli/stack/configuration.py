@@ -16,6 +16,8 @@ from portal.cli.stack.folders import write_private
 
 # Every program of a stack carries its folder under this name, so that the next start can tell leftovers from strangers.
 MARK = "TURNPIKE_STACK"
+# Where web and worker count together.
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 PUBLISHED = (
     "ENV",
@@ -32,6 +34,10 @@ PUBLISHED = (
     "SANDBOX_PORT",
     "CATALOG",
     "BILLING_ENABLED",
+    "BILLING_ROLLOUT",
+    "METRICS_TOKEN",
+    "ALARM_MAIL",
+    "SENTRY_DSN",
     "MAIL_URL",
     "MAIL_FROM",
     "LOG_LEVEL",
@@ -133,7 +139,8 @@ def settings_for(
 
 def environment_for(settings: Mapping[str, str], wish: Wish, instance: Path) -> dict[str, str]:
     """The environment of every program of the stack."""
-    return {**os.environ, **wish.given, **settings, MARK: str(instance), "PYTHONUNBUFFERED": "1"}
+    metrics = {METRICS_FOLDER: str(instance / "metrics")}
+    return {**metrics, **os.environ, **wish.given, **settings, MARK: str(instance), "PYTHONUNBUFFERED": "1"}
 
 
 def publish(path: Path, settings: Mapping[str, str]) -> None:

@@ -35,6 +35,10 @@ class Folders:
         return self.instance / "logs"
 
     @property
+    def metrics(self) -> Path:
+        return self.instance / "metrics"
+
+    @property
     def lock(self) -> Path:
         return self.instance / "stack.lock"
 
@@ -73,6 +77,11 @@ class Folders:
             (self.redis, 0o700),
         ):
             make_private(folder, mode)
+
+    def forget_counts(self) -> None:
+        """Counters begin anew with the stack; the files of processes that are gone would be added up for ever."""
+        shutil.rmtree(self.metrics, ignore_errors=True)
+        make_private(self.metrics)
 
     def forget_sockets(self) -> None:
         """Remove what lies outside `instance` once nothing listens there any more."""

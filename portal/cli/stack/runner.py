@@ -88,6 +88,7 @@ class Runner:
             postgres.prepare(say)
         if redis:
             redis.prepare()
+        self._stack.folders.forget_counts()
         self._supervisor.start()
         if postgres:
             self._supervisor.start_program("postgres")

@@ -11,6 +11,7 @@ from flask.typing import ResponseReturnValue
 from portal.core.failpoints import failpoint
 from portal.core.unit_of_work import unit_of_work
 from portal.extensions import csrf
+from portal.webhooks.counters import count_refused
 from portal.webhooks.envelope import Malformed, open_envelope
 from portal.webhooks.receive import keep
 from portal.webhooks.signature import BadSignature, verify
@@ -33,6 +34,7 @@ def stripe_webhook() -> ResponseReturnValue:
         if envelope.livemode != settings.livemode:
             raise Malformed("livemode is not this instance's")
     except (BadSignature, Malformed) as error:
+        count_refused()
         log.warning("webhook_refused", reason=str(error), kind=type(error).__name__, bytes=len(body))
         return jsonify(error=str(error)), 400
     with unit_of_work():

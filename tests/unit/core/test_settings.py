@@ -75,6 +75,8 @@ def test_settings_cannot_be_changed_afterwards() -> None:
         (DEVELOPMENT, {"PORT": "eighty"}, "PORT"),
         (DEVELOPMENT, {"ENV": "staging"}, "ENV"),
         (DEVELOPMENT, {"LOG_LEVEL": "LOUD"}, "LOG_LEVEL"),
+        (DEVELOPMENT, {"BILLING_ENABLED": "maybe"}, "BILLING_ENABLED"),
+        (DEVELOPMENT, {"BILLING_ROLLOUT": "25"}, "BILLING_ROLLOUT"),
         (PRODUCTION, {"ALLOW_TEST_MODE": "maybe", "STRIPE_SECRET_KEY": "sk_test_1"}, "ALLOW_TEST_MODE"),
         (DEVELOPMENT, {"BASE_URL": "billing.example.com"}, "BASE_URL"),
         (DEVELOPMENT, {"BASE_URL": "https://billing.example.com/portal"}, "BASE_URL"),

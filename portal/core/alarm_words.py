@@ -1,0 +1,19 @@
+"""What each kind of alarm means, in one line. What to do about it stands in docs/operations.md, one row a kind."""
+
+from __future__ import annotations
+
+MEANINGS = {
+    "dead_event": "An event of Stripe's could not be applied.",
+    "dead_mail": "A mail could not be sent.",
+    "ledger_drift": "The proof of the credit ledger found something wrong.",
+    "payment_failures": "Many more payments fail than usual.",
+    "proof_missing": "The ledger was not proved for two days.",
+    "second_subscription": "A team has paid for two subscriptions.",
+    "task_failing": "A scheduled task ended with an error.",
+    "task_overdue": "A scheduled task does not run.",
+    "webhook_lag": "Events of Stripe's wait for more than five minutes.",
+}
+
+
+def meaning_of(kind: str) -> str:
+    return MEANINGS.get(kind, "See docs/operations.md.")

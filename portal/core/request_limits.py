@@ -1,0 +1,18 @@
+"""What no route of ours could mean, refused before any of it runs: a body past the limit, a NUL in the address."""
+
+from __future__ import annotations
+
+from flask import Flask, abort, current_app, request
+
+NUL = "\x00"
+
+
+def init_request_limits(app: Flask) -> None:
+    @app.before_request
+    def check() -> None:
+        """The framework refuses a large body only when it is read; a route that does not read would take any."""
+        if (request.content_length or 0) > current_app.config["MAX_CONTENT_LENGTH"]:
+            abort(413)
+        # The database could not even be asked for it. In forms it is found when it gets there (portal/core/errors.py).
+        if NUL in request.path or b"%00" in request.query_string:
+            abort(400)

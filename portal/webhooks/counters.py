@@ -1,0 +1,24 @@
+"""How many events of which type came to what."""
+
+from __future__ import annotations
+
+from portal.core.metrics import counter
+from portal.core.unit_of_work import after_commit
+
+EVENTS = counter(
+    "billing_webhook_events_total",
+    "Stripe's events: kept, duplicate, held, ignored or refused at the door; done, parked, retried or dead later.",
+    "type",
+    "outcome",
+)
+
+OTHER = "other"
+
+
+def count_event(event_type: str, outcome: str) -> None:
+    """Count once the current unit is committed. The type must be one that we apply, or `OTHER`: senders name any."""
+    after_commit(EVENTS.labels(type=event_type, outcome=outcome).inc)
+
+
+def count_refused() -> None:
+    EVENTS.labels(type=OTHER, outcome="refused").inc()

@@ -1,0 +1,73 @@
+"""A real row of a team for every kind of id that stands in an address. A new kind needs a line in `ROWS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flask import Flask
+from sqlalchemy import select
+from werkzeug.routing import Rule
+
+from portal.accounts.api_keys import create_key
+from portal.accounts.models import ApiKey, User
+from portal.billing.models import Checkout, PortalVisit
+from portal.catalog.queries import price_for
+from portal.core.database import db
+from portal.core.ids import new_id
+from portal.core.unit_of_work import unit_of_work
+
+Make = Callable[[str, str], str]
+
+
+def make_checkout(team_id: str, user_id: str) -> str:
+    price = price_for("business", "month")
+    assert price is not None
+    checkout = Checkout(
+        id=new_id("chk"), team_id=team_id, user_id=user_id, purpose="plan",
+        plan_key="business", price_id=price.price_id, params={}, state="expired",
+    )  # fmt: skip
+    db.session.add(checkout)
+    return checkout.id
+
+
+def make_key(team_id: str, user_id: str) -> str:
+    creator = db.session.get(User, user_id)
+    assert creator is not None
+    create_key(team_id, creator, "Nightly jobs", livemode=False)
+    newest = select(ApiKey.id).where(ApiKey.team_id == team_id).order_by(ApiKey.id.desc()).limit(1)
+    return db.session.execute(newest).scalar_one()
+
+
+def make_visit(team_id: str, user_id: str) -> str:
+    visit = PortalVisit(id=new_id("visit"), team_id=team_id, user_id=user_id, flow="subscription_cancel")
+    db.session.add(visit)
+    return visit.id
+
+
+# The name of the id in the route, and what makes such a row of a team (in a unit that is open) and returns its id.
+ROWS: dict[str, Make] = {
+    "checkout_id": make_checkout,
+    "key_id": make_key,
+    "visit_id": make_visit,
+}
+
+# Ids that are no row of a team's: files, links that prove themselves, development's mailbox, a person's own sessions.
+NOT_OF_TEAMS = {"filename", "token", "mail_id", "team_id", "session_id"}
+
+
+def kinds_without_a_row(app: Flask) -> set[str]:
+    """The names of ids in the routes for which `ROWS` needs a line (or `NOT_OF_TEAMS`)."""
+    found = {name for rule in app.url_map.iter_rules() for name in rule.arguments}
+    return found - set(ROWS) - NOT_OF_TEAMS
+
+
+def rows_of_team(team_id: str, user_id: str) -> dict[str, str]:
+    """One row of each kind, as values for an address."""
+    with unit_of_work():
+        return {"team_id": team_id} | {kind: make(team_id, user_id) for kind, make in ROWS.items()}
+
+
+def address_of(app: Flask, rule: Rule, values: Mapping[str, Any]) -> str:
+    with app.test_request_context():
+        return app.url_for(rule.endpoint, **{name: values[name] for name in rule.arguments})
