@@ -105,7 +105,7 @@ class FreshContextClient(FlaskClient):
 
 
 @pytest.fixture(scope="session")
-def portal_app(database_urls: DatabaseUrls, redis_url: str, stripe_url: str) -> Flask:
+def portal_app(database_urls: DatabaseUrls, redis_url: str, stripe_url: str) -> Iterator[Flask]:
     """The app with its catalog in the database and at the stand-in; made once a worker."""
     environment = services.app_environment(database_urls, redis_url) | {
         "STRIPE_API_BASE": stripe_url,
@@ -117,7 +117,9 @@ def portal_app(database_urls: DatabaseUrls, redis_url: str, stripe_url: str) -> 
     app.test_client_class = FreshContextClient
     with app.app_context():
         sync_catalog(gateway(), catalog())
-    return app
+    yield app
+    with app.app_context():
+        db.engine.dispose()
 
 
 @pytest.fixture

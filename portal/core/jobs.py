@@ -29,15 +29,26 @@ def _connection(url: str) -> Redis:
     return Redis.from_url(url, socket_connect_timeout=HINT_SECONDS, socket_timeout=HINT_SECONDS, retry=None)
 
 
+@lru_cache(maxsize=4)
+def _queue(url: str) -> Queue:
+    return Queue(QUEUE, connection=_connection(url), serializer=JSONSerializer)
+
+
 def hint() -> bool:
-    """Wake the worker. Never raises; `False` when there is no Redis or it did not answer in time."""
+    """Wake the worker. Never raises; `False` when there is no Redis or it did not answer in time.
+
+    While a hint waits, another one would say nothing new: whoever takes it looks after taking it, and so finds what was
+    saved before. A storm of events then costs one question each, and leaves one hint and not thousands.
+    """
     url = current_app.config["SETTINGS"].redis_url
     if url is None:
         return False
     try:
-        queue = Queue(QUEUE, connection=_connection(url), serializer=JSONSerializer)
-        # No time limit: every step of a drain has its own, and this one would be thrown into the middle of any.
-        queue.enqueue(DRAIN, result_ttl=0, failure_ttl=60, ttl=60, job_timeout=-1)
+        queue = _queue(url)
+        if not queue.connection.llen(queue.key):
+            # It stays until it is taken, since others rely on it. No time limit: every step of a drain has its own, and
+            # this one would be thrown into the middle of any.
+            queue.enqueue(DRAIN, result_ttl=0, failure_ttl=60, job_timeout=-1)
     except (RedisError, OSError) as error:
         log.warning("hint_failed", reason=type(error).__name__)
         return False

@@ -133,5 +133,5 @@ def test_s52_the_count_of_trips_sees_those_of_a_signed_event(
     with counted_trips(monkeypatch) as trips:
         assert send(client, BODY) == 200
     assert "connection" in trips
-    assert any(trip.startswith("INSERT INTO stripe_events") for trip in trips)
+    assert any(trip.startswith("insert into stripe_events") for trip in trips)
     assert app.config["SETTINGS"].redis_url is None or "redis" in trips
