@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select, text
-
 from portal.core import jobs
-from portal.core.database import db
 from portal.core.ids import new_id
-from portal.core.unit_of_work import after_commit
+from portal.core.unit_of_work import Run, after_commit
 from portal.webhooks.envelope import Envelope
 from portal.webhooks.handlers import handler_of
-from portal.webhooks.models import WAITING, StripeEvent
+from portal.webhooks.models import WAITING
 
-# Plain SQL on purpose: Stripe waits for its answer meanwhile, and composing the statement took longer than running it.
-KEEP = text(
+# Plain SQL on purpose: Stripe waits for its answer meanwhile, and anything more takes longer than the statement itself.
+KEEP = (
     "insert into stripe_events (id, event_id, type, object_id, api_version, livemode, created_at, body, state)"
-    " values (:id, :event_id, :type, :object_id, :api_version, :livemode, :created_at, :body, :state)"
-    " on conflict (event_id) do nothing returning id"
+    " values (%(id)s, %(event_id)s, %(type)s, %(object_id)s, %(api_version)s, %(livemode)s, %(created_at)s,"
+    " %(body)s, %(state)s)"
+    " on conflict (event_id) do nothing returning state"
 )
+STATE = "select state from stripe_events where event_id = %(event_id)s"
 
 
-def keep(envelope: Envelope, body: bytes) -> bool:
-    """Save the event in the current unit; returns whether it was new.
+def keep(envelope: Envelope, body: bytes, run: Run) -> bool:
+    """Save the event in the current unit, whose statements `run` sends; returns whether it was new.
 
     A duplicate of an event that still waits wakes the worker again: Stripe repeats what it has no answer for, and
     the first hint may have been lost.
     """
-    state = "pending" if handler_of(envelope.type) is not None else "ignored"
     values = {
         "id": new_id("evt"),
         "event_id": envelope.event_id,
@@ -37,13 +35,10 @@ def keep(envelope: Envelope, body: bytes) -> bool:
         "livemode": envelope.livemode,
         "created_at": envelope.created_at,
         "body": body,
-        "state": state,
+        "state": "pending" if handler_of(envelope.type) is not None else "ignored",
     }
-    new = db.session.execute(KEEP, values).first() is not None
-    if not new:
-        state = db.session.execute(
-            select(StripeEvent.state).where(StripeEvent.event_id == envelope.event_id)
-        ).scalar_one()
+    kept = run(KEEP, values)
+    ((state,),) = kept or run(STATE, values)
     if state in WAITING:
-        after_commit(jobs.hint)
-    return new
+        after_commit(jobs.hint_soon)
+    return bool(kept)
