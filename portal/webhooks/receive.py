@@ -11,9 +11,10 @@ from portal.webhooks.models import WAITING
 
 # Plain SQL on purpose: Stripe waits for its answer meanwhile, and anything more takes longer than the statement itself.
 KEEP = (
-    "insert into stripe_events (id, event_id, type, object_id, api_version, livemode, created_at, body, state)"
-    " values (%(id)s, %(event_id)s, %(type)s, %(object_id)s, %(api_version)s, %(livemode)s, %(created_at)s,"
-    " %(body)s, %(state)s)"
+    "insert into stripe_events"
+    " (id, event_id, type, object_id, snapshot_event_id, api_version, livemode, created_at, body, state)"
+    " values (%(id)s, %(event_id)s, %(type)s, %(object_id)s, %(snapshot_event_id)s, %(api_version)s, %(livemode)s,"
+    " %(created_at)s, %(body)s, %(state)s)"
     " on conflict (event_id) do nothing returning state"
 )
 STATE = "select state from stripe_events where event_id = %(event_id)s"
