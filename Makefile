@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test check reset format lock install
+.PHONY: help run test bench check reset format lock install
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -20,6 +20,9 @@ run: install ## Set everything up and start it; Ctrl-C stops it again
 
 test: install ## Run all tests, the browser's too
 	@exec $(PYTHON) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup $(ARGS)
+
+bench: install ## Measure against a bare insert; writes docs/performance.md, fails when a target is missed
+	@exec $(PYTHON) -m tests.bench
 
 check: install ## Lint, formatting, types, templates
 	$(PYTHON) -m ruff check .

@@ -39,6 +39,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         **DOOR_FORMS,
     )
     init_door(app, security)
+    _load_nobody_unasked(app)
     user_registered.connect(_on_registered, app)
     init_sign_in(app, app.login_manager)  # type: ignore[attr-defined]  # the library hangs it there
     app.after_request(_note_seen)
@@ -53,6 +54,15 @@ def init_app(app: Flask, settings: Settings) -> None:
             "demo_logins": DEMO_LOGINS if show_demo else [],
             "demo_password": DEMO_PASSWORD,
         }
+
+
+def _load_nobody_unasked(app: Flask) -> None:
+    """Who asks is read where somebody wants to know it, and from the session only.
+
+    The library would do so before every request, of webhooks too, and read addresses and bodies for a token of its own.
+    """
+    security.principal.identity_loaders.clear()
+    app.login_manager.request_loader(None)  # type: ignore[attr-defined]
 
 
 def _on_registered(_app: Flask, user: User, form_data: dict[str, Any] | None = None, **_extra: Any) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import structlog
-from flask import Flask, Response, jsonify, make_response, render_template, request
+from flask import Flask, Response, g, jsonify, make_response, render_template, request
 from flask.globals import request_ctx
 from flask.typing import ResponseReturnValue
+from flask_login import AnonymousUserMixin
 from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import BadRequest, HTTPException, InternalServerError, SecurityError, ServiceUnavailable
@@ -83,12 +84,13 @@ def _param(error: HTTPException) -> dict[str, object]:
 
 
 def _page(status: int, words: ErrorWords) -> Response:
-    """The error page; it needs neither the database nor a user.
+    """The error page; it needs neither the database nor a user, whom the library would load for every template.
 
     A host that is not ours has no addresses either, and gets the bare words.
     """
     if request_ctx.url_adapter is None:
         return Response(f"{words.title}.\n", mimetype="text/plain")
+    g.setdefault("_login_user", AnonymousUserMixin())
     return make_response(render_template("errors/error.html", status=status, words=words))
 
 

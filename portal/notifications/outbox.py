@@ -44,7 +44,7 @@ def put_mail(message: Message, dedupe_key: str | None = None) -> None:
     }
     values = {"id": item_id, "topic": TOPIC_MAIL, "dedupe_key": dedupe_key or item_id, "payload": payload}
     db.session.execute(insert(OutboxItem).values(values).on_conflict_do_nothing(index_elements=["dedupe_key"]))
-    after_commit(jobs.hint)
+    after_commit(jobs.hint_soon)
 
 
 def drain(send: Send, keep_bodies: bool, at_most: int | None = None) -> int:

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert
-
 from portal.billing.switch import billing_is_on
 from portal.core import jobs
-from portal.core.database import db
 from portal.core.ids import new_id
-from portal.core.unit_of_work import after_commit
+from portal.core.unit_of_work import Run, after_commit
 from portal.webhooks.counters import OTHER, count_event
 from portal.webhooks.envelope import Envelope
 from portal.webhooks.handlers import THIN_PREFIX, handler_of
-from portal.webhooks.models import WAITING, StripeEvent
+from portal.webhooks.models import WAITING
+
+# Plain SQL on purpose: Stripe waits for its answer meanwhile, and anything more takes longer than the statement itself.
+KEEP = (
+    "insert into stripe_events"
+    " (id, event_id, type, object_id, snapshot_event_id, api_version, livemode, created_at, body, state)"
+    " values (%(id)s, %(event_id)s, %(type)s, %(object_id)s, %(snapshot_event_id)s, %(api_version)s, %(livemode)s,"
+    " %(created_at)s, %(body)s, %(state)s)"
+    " on conflict (event_id) do nothing returning state"
+)
+STATE = "select state from stripe_events where event_id = %(event_id)s"
 
 
-def keep(envelope: Envelope, body: bytes) -> bool:
-    """Save the event in the current unit; returns whether it was new.
+def keep(envelope: Envelope, body: bytes, run: Run) -> bool:
+    """Save the event in the current unit, whose statements `run` sends; returns whether it was new.
 
     While billing is switched off, what would be applied is held. A duplicate of an event that still waits wakes the
     worker again: Stripe repeats what it has no answer for, and the first hint may have been lost.
     """
     waits = "pending" if billing_is_on() else "held"
-    state = waits if handler_of(envelope.type) is not None else "ignored"
     values = {
         "id": new_id("evt"),
         "event_id": envelope.event_id,
@@ -34,16 +39,12 @@ def keep(envelope: Envelope, body: bytes) -> bool:
         "livemode": envelope.livemode,
         "created_at": envelope.created_at,
         "body": body,
-        "state": state,
+        "state": waits if handler_of(envelope.type) is not None else "ignored",
     }
-    statement = insert(StripeEvent).values(values).on_conflict_do_nothing(index_elements=["event_id"])
-    new = db.session.execute(statement.returning(StripeEvent.id)).scalar() is not None
+    kept = run(KEEP, values)
+    ((state,),) = kept or run(STATE, values)
     known = envelope.type.removeprefix(THIN_PREFIX) if handler_of(envelope.type) else OTHER
-    count_event(known, {"pending": "kept"}.get(state, state) if new else "duplicate")
-    if not new:
-        state = db.session.execute(
-            select(StripeEvent.state).where(StripeEvent.event_id == envelope.event_id)
-        ).scalar_one()
+    count_event(known, {"pending": "kept"}.get(state, state) if kept else "duplicate")
     if state in WAITING:
-        after_commit(jobs.hint)
-    return new
+        after_commit(jobs.hint_soon)
+    return bool(kept)

@@ -116,6 +116,9 @@ def test_a_crash_in_the_applying_unit_leaves_nothing_of_it_and_it_is_done_again(
         db.session.remove()
         own_postgres.crash()
         assert stage.deliver(events[0]) == 503
+        page = crash_cast.owner.client.get(f"/teams/{crash_cast.team_id}/billing")
+        assert page.status_code == 503
+        assert "Request <code>req_" in page.text, "the error page itself asked the database"
         (tmp_path / "hold").unlink()
         until(lambda: worker.said("drain_failed"), "the worker has noticed")
         own_postgres.start()

@@ -1,0 +1,77 @@
+"""`make bench`: what taking an event and reporting a use cost, measured against one bare INSERT in the same run.
+
+The three take turns, so that whatever else the machine does befalls all of them, and each round is compared with the
+bare rounds before and after it. The median of these ratios is what counts: it is held to the targets, and the table in
+docs/performance.md is written anew.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tests.bench import requests, table
+from tests.bench.load import Round, run
+from tests.bench.stand import Server, Stand, standing
+
+ROUNDS = 7
+CONNECTIONS = 8
+TEAMS = 8
+REQUESTS = {"bare": 2_000, "webhook": 2_000, "usage": 1_000}
+TARGETS = {"webhook": 0.7, "usage": 0.25}
+
+
+@dataclass(frozen=True)
+class Contestant:
+    name: str
+    server: Server
+    requests: Iterator[bytes]
+
+    def run(self) -> Round:
+        made = list(itertools.islice(self.requests, REQUESTS[self.name]))
+        found = run(self.server, made, CONNECTIONS, self.requests)
+        say(f"{self.name:8} {found.per_second:7.0f}/s   by process: {found.split}")
+        return found
+
+
+def say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201  a command speaks to a terminal
+
+
+def main() -> int:
+    with standing(TEAMS) as stand:
+        results = measure(stand)
+        about = table.machine(stand.postgres)
+    ratios = {name: statistics.median(found.ratios) for name, found in results.items()}
+    table.write(results, TARGETS, about, f"{CONNECTIONS} connections, {ROUNDS} rounds")
+    missed = [name for name, target in TARGETS.items() if ratios[name] < target]
+    for name, target in TARGETS.items():
+        say(f"{name}: {ratios[name]:.2f} of the bare insert, wanted {target}")
+    return 1 if missed else 0
+
+
+def measure(stand: Stand) -> dict[str, table.Result]:
+    """Bare, one, bare, the other, and again: every round of ours stands between two bare ones."""
+    bare = Contestant("bare", stand.bare, requests.bare())
+    ours = [
+        Contestant("webhook", stand.portal, requests.webhooks()),
+        Contestant("usage", stand.portal, requests.uses(stand.api_keys)),
+    ]
+    for one in (bare, *ours):
+        one.run()  # the first round of each fills caches and pools, and does not count
+    results = {name: table.Result() for name in ("bare", "webhook", "usage")}
+    before = bare.run()
+    results["bare"].add(before)
+    for one in ours * ROUNDS:
+        found, after = one.run(), bare.run()
+        results[one.name].add(found, found.per_second / statistics.mean((before.per_second, after.per_second)))
+        results["bare"].add(after, 1.0)
+        before = after
+    return results
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""The table of docs/performance.md, between its two marks, and what the machine of the run was like."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+
+from portal.cli.stack.postgres import EmbeddedPostgres
+from tests.bench.load import Round
+
+PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "performance.md"
+BEGIN, END = "<!-- make bench: begin -->", "<!-- make bench: end -->"
+WORDS = {
+    "bare": "a bare Flask insert of the same body",
+    "webhook": "`POST /webhooks/stripe`",
+    "usage": "`POST /api/v1/usage`",
+}
+FLUSHES = 200
+
+
+@dataclass
+class Result:
+    rounds: list[Round] = field(default_factory=list)
+    ratios: list[float] = field(default_factory=list)
+
+    def add(self, found: Round, ratio: float = 1.0) -> None:
+        self.rounds.append(found)
+        self.ratios.append(ratio)
+
+    @property
+    def per_second(self) -> float:
+        return statistics.median(one.per_second for one in self.rounds)
+
+    def milliseconds(self, part: float) -> float:
+        """The median over the rounds of the latency that `part` of the requests stayed under."""
+        return statistics.median(_quantile(one.latencies, part) for one in self.rounds) * 1000
+
+    @property
+    def split(self) -> str:
+        """How the requests fell on the worker processes, in percent."""
+        by_process = [sum(parts) for parts in zip(*(one.split for one in self.rounds), strict=True)]
+        return " : ".join(f"{100 * part / sum(by_process):.0f}" for part in by_process)
+
+
+def _quantile(values: list[float], part: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(len(values) * part))]
+
+
+def machine(postgres: EmbeddedPostgres) -> list[str]:
+    """What the figures depend on, without names and places."""
+    with postgres.connect() as connection:
+        shown = connection.execute("show server_version").fetchone()
+        server = shown[0] if shown else "?"
+    parts = ("gunicorn", "Flask", "SQLAlchemy", "psycopg", "redis", "rq")
+    memory = psutil.virtual_memory().total / 2**30
+    flush = _flush_milliseconds(postgres.data.parent)
+    system = f"{platform.system()} {platform.machine()}"
+    durable = "`fsync` and `synchronous_commit` on"
+    return [
+        f"{os.cpu_count()} cores, {memory:.0f} GB, {system}, load {os.getloadavg()[1]:.1f} over the last five minutes",
+        f"Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in parts),
+        f"PostgreSQL {server} on a Unix socket, {durable}; writing 8 kB and flushing it takes {flush:.2f} ms here",
+    ]
+
+
+def _flush_milliseconds(folder: Path) -> float:
+    took = []
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for _ in range(FLUSHES):
+            before = time.perf_counter()
+            file.seek(0)
+            file.write(b"x" * 8192)
+            file.flush()
+            os.fdatasync(file.fileno())
+            took.append(time.perf_counter() - before)
+    return statistics.median(took) * 1000
+
+
+def write(results: Mapping[str, Result], targets: Mapping[str, float], about: list[str], how: str) -> None:
+    """Put the table in its place in the page."""
+    text = PAGE.read_text()
+    head, _, rest = text.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    assert tail, f"{PAGE.name} has lost its marks"
+    made = "\n".join([*_rows(results, targets), "", *(f"- {line}" for line in [_when(how), *about])])
+    PAGE.write_text(f"{head}{BEGIN}\n\n{made}\n\n{END}{tail}")
+
+
+def _rows(results: Mapping[str, Result], targets: Mapping[str, float]) -> list[str]:
+    lines = [
+        "| | requests a second | p50 | p99 | of the bare insert | lowest to highest round | wanted | by process |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name, found in results.items():
+        target = targets.get(name)
+        ratio = f"**{statistics.median(found.ratios):.2f}**" if target else "1"
+        spread = f"{min(found.ratios):.2f} to {max(found.ratios):.2f}" if target else ""
+        lines.append(
+            f"| {WORDS[name]} | {found.per_second:,.0f} | {found.milliseconds(0.5):.1f} ms "
+            f"| {found.milliseconds(0.99):.1f} ms | {ratio} | {spread} | {f'≥ {target}' if target else ''} "
+            f"| {found.split} |"
+        )
+    return lines
+
+
+def _when(how: str) -> str:
+    return f"{datetime.now(UTC):%d %b %Y}, {how}"
