@@ -62,6 +62,7 @@ class Story:
         self.pay_directly()
         self.subscribe_directly()
         self.endpoints_and_account()
+        self.portal()
         self.change_and_end()
         self.read_all()
 
@@ -183,6 +184,43 @@ class Story:
         self.v1.subscriptions.retrieve(begun.id)
         self.v1.subscriptions.create(order | {"trial_period_days": 3})
 
+    def portal(self) -> None:
+        """The customer portal: configurations, and a session for each kind of flow."""
+        features: Any = {
+            "customer_update": {"enabled": True, "allowed_updates": ["name", "address"]},
+            "invoice_history": {"enabled": True},
+            "payment_method_update": {"enabled": True},
+            "subscription_cancel": {
+                "enabled": True,
+                "cancellation_reason": {"enabled": True, "options": ["unused", "other"]},
+            },
+            "subscription_pause": {"enabled": False},
+            "subscription_update": {
+                "enabled": True,
+                "default_allowed_updates": ["price"],
+                "products": [{"product": "prod_pro", "prices": [self.monthly.id]}],
+                "schedule_at_period_end": {"conditions": [{"type": "shortening_interval"}]},
+            },
+        }
+        made = self.v1.billing_portal.configurations.create(
+            {"features": features, "business_profile": {"headline": "Billing"}, "metadata": {"catalog": "1"}}
+        )
+        self.v1.billing_portal.configurations.update(made.id, {"default_return_url": "https://example.com/billing"})
+        self.v1.billing_portal.configurations.retrieve(made.id)
+        self.v1.billing_portal.configurations.list({"is_default": True})
+        flows: list[Any] = [
+            {"type": "payment_method_update", "after_completion": {"type": "hosted_confirmation"}},
+            {
+                "type": "subscription_cancel",
+                "subscription_cancel": {"subscription": self.subscription.id},
+                "after_completion": {"type": "redirect", "redirect": {"return_url": "https://example.com/bye"}},
+            },
+        ]
+        for flow in flows:
+            session = self.v1.billing_portal.sessions.create({"customer": self.customer.id, "flow_data": flow})
+            assert session.configuration == made.id
+        self.v1.billing_portal.sessions.create({"customer": self.customer.id, "expand": ["configuration"]})
+
     def change_and_end(self) -> None:
         """A subscription's later life, and a customer's end."""
         self.v1.subscriptions.update(self.subscription.id, {"metadata": {"seen": "1"}})
@@ -234,6 +272,8 @@ def story() -> Iterator[Story]:
 
 RESOURCES = (
     "balance",
+    "billing_portal.configuration",
+    "billing_portal.session",
     "charge",
     "checkout.session",
     "customer",
@@ -275,6 +315,9 @@ def test_every_event_type_exists(story: Story) -> None:
     assert emitted - event_types() == set()
     assert len(event_types()) > 200
     assert emitted >= {
+        "billing_portal.configuration.created",
+        "billing_portal.configuration.updated",
+        "billing_portal.session.created",
         "charge.failed",
         "charge.succeeded",
         "checkout.session.completed",

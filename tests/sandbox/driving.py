@@ -16,6 +16,22 @@ KEY = "sk_test_tests"
 GOOD_CARD = {"card_number": "4242 4242 4242 4242", "exp": "12/34", "cvc": "123", "name": "Ada Buyer"}
 DECLINED_CARD = GOOD_CARD | {"card_number": "4000 0000 0000 0002"}
 Json = dict[str, Any]
+PORTAL: Json = {
+    "business_profile[headline]": "Manage your plan",
+    "business_profile[privacy_policy_url]": "https://example.com/privacy",
+    "default_return_url": "http://127.0.0.1:9/billing",
+    "features[customer_update][allowed_updates][0]": "name",
+    "features[customer_update][allowed_updates][1]": "email",
+    "features[customer_update][allowed_updates][2]": "address",
+    "features[customer_update][enabled]": "true",
+    "features[invoice_history][enabled]": "true",
+    "features[payment_method_update][enabled]": "true",
+    "features[subscription_cancel][cancellation_reason][enabled]": "true",
+    "features[subscription_cancel][cancellation_reason][options][0]": "too_expensive",
+    "features[subscription_cancel][cancellation_reason][options][1]": "unused",
+    "features[subscription_cancel][cancellation_reason][options][2]": "other",
+    "features[subscription_cancel][enabled]": "true",
+}
 
 
 class Wall:

@@ -1,8 +1,8 @@
-"""The pages that people see: checkout, invoice, and the sandbox's own front page."""
+"""The pages that people see: checkout, customer portal, invoice, and the sandbox's own front page."""
 
 from flask import Flask
 
-from portal.sandbox.hosted import checkout_page, home_page, invoice_page
+from portal.sandbox.hosted import checkout_page, home_page, invoice_page, portal_page
 from portal.sandbox.hosted.pages import plain_page
 from portal.sandbox.sandbox import Sandbox
 
@@ -13,4 +13,5 @@ def add_pages(app: Flask, sandbox: Sandbox) -> None:
     """Give every page its address in the app."""
     checkout_page.add(app, sandbox)
     invoice_page.add(app, sandbox)
+    portal_page.add(app, sandbox)
     home_page.add(app, sandbox)

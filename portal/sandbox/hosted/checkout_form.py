@@ -1,4 +1,4 @@
-"""The form of the checkout page: reading what was entered, and saying what is wrong with it."""
+"""The form for a payer and a card: reading what was entered, and saying what is wrong with it."""
 
 import re
 from collections.abc import Mapping
@@ -13,10 +13,11 @@ FIELD_LENGTH_MAX = 200
 
 @dataclass(frozen=True)
 class Asked:
-    """What the page asks for: the e-mail unless the customer has one, the card unless nothing is due."""
+    """What a page asks for: the e-mail unless it is known or not wanted, the card unless nothing is due."""
 
     known_email: str | None
     card: bool
+    email: bool = True
 
 
 @dataclass
@@ -32,7 +33,7 @@ def read(form: Mapping[str, str], asked: Asked, now: int) -> Entered:
     """Check a posted form; `now` in epoch seconds decides whether a card has expired."""
     entered = Entered()
     email = asked.known_email or _text(form, "email")
-    if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s.]+", email):
+    if asked.email and not is_email(email):
         entered.errors["email"] = "Enter an e-mail address, such as name@example.com."
     name = _text(form, "name") or None
     if not asked.card:
@@ -45,6 +46,11 @@ def read(form: Mapping[str, str], asked: Asked, now: int) -> Entered:
     if not entered.errors and entered.refusal is None and card is not None and expiry is not None:
         entered.payer = Payer(email, name, card, *expiry)
     return entered
+
+
+def is_email(text: str) -> bool:
+    """Say whether a text has the shape of an e-mail address."""
+    return re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s.]+", text) is not None
 
 
 def _text(form: Mapping[str, str], name: str) -> str:

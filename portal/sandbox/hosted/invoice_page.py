@@ -20,4 +20,4 @@ def add(app: Flask, sandbox: Sandbox) -> None:
         return show(sandbox, "invoice.html", invoice=found, lines=lines)
 
     app.add_url_rule("/i/<invoice_id>", view_func=invoice)
-    app.add_url_rule("/i/<invoice_id>/pdf", endpoint="invoice_to_print", view_func=invoice)
+    app.add_url_rule("/i/<invoice_id>/pdf", endpoint="invoice_pdf", view_func=invoice)
