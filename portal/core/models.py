@@ -2,6 +2,7 @@
 
 from portal.core.alarms import Alarm
 from portal.core.clock import ClockOffset
+from portal.core.idempotency import IdempotencyKey
 from portal.core.schedule import ScheduledTask
 
-__all__ = ["Alarm", "ClockOffset", "ScheduledTask"]
+__all__ = ["Alarm", "ClockOffset", "IdempotencyKey", "ScheduledTask"]

@@ -24,7 +24,7 @@ def page(cast: Cast, team_id: str | None = None) -> str:
 
 
 def create(cast: Cast, person: Person, name: str = "Production backend", **more: Any) -> TestResponse:
-    return person.client.post(page(cast), data={"name": name}, **more)
+    return person.client.post(page(cast), data={"name": name, "scopes": ["usage:write", "credits:read"]}, **more)
 
 
 def secret_of(answer: TestResponse) -> str:
@@ -148,7 +148,7 @@ def test_what_each_role_may(app: Flask, cast: Cast, role: str, expected: tuple[i
     create(cast, cast.owner)
     client = cast.by_role()[role].client
     address = revocation(cast, app)
-    found = client.get(page(cast)), client.post(page(cast), data={"name": "Mine"}), client.post(address)
+    found = client.get(page(cast)), create(cast, cast.by_role()[role], "Mine"), client.post(address)
     assert tuple(answer.status_code for answer in found) == expected
 
 

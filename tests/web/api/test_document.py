@@ -42,12 +42,12 @@ def test_errors_of_pages_stay_pages(client: FlaskClient, method: str, path: str,
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/api/v1/nowhere", 404), ("GET", "/api/v1/usage", 405), ("DELETE", "/api/v1/credits", 405)],
+    [("GET", "/api/v1/nowhere", 404), ("PUT", "/api/v1/usage", 405), ("DELETE", "/api/v1/credits", 405)],
 )
 def test_errors_of_the_api_are_its_error_object(client: FlaskClient, method: str, path: str, status: int) -> None:
     answer = client.open(path, method=method)
     assert (answer.status_code, answer.mimetype) == (status, "application/json")
-    assert set(answer.get_json()["error"]) == {"type", "code", "message", "request_id"}
+    assert set(answer.get_json()["error"]) == {"type", "code", "message", "doc_url", "request_id"}
 
 
 def test_two_apps_can_be_made(app: Flask) -> None:
