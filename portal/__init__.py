@@ -19,6 +19,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from werkzeug.middleware.proxy_fix import ProxyFix
 
     from portal.core.errors import init_errors
+    from portal.core.limits import init_limits
     from portal.core.logging import configure_logging, init_request_logging
     from portal.core.same_origin import init_same_origin
     from portal.core.security_headers import init_security_headers
@@ -41,6 +42,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     init_request_logging(app)
     init_errors(app)
+    init_limits(app, settings)
     init_same_origin(app, settings)
     init_extensions(app, settings)
     modules("models")

@@ -7,7 +7,6 @@ from flask_migrate import Migrate
 from flask_wtf.csrf import CSRFProtect
 
 from portal.core.database import db, engine_options
-from portal.core.limits import init_limits
 from portal.settings import ROOT, Settings
 
 csrf = CSRFProtect()
@@ -20,4 +19,3 @@ def init_extensions(app: Flask, settings: Settings) -> None:
     db.init_app(app)
     migrate.init_app(app, db, compare_type=True)
     csrf.init_app(app)
-    init_limits(app, settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 from flask import Flask
@@ -66,12 +67,19 @@ class Backend:
             ledger.grant(self.team_id, kind="bundle", amount=amount, cause_key=cause, source="A bundle")
 
 
-def backend_of(app: Flask, team_id: str, person: Person, *, scopes: tuple[Scope, ...] = tuple(Scope)) -> Backend:
+def backend_of(
+    app: Flask,
+    team_id: str,
+    person: Person,
+    *,
+    scopes: tuple[Scope, ...] = tuple(Scope),
+    lasts: timedelta | None = None,
+) -> Backend:
     """A backend with a new key of the team's."""
     with app.app_context(), unit_of_work():
         creator = db.session.get(User, person.user_id)
         assert creator is not None
-        key = create_key(team_id, creator, "Backend", livemode=False, scopes=scopes)
+        key = create_key(team_id, creator, "Backend", livemode=False, scopes=scopes, lasts=lasts)
     return Backend(app, team_id, key.secret)
 
 
