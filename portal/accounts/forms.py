@@ -8,7 +8,7 @@ from zoneinfo import available_timezones
 from flask_security.forms import EmailValidation
 from flask_wtf import FlaskForm
 from wtforms import EmailField, PasswordField, SelectChoice, SelectField, SelectMultipleField, StringField
-from wtforms.validators import DataRequired, Length
+from wtforms.validators import DataRequired, Length, ValidationError
 from wtforms.widgets import CheckboxInput, ListWidget
 
 from portal.accounts.api_keys import SCOPE_WORDS, USUAL_SCOPES, Scope
@@ -37,13 +37,17 @@ class ApiKeyForm(FlaskForm):
         default=[scope.value for scope in USUAL_SCOPES],
         option_widget=CheckboxInput(),
         widget=ListWidget(prefix_label=False),
-        validators=[DataRequired("Choose at least one thing that the key may do.")],
     )
     lasts = SelectField(
         "Ends",
         choices=[SelectChoice(value, words) for value, words in KEY_LASTS_WORDS.items()],
         default="",
     )
+
+    def validate_scopes(self, field: SelectMultipleField) -> None:
+        """Not a validator of the field, which would mark every single box as required."""
+        if not field.data:
+            raise ValidationError("Choose at least one thing that the key may do.")
 
     @property
     def chosen_scopes(self) -> list[Scope]:

@@ -10,7 +10,7 @@ from portal.api.version import API_VERSION, VERSION_HEADER
 
 Json = dict[str, Any]
 
-METHODS = ("get", "post", "put", "patch", "delete")
+METHODS = ("post", "get", "put", "patch", "delete")
 TAGS = {
     "api_usage": "Usage",
     "api_credits": "Credits",

@@ -214,6 +214,7 @@ def test_what_a_key_may_do_must_be_chosen_from_what_there_is(app: Flask, cast: C
 
 def test_the_form_offers_what_a_metering_backend_needs(cast: Cast) -> None:
     shown = cast.owner.client.get(page(cast)).get_data(as_text=True)
+    assert "required" not in shown[shown.index("tp-checks") : shown.index("</fieldset>")]
     boxes = {
         box.group(1): "checked" in box.group(0)
         for box in re.finditer(r'<input[^>]*value="([a-z]+:[a-z]+)"[^>]*>', shown)
