@@ -7,7 +7,6 @@ from flask_migrate import Migrate
 from flask_wtf.csrf import CSRFProtect
 
 from portal.core.database import db, engine_options, refuse_dead_connections
-from portal.core.limits import init_limits
 from portal.settings import ROOT, Settings
 
 csrf = CSRFProtect()
@@ -22,4 +21,3 @@ def init_extensions(app: Flask, settings: Settings) -> None:
         refuse_dead_connections(db.engine)
     migrate.init_app(app, db, compare_type=True)
     csrf.init_app(app)
-    init_limits(app, settings)

@@ -51,6 +51,8 @@ class Settings:
     proxy_hops: int
     log_level: str
     port: int
+    return_origins: tuple[str, ...]
+    api_requests_per_minute: int
 
     @property
     def production(self) -> bool:
@@ -105,6 +107,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         proxy_hops=_integer(env, "PROXY_HOPS", 0),
         log_level=_one_of(env, "LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
         port=port,
+        return_origins=tuple(_origins(env, "RETURN_ORIGINS")),
+        api_requests_per_minute=_at_least_one(env, "API_REQUESTS_PER_MINUTE", 6_000),
     )
     _check_stripe(settings)
     _check_production(settings, env)
@@ -184,6 +188,13 @@ def _integer(env: Mapping[str, str], name: str, default: int) -> int:
     if not value.isascii() or not value.isdigit():
         raise SettingsError(f"{name} is {value!r}; it must be a whole number")
     return int(value)
+
+
+def _at_least_one(env: Mapping[str, str], name: str, default: int) -> int:
+    value = _integer(env, name, default)
+    if value < 1:
+        raise SettingsError(f"{name} is 0; it must be at least 1")
+    return value
 
 
 def _boolean(env: Mapping[str, str], name: str, *, default: bool) -> bool:

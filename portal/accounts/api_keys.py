@@ -28,13 +28,33 @@ LAST_USED_EVERY = timedelta(minutes=1)
 # What an unknown key is compared with, so that it takes the same steps as a known one. No digest is all zeros.
 NO_DIGEST = "0" * 64
 
+EXPIRED = func.coalesce(ApiKey.expires_at <= app_now(), False)
+
 
 class Scope(StrEnum):
+    BILLING_READ = "billing:read"
+    ENTITLEMENTS_READ = "entitlements:read"
+    USAGE_READ = "usage:read"
     USAGE_WRITE = "usage:write"
     CREDITS_READ = "credits:read"
+    CHECKOUT_WRITE = "checkout:write"
+    PORTAL_WRITE = "portal:write"
 
 
-SCOPE_WORDS = {Scope.USAGE_WRITE: "report usage", Scope.CREDITS_READ: "read credits"}
+SCOPE_WORDS = {
+    Scope.BILLING_READ: "read the plan and invoices",
+    Scope.ENTITLEMENTS_READ: "ask what the plan allows",
+    Scope.USAGE_READ: "read usage",
+    Scope.USAGE_WRITE: "report usage",
+    Scope.CREDITS_READ: "read credits",
+    Scope.CHECKOUT_WRITE: "open checkout pages",
+    Scope.PORTAL_WRITE: "open the customer portal",
+}
+
+# What the form offers first: all that a metering backend needs, and nothing that leads to a page where money moves.
+USUAL_SCOPES = (
+    Scope.BILLING_READ, Scope.ENTITLEMENTS_READ, Scope.USAGE_READ, Scope.USAGE_WRITE, Scope.CREDITS_READ,
+)  # fmt: skip
 
 
 class TooManyKeys(Exception):
@@ -56,30 +76,39 @@ class KeyRow:
     created_by: str
     created_at: datetime
     last_used_at: datetime | None
+    expires_at: datetime | None
+    expired: bool
     revoked_at: datetime | None
 
 
 @dataclass(frozen=True)
 class KnownKey:
-    """The key a request carries. It may be revoked, or of the other mode: whoever asked decides what to answer."""
+    """The key a request carries. It may be over, or of the other mode: whoever asked decides what to answer."""
 
     id: str
     team_id: str
     scopes: frozenset[str]
     livemode: bool
     revoked: bool
+    expired: bool
     used_lately: bool
 
 
 def create_key(
-    team_id: str, creator: User, name: str, *, livemode: bool, scopes: Iterable[Scope] = tuple(Scope)
+    team_id: str,
+    creator: User,
+    name: str,
+    *,
+    livemode: bool,
+    scopes: Iterable[Scope] = USUAL_SCOPES,
+    lasts: timedelta | None = None,
 ) -> KeyText:
     """Make a key and return it with its secret, which nobody can read again. Raises `TooManyKeys`.
 
-    The team's row is locked, so that two people cannot both make the last one.
+    It ends after `lasts`, or never. The team's row is locked, so that two people cannot both make the last one.
     """
     db.session.execute(select(Team.id).where(Team.id == team_id).with_for_update(key_share=True))
-    live = select(func.count()).where(ApiKey.team_id == team_id, ApiKey.revoked_at.is_(None))
+    live = select(func.count()).where(ApiKey.team_id == team_id, ApiKey.revoked_at.is_(None), ~EXPIRED)
     if db.session.execute(live).scalar_one() >= LIVE_KEYS_MAX:
         raise TooManyKeys
     key = new_key(livemode=livemode)
@@ -92,6 +121,7 @@ def create_key(
         digest=key.digest,
         scopes=[scope.value for scope in scopes],
         livemode=livemode,
+        expires_at=None if lasts is None else app_now() + cast(literal(lasts), Interval),
     )
     db.session.add(row)
     db.session.flush()
@@ -118,14 +148,14 @@ def revoke_key(team_id: str, key_id: str, actor: audit.Actor = audit.SYSTEM) -> 
 def keys_of(team_id: str) -> list[KeyRow]:
     """Keys in use, newest first, then those revoked last."""
     query = (
-        select(ApiKey)
+        select(ApiKey, EXPIRED)
         .where(ApiKey.team_id == team_id)
         .order_by(ApiKey.revoked_at.desc().nulls_first(), ApiKey.created_at.desc(), ApiKey.id.desc())
         .limit(LISTED_MAX)
         .options(joinedload(ApiKey.created_by))
         .execution_options(populate_existing=True)
     )
-    return [_row(key) for key in db.session.execute(query).scalars()]
+    return [_row(key, expired) for key, expired in db.session.execute(query)]
 
 
 def find_key(text: str) -> KnownKey | None:
@@ -135,9 +165,16 @@ def find_key(text: str) -> KnownKey | None:
         return None
     lately = func.coalesce(ApiKey.last_used_at > app_now() - cast(literal(LAST_USED_EVERY), Interval), False)
     query = select(
-        ApiKey.id, ApiKey.team_id, ApiKey.scopes, ApiKey.livemode, ApiKey.revoked_at, ApiKey.digest, lately
-    ).where(ApiKey.prefix == spelled.prefix)
-    found = db.session.execute(query).one_or_none()
+        ApiKey.id,
+        ApiKey.team_id,
+        ApiKey.scopes,
+        ApiKey.livemode,
+        ApiKey.revoked_at,
+        ApiKey.digest,
+        EXPIRED.label("expired"),
+        lately.label("used_lately"),
+    )
+    found = db.session.execute(query.where(ApiKey.prefix == spelled.prefix)).one_or_none()
     same = hmac.compare_digest(found.digest if found else NO_DIGEST, spelled.digest)
     if found is None or not same:
         return None
@@ -147,7 +184,8 @@ def find_key(text: str) -> KnownKey | None:
         scopes=frozenset(found.scopes),
         livemode=found.livemode,
         revoked=found.revoked_at is not None,
-        used_lately=found[-1],
+        expired=found.expired,
+        used_lately=found.used_lately,
     )
 
 
@@ -167,7 +205,7 @@ def note_use(key_id: str) -> None:
     )
 
 
-def _row(key: ApiKey) -> KeyRow:
+def _row(key: ApiKey, expired: bool) -> KeyRow:
     return KeyRow(
         id=key.id,
         name=key.name,
@@ -177,6 +215,8 @@ def _row(key: ApiKey) -> KeyRow:
         created_by=key.created_by.display_name,
         created_at=key.created_at,
         last_used_at=key.last_used_at,
+        expires_at=key.expires_at,
+        expired=expired,
         revoked_at=key.revoked_at,
     )
 

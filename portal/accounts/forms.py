@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from zoneinfo import available_timezones
 
 from flask_security.forms import EmailValidation
 from flask_wtf import FlaskForm
-from wtforms import EmailField, PasswordField, SelectChoice, SelectField, StringField
-from wtforms.validators import DataRequired, Length
+from wtforms import EmailField, PasswordField, SelectChoice, SelectField, SelectMultipleField, StringField
+from wtforms.validators import DataRequired, Length, ValidationError
+from wtforms.widgets import CheckboxInput, ListWidget
 
+from portal.accounts.api_keys import SCOPE_WORDS, USUAL_SCOPES, Scope
 from portal.accounts.registration import TEAM_NAME_MAX
 from portal.core.reader import LOCALES
 
@@ -17,12 +20,42 @@ def trimmed(value: str | None) -> str:
     return " ".join((value or "").replace("\x00", "").split())
 
 
+KEY_LASTS_WORDS = {"": "Never", "30": "After 30 days", "90": "After 90 days", "365": "After a year"}
+KEY_LASTS = {"": None, "30": timedelta(days=30), "90": timedelta(days=90), "365": timedelta(days=365)}
+
+
 class ApiKeyForm(FlaskForm):
     name = StringField(
         "Name",
         filters=[trimmed],
         validators=[DataRequired("Give the key a name that tells where it is used."), Length(max=60)],
     )
+    scopes = SelectMultipleField(
+        "What it may do",
+        choices=[SelectChoice(scope.value, words.capitalize()) for scope, words in SCOPE_WORDS.items()],
+        coerce=str,
+        default=[scope.value for scope in USUAL_SCOPES],
+        option_widget=CheckboxInput(),
+        widget=ListWidget(prefix_label=False),
+    )
+    lasts = SelectField(
+        "Ends",
+        choices=[SelectChoice(value, words) for value, words in KEY_LASTS_WORDS.items()],
+        default="",
+    )
+
+    def validate_scopes(self, field: SelectMultipleField) -> None:
+        """Not a validator of the field, which would mark every single box as required."""
+        if not field.data:
+            raise ValidationError("Choose at least one thing that the key may do.")
+
+    @property
+    def chosen_scopes(self) -> list[Scope]:
+        return [Scope(value) for value in self.scopes.data]
+
+    @property
+    def chosen_life(self) -> timedelta | None:
+        return KEY_LASTS[self.lasts.data]
 
 
 ZONES = {

@@ -156,6 +156,7 @@ class ApiKey(Model):
     livemode: Mapped[bool]
     created_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
     last_used_at: Mapped[UtcDateTime | None]
+    expires_at: Mapped[UtcDateTime | None]
     revoked_at: Mapped[UtcDateTime | None]
     created_by: Mapped[User] = relationship()
 

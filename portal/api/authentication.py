@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, TypeVar, cast
@@ -12,7 +12,11 @@ from flask import current_app, g, request
 
 from portal.accounts.api_key_format import looks_like_key
 from portal.accounts.api_keys import KnownKey, Scope, find_key, note_use
+from portal.accounts.models import Team
+from portal.api.limits import count_call, count_refused_key
+from portal.api.version import refuse_other_versions
 from portal.billing import switch
+from portal.core.database import db
 from portal.core.errors import ApiError
 from portal.core.unit_of_work import unit_of_work
 
@@ -28,15 +32,26 @@ class Caller:
     team_id: str
     key_id: str
 
+    @property
+    def team(self) -> Team:
+        return db.session.get_one(Team, self.team_id)
 
-def requires(scope: Scope) -> Callable[[View], View]:
-    """Let a request pass only with a key that has `scope`; the view finds the team by `caller()`."""
+
+def requires(scope: Scope, parameters: Collection[str] = ()) -> Callable[[View], View]:
+    """Let a request pass only with a key that has `scope`; the view finds the team by `caller()`.
+
+    `parameters` are those that the call takes in its address.
+    """
 
     def decorate(view: View) -> View:
         @wraps(view)
         def guarded(*args: Any, **values: Any) -> Any:
-            _refuse_query()
+            _check_address(parameters)
+            refuse_other_versions()
             key = _authenticated()
+            g.caller = Caller(key.team_id, key.id)
+            structlog.contextvars.bind_contextvars(team_id=key.team_id, key_id=key.id)
+            count_call()
             if scope not in key.scopes:
                 message = f"This API key does not have the scope {scope.value}."
                 raise ApiError(403, "permission_error", "missing_scope", message)
@@ -44,8 +59,6 @@ def requires(scope: Scope) -> Callable[[View], View]:
             if not key.used_lately:
                 with unit_of_work():
                     note_use(key.id)
-            g.caller = Caller(key.team_id, key.id)
-            structlog.contextvars.bind_contextvars(team_id=key.team_id, key_id=key.id)
             return view(*args, **values)
 
         guarded.api_scope = scope  # type: ignore[attr-defined]  # read by the test that walks the URL map
@@ -65,31 +78,44 @@ def caller() -> Caller:
     return cast(Caller, g.caller)
 
 
-def _refuse_query() -> None:
-    """No call takes anything from the address: keys there end up in logs, and fields have one place, the body."""
-    if any(looks_like_key(value) for value in request.args.values()) or {"api_key", "key", "token"} & set(request.args):
+def _check_address(parameters: Collection[str]) -> None:
+    """Keys in an address end up in logs; and of two values for one name, programs take different ones."""
+    names = set(request.args)
+    if any(looks_like_key(value) for value in request.args.values()) or {"api_key", "key", "token"} & names:
         message = f"An API key does not belong into the address, where logs keep it: revoke it. {HOW}"
         raise ApiError(400, "invalid_request_error", "key_in_address", message)
-    if request.args:
-        message = "This call takes no parameters in its address; send fields as JSON in the body."
+    if names - set(parameters):
+        known = f"takes {', '.join(sorted(parameters))}" if parameters else "takes no parameters"
+        message = f"This call {known} in its address; anything else goes into the body as JSON."
         raise ApiError(400, "invalid_request_error", "unexpected_parameter", message)
+    twice = [name for name, values in request.args.lists() if len(values) > 1]
+    if twice:
+        message = f"The address gives {twice[0]} more than once; which of them is meant?"
+        raise ApiError(400, "invalid_request_error", "unexpected_parameter", message, param=twice[0])
 
 
 def _authenticated() -> KnownKey:
     """The caller's key. 401 when there is none that is valid now, 403 when it is one of the other mode."""
     kind, _, text = request.headers.get("Authorization", "").partition(" ")
     if kind.lower() != "bearer" or not text.strip():
-        raise ApiError(401, "authentication_error", "key_missing", f"There is no API key. {HOW}")
+        raise _refused("key_missing", f"There is no API key. {HOW}")
     key = find_key(text.strip())
     if key is None:
-        raise ApiError(401, "authentication_error", "key_invalid", "This API key is not one of ours.")
+        raise _refused("key_invalid", "This API key is not one of ours.")
     if key.revoked:
-        raise ApiError(401, "authentication_error", "key_revoked", "This API key is revoked.")
+        raise _refused("key_revoked", "This API key is revoked.")
+    if key.expired:
+        raise _refused("key_expired", "This API key has expired.")
     livemode = current_app.config["SETTINGS"].livemode
     if key.livemode != livemode:
         message = f"This is a {_mode(key.livemode)} key, and this service runs in {_mode(livemode)} mode."
         raise ApiError(403, "permission_error", "wrong_mode", message)
     return key
+
+
+def _refused(code: str, message: str) -> ApiError:
+    count_refused_key()
+    return ApiError(401, "authentication_error", code, message)
 
 
 def _mode(livemode: bool) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from flask import Response
 from flask_smorest import Blueprint
+from marshmallow import Schema
 
 from portal.accounts.api_keys import Scope
 from portal.api.authentication import requires
@@ -15,12 +16,18 @@ from portal.api.reading import StrictParser
 
 View = Callable[..., Any]
 
-REQUEST_ID_HEADER = {"Request-Id": {"description": "Names this request.", "schema": {"type": "string"}}}
 COMMON_ERRORS = (
     HTTPStatus.BAD_REQUEST,
     HTTPStatus.UNAUTHORIZED,
     HTTPStatus.FORBIDDEN,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.INTERNAL_SERVER_ERROR,
     HTTPStatus.SERVICE_UNAVAILABLE,
+)
+BODY_ERRORS = (
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
 )
 
 
@@ -31,11 +38,18 @@ class ApiBlueprint(Blueprint):
         super().__init__(name, import_name, url_prefix="/api/v1", **options)
         self.after_request(_name_the_scheme)
 
-    def operation(self, scope: Scope, *errors: HTTPStatus) -> Callable[[View], View]:
-        """Guard a call by `scope` and document its errors: those that every call has, and `errors`."""
+    def operation(self, scope: Scope, *errors: HTTPStatus, query: type[Schema] | None = None) -> Callable[[View], View]:
+        """Guard a call by `scope` and document its errors: those that every call has, and `errors`.
+
+        `query` says which parameters it takes in its address; the view gets them as its argument.
+        """
 
         def decorate(view: View) -> View:
-            documented = requires(scope)(view)
+            documented, parameters = view, set()
+            if query is not None:
+                documented = self.arguments(query, location="query")(view)
+                parameters = {field.data_key or name for name, field in query().fields.items()}
+            documented = requires(scope, parameters)(documented)
             for status in (*COMMON_ERRORS, *errors):
                 documented = self.alt_response(status.value, status.name)(documented)
             return self.doc(operationId=view.__name__, security=[{"bearer": [scope.value]}])(documented)

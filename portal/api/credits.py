@@ -8,9 +8,9 @@ from flask import current_app
 
 from portal.accounts.api_keys import Scope
 from portal.api.authentication import caller
-from portal.api.blueprint import REQUEST_ID_HEADER, ApiBlueprint
-from portal.api.moments import rfc3339
-from portal.api.schemas import CreditsAnswer
+from portal.api.blueprint import ApiBlueprint
+from portal.api.moments import maybe_rfc3339, rfc3339
+from portal.api.schemas.credits import CreditsAnswer
 from portal.credits.queries import Grant, summary
 
 bp = ApiBlueprint("api_credits", __name__, description="What your customers have left")
@@ -18,13 +18,17 @@ bp = ApiBlueprint("api_credits", __name__, description="What your customers have
 
 @bp.get("/credits")
 @bp.operation(Scope.CREDITS_READ)
-@bp.response(200, CreditsAnswer, description="The team's credits.", headers=REQUEST_ID_HEADER)
+@bp.response(200, CreditsAnswer, description="The team's credits.")
 def read_credits() -> dict[str, Any]:
     """Read the credits
 
     What can be spent now, and the grants it comes from in the order in which they are spent, then those to come.
     """
-    found = summary(caller().team_id)
+    return credits_of(caller().team_id)
+
+
+def credits_of(team_id: str) -> dict[str, Any]:
+    found = summary(team_id)
     return {
         "object": "credits",
         "available": found.available,
@@ -43,5 +47,5 @@ def _grant(grant: Grant) -> dict[str, Any]:
         "amount": grant.amount,
         "remaining": grant.remaining,
         "effective_at": rfc3339(grant.effective_at),
-        "expires_at": rfc3339(grant.expires_at) if grant.expires_at else None,
+        "expires_at": maybe_rfc3339(grant.expires_at),
     }

@@ -23,7 +23,7 @@ class StrictParser(FlaskParser):
     ) -> NoReturn:
         param, message = _first_fault(error.messages)
         code = "invalid_field" if param else "invalid_body"
-        extra = {"param": param} if param else {}
+        extra: dict[str, Any] = {"param": param} if param else {}
         raise ApiError(error_status_code or 422, "invalid_request_error", code, message, **extra) from error
 
 

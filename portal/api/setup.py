@@ -1,20 +1,30 @@
-"""Binds the API to the app: its calls, and the OpenAPI document at `/api/v1/openapi.json`."""
+"""Binds the API to the app: its calls, its limits, and the OpenAPI document at `/api/v1/openapi.json`."""
 
 from __future__ import annotations
 
-from flask import Flask
+import json
+from functools import cached_property
+from typing import Any
+
+from flask import Flask, Response
 from flask_smorest import Api
 
+from portal.api.billing import bp as billing_calls
 from portal.api.credits import bp as credits_calls
-from portal.api.schemas import ErrorAnswer
+from portal.api.document import completed
+from portal.api.limits import init_api_headers
+from portal.api.schemas.errors import ErrorAnswer
 from portal.api.usage import bp as usage_calls
+from portal.api.version import API_VERSION
 from portal.extensions import csrf
 from portal.settings import Settings
 
+EXTENSION = "turnpike_api"
 ABOUT = (
-    "Meter what your customers use, and read what they have left. Every call carries an API key of a team: "
-    "`Authorization: Bearer tp_…`. A key of one mode never works in the other. Amounts are whole credits, moments are "
-    "RFC 3339 in UTC. Errors are objects with a `type`, a `code` and a `message`."
+    "Meter what your customers use, ask what they may do and have left, and send them where they can pay. Every call "
+    "carries an API key of a team: `Authorization: Bearer tp_…`. A key of one mode never works in the other. Amounts "
+    "of money are whole numbers in the currency's smallest unit, credits are whole, moments are RFC 3339 in UTC. "
+    "Errors are objects with a `type`, a `code` and a `message`."
 )
 
 
@@ -22,9 +32,17 @@ class TurnpikeApi(Api):
     """The library's extension without its error handler, which would answer people's pages with JSON too."""
 
     ERROR_SCHEMA = ErrorAnswer
+    DEFAULT_ERROR_RESPONSE_NAME = None
 
     def _register_error_handlers(self) -> None:
         """`portal.core.errors` answers all errors, of the API as of the pages."""
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        return completed(json.loads(json.dumps(self.spec.to_dict())))
+
+    def _openapi_json(self) -> Response:
+        return Response(json.dumps(self.document, indent=2), mimetype="application/json")
 
 
 def init_app(app: Flask, settings: Settings) -> None:
@@ -32,16 +50,18 @@ def init_app(app: Flask, settings: Settings) -> None:
     api = TurnpikeApi(
         spec_kwargs={
             "title": "Turnpike API",
-            "version": "v1",
+            "version": API_VERSION,
             "openapi_version": "3.1.0",
             "info": {"description": ABOUT},
             "servers": [{"url": settings.base_url}],
         }
     )
     api.init_app(app)
+    app.extensions[EXTENSION] = api
     api.spec.components.security_scheme(
         "bearer", {"type": "http", "scheme": "bearer", "description": "An API key, made on the team's API keys page."}
     )
-    for calls in (usage_calls, credits_calls):
+    for calls in (usage_calls, credits_calls, billing_calls):
         csrf.exempt(calls)
         api.register_blueprint(calls)
+    init_api_headers(app)

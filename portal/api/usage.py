@@ -1,8 +1,9 @@
-"""Reporting use: it takes credits, or is refused with 402 and the address to buy more."""
+"""Reporting use, which takes credits or is refused with 402 and the address to buy more; and reading it."""
 
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -10,33 +11,48 @@ from flask import Response, current_app
 
 from portal.accounts.api_keys import Scope
 from portal.api.authentication import caller
-from portal.api.blueprint import REQUEST_ID_HEADER, ApiBlueprint
+from portal.api.blueprint import BODY_ERRORS, ApiBlueprint
+from portal.api.lists import Rows, page
 from portal.api.moments import rfc3339
-from portal.api.schemas import CreditsMissingAnswer, ErrorAnswer, IdempotencyHeaders, UsageAnswer, UsageRequest
+from portal.api.once import REPLAYED, REPLAYED_HEADER
+from portal.api.schemas.common import IdempotencyHeaders
+from portal.api.schemas.errors import CreditsMissingAnswer, ErrorAnswer
+from portal.api.schemas.usage import (
+    EventsQuery,
+    UsageAnswer,
+    UsageEventList,
+    UsageQuery,
+    UsageRequest,
+    UsageTotals,
+)
+from portal.api.usage_totals import month_of, totals_of
 from portal.billing.bundle_sale import buy_path
+from portal.billing.entitlements import effective
+from portal.core import clock
 from portal.core.errors import ApiError
 from portal.core.unit_of_work import run_in_unit
 from portal.credits.ledger import InsufficientCredits
 from portal.usage.metering import Answer, KeyReused, MeterNotAvailable, Recorded, UnknownMeter, Use, record
+from portal.usage.models import UsageEvent
+from portal.usage.queries import events
 
 bp = ApiBlueprint("api_usage", __name__, description="What your customers use")
 
-REPLAYED = "Idempotent-Replayed"
-REPLAYED_HEADER = {REPLAYED: {"description": "`true` on a stored answer.", "schema": {"type": "string"}}}
+TIME_MAX = timedelta(days=366)
 
 
 @bp.post("/usage")
-@bp.operation(Scope.USAGE_WRITE, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+@bp.operation(Scope.USAGE_WRITE, *BODY_ERRORS)
 @bp.alt_response(402, schema=CreditsMissingAnswer, description="Too few credits. Nothing was recorded.")
 @bp.alt_response(409, schema=ErrorAnswer, description="The Idempotency-Key stands for another use.")
 @bp.arguments(IdempotencyHeaders, location="headers", error_status_code=400)
 @bp.arguments(UsageRequest)
-@bp.response(200, UsageAnswer, description="Recorded, and paid.", headers=REQUEST_ID_HEADER | REPLAYED_HEADER)
+@bp.response(200, UsageAnswer, description="Recorded, and paid.", headers=REPLAYED_HEADER)
 def create_usage(headers: dict[str, str], fields: dict[str, Any]) -> Response:
     """Report a use
 
     Takes the meter's cost times the quantity from the team's credits, whole or not at all. The Idempotency-Key makes
-    it safe to send again: the same use is taken once, however often it is reported.
+    it safe to send again: the same use is taken once, however often it is reported. Here a key never expires.
     """
     who = caller()
     use = Use(who.team_id, headers["idempotency_key"], fields["meter"], fields["quantity"], who.key_id)
@@ -45,6 +61,54 @@ def create_usage(headers: dict[str, str], fields: dict[str, Any]) -> Response:
     if answer.replayed:
         response.headers[REPLAYED] = "true"
     return response
+
+
+@bp.get("/usage")
+@bp.operation(Scope.USAGE_READ, HTTPStatus.UNPROCESSABLE_ENTITY, query=UsageQuery)
+@bp.response(200, UsageTotals, description="What was used, by meter.")
+def read_usage(asked: dict[str, datetime]) -> dict[str, Any]:
+    """Read the usage
+
+    What was used of each meter, with what the plan includes: in the month under way, or from `since` until `until`
+    (a year at most). The month is that of the subscription; without one it is counted from the team's creation.
+    """
+    team = caller().team
+    rights = effective(team.id)
+    if not asked:
+        return month_of(team, rights)
+    now = clock.now()
+    since = asked.get("since") or asked["until"] - TIME_MAX
+    until = asked.get("until") or max(now, since)
+    if not timedelta() <= until - since <= TIME_MAX:
+        message = f"until: Must not lie before since, nor more than {TIME_MAX.days} days after it."
+        raise ApiError(422, "invalid_request_error", "invalid_field", message, param="until")
+    return totals_of(team, rights, since, until)
+
+
+@bp.get("/usage/events")
+@bp.operation(Scope.USAGE_READ, HTTPStatus.UNPROCESSABLE_ENTITY, query=EventsQuery)
+@bp.response(200, UsageEventList, description="A page of the team's uses.")
+def list_usage_events(asked: dict[str, Any]) -> dict[str, Any]:
+    """List the uses
+
+    Every use that was recorded, newest first, with the key it was reported under.
+    """
+    team_id = caller().team_id
+    within = {name: asked.get(name) for name in ("meter", "since", "until")}
+    return page(Rows(team_id, UsageEvent, UsageEvent.occurred_at), events(team_id, **within), asked, _event)
+
+
+def _event(event: UsageEvent) -> dict[str, Any]:
+    return {
+        "object": "usage_event",
+        "id": event.id,
+        "idempotency_key": event.key,
+        "meter": event.meter,
+        "quantity": event.quantity,
+        "cost": event.cost,
+        "created": rfc3339(event.occurred_at),
+        "livemode": current_app.config["SETTINGS"].livemode,
+    }
 
 
 def _record(use: Use) -> Answer:

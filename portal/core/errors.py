@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import structlog
-from flask import Flask, Response, g, jsonify, make_response, render_template, request
+from flask import Flask, Response, current_app, g, jsonify, make_response, render_template, request
 from flask.globals import request_ctx
 from flask.typing import ResponseReturnValue
 from flask_login import AnonymousUserMixin
@@ -18,14 +20,25 @@ from portal.core.logging import request_id
 log = structlog.get_logger(__name__)
 
 API_PREFIX = "/api/"
+API_DOCS = "/docs/api"
 
 
 class ApiError(Exception):
     """An answer of the JSON API: status, `type` and `code` of the error object, and what else it carries."""
 
-    def __init__(self, status: int, kind: str, code: str, message: str, **extra: object) -> None:
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        code: str,
+        message: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **extra: object,
+    ) -> None:
         super().__init__(message)
         self.status, self.kind, self.code, self.message, self.extra = status, kind, code, message, extra
+        self.headers = dict(headers or {})
 
 
 API_TYPES = {
@@ -42,7 +55,17 @@ API_FALLBACK = {True: ("api_error", "internal"), False: ("invalid_request_error"
 
 
 def error_object(kind: str, code: str, message: str, **extra: object) -> dict[str, object]:
-    return {"error": {"type": kind, "code": code, "message": message, "request_id": request_id(), **extra}}
+    doc_url = f"{current_app.config['SETTINGS'].base_url}{API_DOCS}#{code}"
+    return {
+        "error": {
+            "type": kind,
+            "code": code,
+            "message": message,
+            "doc_url": doc_url,
+            "request_id": request_id(),
+            **extra,
+        }
+    }
 
 
 def init_errors(app: Flask) -> None:
@@ -56,7 +79,7 @@ def init_errors(app: Flask) -> None:
 
 def _api_error(error: ApiError) -> ResponseReturnValue:
     db.session.rollback()
-    return jsonify(error_object(error.kind, error.code, error.message, **error.extra)), error.status
+    return jsonify(error_object(error.kind, error.code, error.message, **error.extra)), error.status, error.headers
 
 
 def _http_error(error: HTTPException) -> Response:

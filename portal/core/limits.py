@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import structlog
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 from flask_limiter import Limiter, RequestLimit
 from limits import RateLimitItem, parse
 from limits.errors import StorageError
@@ -20,6 +20,7 @@ from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter, RateLimiter
 from redis.exceptions import RedisError
 
+from portal.core.errors import API_PREFIX
 from portal.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -30,6 +31,8 @@ T = TypeVar("T")
 REDIS_SECONDS = 0.25
 REDIS_REST_SECONDS = 10
 
+TOO_MANY = "Too many requests in a short time. Nothing was done; wait as Retry-After says and send the same again."
+
 
 UNLIMITED = {"webhooks.stripe_webhook", "health.healthz", "health.readyz"}
 
@@ -39,7 +42,27 @@ def client_address() -> str:
     return request.remote_addr or "unknown"
 
 
-limiter = Limiter(key_func=client_address, strategy="moving-window", headers_enabled=False)
+def what_is_asked_for() -> str:
+    """The route, also where there is none: addresses that do not exist are counted too."""
+    return request.endpoint or "nowhere"
+
+
+limiter = Limiter(
+    key_func=client_address,
+    strategy="moving-window",
+    headers_enabled=False,
+    request_identifier=what_is_asked_for,
+)
+
+
+def api_calls(times: int) -> Callable[[], str]:
+    """The limit on calls of the API, this many times what one key has."""
+    return lambda: f"{current_app.config['SETTINGS'].api_requests_per_minute * times} per minute"
+
+
+@limiter.shared_limit(api_calls(4), scope="api-address", error_message=TOO_MANY)
+def count_api_call_of_address() -> None:
+    """Count a call from this address; 429 when it has made too many. One host may speak for several teams."""
 
 
 def init_limits(app: Flask, settings: Settings) -> None:
@@ -52,11 +75,17 @@ def init_limits(app: Flask, settings: Settings) -> None:
     )
     limiter.init_app(app)
 
+    @app.before_request
+    def count_address() -> None:
+        """Before anything reads the request, so that a flood costs little."""
+        if request.path.startswith(API_PREFIX):
+            count_api_call_of_address()
+
     @app.after_request
     def say_when(response: Response) -> Response:
-        limit = breached()
-        if limit is not None and response.status_code == 429:
-            response.headers["Retry-After"] = str(max(1, limit.reset_at - int(time.time())))
+        left = standing() if response.status_code == 429 and breached() else None
+        if left is not None:
+            response.headers["Retry-After"] = str(max(1, left.reset_at - int(time.time())))
         return response
 
 
@@ -125,3 +154,28 @@ def _ask(question: Callable[[RateLimiter], T]) -> T:
             log.warning("limits_counted_here", reason=type(error).__name__)
             _redis_rests_until = time.monotonic() + REDIS_REST_SECONDS
     return question(_own_counts)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a caller stands: `limit` in all, `remaining` of it, and the second since 1970 when all of it is back."""
+
+    limit: int
+    remaining: int
+    reset_at: int
+
+
+def standing() -> Standing | None:
+    """The limit that this request ran into, else the tightest that was looked at last; None without any.
+
+    Also None when Redis went away since the request was counted.
+    """
+    limits = limiter.current_limits
+    if not limits:
+        return None
+    shown = breached() or min(limits, key=lambda limit: limit.limit.amount)
+    try:
+        return Standing(shown.limit.amount, shown.remaining, shown.reset_at)
+    except (RedisError, StorageError, OSError) as error:
+        log.warning("limit_unknown", reason=type(error).__name__)
+        return None

@@ -32,5 +32,6 @@ def init_security_headers(app: Flask, settings: Settings) -> None:
         if settings.secure:
             headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
         if request.endpoint not in PUBLIC_ENDPOINTS:
-            headers["Cache-Control"] = "no-store"
+            # What names its own state may be kept by whoever asked, who then asks whether it is still right.
+            headers["Cache-Control"] = "private, no-cache" if "ETag" in headers else "no-store"
         return response

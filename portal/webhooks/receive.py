@@ -42,7 +42,8 @@ def keep(envelope: Envelope, body: bytes, run: Run) -> bool:
         "state": waits if handler_of(envelope.type) is not None else "ignored",
     }
     kept = run(KEEP, values)
-    ((state,),) = kept or run(STATE, values)
+    ((found,),) = kept or run(STATE, values)
+    state = str(found)
     known = envelope.type.removeprefix(THIN_PREFIX) if handler_of(envelope.type) else OTHER
     count_event(known, {"pending": "kept"}.get(state, state) if kept else "duplicate")
     if state in WAITING:

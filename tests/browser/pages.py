@@ -441,6 +441,8 @@ PAGES = (
     Scene("checkout-replaced", "billing.checkout_return", buyer, replaced),
     Scene("checkout-done", "billing.checkout_return", owner, done),
     Scene("checkout-refused", "billing.start_checkout", owner, refused),
+    Scene("api-docs", "api.docs", nobody, at("/docs/api")),
+    Scene("api-docs-signed-in", "api.docs", owner, at("/docs/api#errors")),
     Scene("not-found", ERROR, nobody, at("/nothing-here")),
     Scene("forbidden", ERROR, member, at(f"/teams/TEAM/checkout/chk_{'0' * 26}")),
     Scene("wrong-method", ERROR, owner, at("/logout")),
@@ -453,7 +455,12 @@ PAGES = (
 # Routes that answer GET without a page of their own, and what they answer.
 NOT_PAGES = {
     "api-docs.openapi_json": "JSON",
+    "api_billing.list_invoices": "JSON",
+    "api_billing.read_billing": "JSON",
+    "api_billing.read_entitlements": "JSON",
     "api_credits.read_credits": "JSON",
+    "api_usage.list_usage_events": "JSON",
+    "api_usage.read_usage": "JSON",
     "billing.checkout_status": "the part of the return page that asks again; looked at within it",
     "billing.invoices_csv": "a file",
     "billing.payments_csv": "a file",

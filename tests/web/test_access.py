@@ -59,7 +59,7 @@ CLOSED = {
 
 # For everybody; what they show or take is not a team's.
 PUBLIC = {
-    "static", "catalog.home", "catalog.pricing", "catalog.accent_css", "health.healthz", "health.readyz",
+    "static", "api.docs", "catalog.home", "catalog.pricing", "catalog.accent_css", "health.healthz", "health.readyz",
     "accounts.appearance", "accounts.check_mail", "notifications.dev_mail", "notifications.dev_mail_message",
     "notifications.dev_mail_html", "security.login", "security.logout", "security.register", "security.static",
     "security.forgot_password", "security.reset_password", "security.confirm_email", "security.send_confirmation",
@@ -68,8 +68,9 @@ PUBLIC = {
 
 # For programs, which prove themselves by key or signature; tested with the API and the webhook route.
 PROGRAMS = {
-    "webhooks.stripe_webhook", "api_usage.create_usage", "api_credits.read_credits", "api-docs.openapi_json",
-    "metrics.metrics",
+    "webhooks.stripe_webhook", "api-docs.openapi_json", "api_usage.create_usage", "api_usage.read_usage",
+    "api_usage.list_usage_events", "api_credits.read_credits", "api_billing.read_billing",
+    "api_billing.read_entitlements", "api_billing.list_invoices", "metrics.metrics",
 }  # fmt: skip
 
 

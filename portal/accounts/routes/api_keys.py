@@ -57,7 +57,14 @@ def _create(form: ApiKeyForm) -> KeyText | None:
     settings = current_app.config["SETTINGS"]
     try:
         with unit_of_work():
-            return create_key(current_team().id, signed_in_user(), form.name.data, livemode=settings.livemode)
+            return create_key(
+                current_team().id,
+                signed_in_user(),
+                form.name.data,
+                livemode=settings.livemode,
+                scopes=form.chosen_scopes,
+                lasts=form.chosen_life,
+            )
     except TooManyKeys as error:
         form.name.errors = [str(error)]
         return None

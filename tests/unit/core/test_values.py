@@ -10,7 +10,7 @@ from portal.accounts.models import initials_of
 from portal.core.authz import PERMISSIONS, Action, Role, may
 from portal.core.ids import is_id, new_id
 from portal.core.money import amount_text, money_markup, money_words
-from portal.core.redirects import own_path
+from portal.core.redirects import leads_to, own_path
 from portal.core.setup import whole
 
 
@@ -87,3 +87,46 @@ def test_only_paths_of_our_own_are_redirected_to(address: str | None) -> None:
 
 def test_a_plain_path_is_ours() -> None:
     assert own_path("/teams/team_1/billing?x=1") == "/teams/team_1/billing?x=1"
+
+
+ORIGINS = ("https://app.example.com", "http://127.0.0.1:8000")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://app.example.com",
+        "https://app.example.com/",
+        "https://app.example.com/done?order=4711&session={CHECKOUT_SESSION_ID}#top",
+        "https://app.example.com?done",
+        "http://127.0.0.1:8000/teams",
+    ],
+)
+def test_an_address_on_the_list_is_taken(address: str) -> None:
+    assert leads_to(address, ORIGINS)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "", "/", "/done", "done", "//evil.example", "//app.example.com/", "https:evil.example", "https:/evil.example",
+        "https:///evil.example", "https:app.example.com", "/\\evil.example", "https:\\\\app.example.com",
+        "https://app.example.com\\@evil.example", "https://app.example.com@evil.example",
+        "https://app.example.com:x@evil.example/", "https://app@evil.example", "https://user@app.example.com/",
+        "https://app.example.com.evil.example", "https://app.example.community", "https://app.example.com:8443/",
+        "https://app.example.com:443/", "http://app.example.com/", "https://sub.app.example.com/",
+        "https://evil.example/https://app.example.com", "https://evil.example?https://app.example.com/",
+        "https://evil.example#https://app.example.com/", "javascript:alert(1)", "JavaScript://app.example.com/%0aalert(1)",
+        "data:text/html,hi", "ftp://app.example.com/", "HTTPS://app.example.com/", "https://APP.example.com/",
+        "https://app.example.com/%0d%0aSet-Cookie:a=b", "https://app.example.com/%0D%0A", "https://app.example.com/%00",
+        "https://app.example.com/%5cevil", "https://app.example.com/\r\nX: y", "https://app.example.com/\t",
+        " https://app.example.com/", "https://app.example.com/ ", "https://app\u3002example.com/",
+        "https://app.example.com\uff0eevil.example/", "https://\u0430pp.example.com/", "https://app.example.com/\u202e",
+        "https://[app.example.com/", "https://app.example.com/" + "x" * 2_000, "https://xn--pp-8cd.example.com/",
+        "https://app.example.com/\"><script>", "http://127.0.0.1:8000@evil.example/", "http://127.0.0.1:80001/",
+        "http://0x7f.1:8000/", "http://2130706433:8000/",
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_s42_an_address_that_could_lead_elsewhere_is_not(address: str) -> None:
+    assert not leads_to(address, ORIGINS)

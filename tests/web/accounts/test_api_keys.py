@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,9 +11,11 @@ from flask import Flask
 from sqlalchemy import select, text
 from werkzeug.test import TestResponse
 
-from portal.accounts.api_keys import LIVE_KEYS_MAX, find_key
+from portal.accounts.api_keys import LIVE_KEYS_MAX, Scope, find_key
 from portal.accounts.models import ApiKey
+from portal.core import clock
 from portal.core.database import db
+from portal.core.unit_of_work import unit_of_work
 from tests.cast import Cast, Person
 
 HTMX = {"HX-Request": "true"}
@@ -24,7 +27,7 @@ def page(cast: Cast, team_id: str | None = None) -> str:
 
 
 def create(cast: Cast, person: Person, name: str = "Production backend", **more: Any) -> TestResponse:
-    return person.client.post(page(cast), data={"name": name}, **more)
+    return person.client.post(page(cast), data={"name": name, "scopes": ["usage:write", "credits:read"]}, **more)
 
 
 def secret_of(answer: TestResponse) -> str:
@@ -49,7 +52,7 @@ def test_the_page_says_what_to_do_when_there_is_no_key(cast: Cast) -> None:
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX], ids=["page", "fragment"])
-def test_the_secret_is_shown_once_and_works(app: Flask, cast: Cast, headers: dict[str, str]) -> None:
+def test_s38_the_secret_is_shown_once_and_works(app: Flask, cast: Cast, headers: dict[str, str]) -> None:
     answer = create(cast, cast.owner, headers=headers)
     assert answer.status_code == 200
     assert answer.headers["Cache-Control"] == "no-store"
@@ -67,7 +70,7 @@ def test_the_secret_is_shown_once_and_works(app: Flask, cast: Cast, headers: dic
     assert not SECRET.search(listed)
 
 
-def test_only_a_digest_is_stored(app: Flask, cast: Cast) -> None:
+def test_s38_only_a_digest_is_stored(app: Flask, cast: Cast) -> None:
     secret = secret_of(create(cast, cast.owner))
     with app.app_context():
         stored = db.session.execute(text("select api_keys::text from api_keys")).scalar_one()
@@ -148,7 +151,7 @@ def test_what_each_role_may(app: Flask, cast: Cast, role: str, expected: tuple[i
     create(cast, cast.owner)
     client = cast.by_role()[role].client
     address = revocation(cast, app)
-    found = client.get(page(cast)), client.post(page(cast), data={"name": "Mine"}), client.post(address)
+    found = client.get(page(cast)), create(cast, cast.by_role()[role], "Mine"), client.post(address)
     assert tuple(answer.status_code for answer in found) == expected
 
 
@@ -176,3 +179,52 @@ def test_another_teams_key_does_not_exist_in_ours(app: Flask, cast: Cast) -> Non
     assert cast.outsider.client.post(theirs).status_code == 404
     assert cast.outsider.client.post(unknown).status_code == 404
     assert keys(app)[0].revoked_at is None
+
+
+def test_a_key_may_do_what_was_ticked_and_no_more(app: Flask, cast: Cast) -> None:
+    data = {"name": "Reports", "scopes": ["usage:read", "billing:read"], "lasts": "90"}
+    secret = secret_of(cast.owner.client.post(page(cast), data=data))
+    with app.app_context():
+        known = find_key(secret)
+    assert known is not None
+    assert known.scopes == {"usage:read", "billing:read"}
+    key = keys(app)[0]
+    assert key.expires_at is not None
+    assert key.expires_at - key.created_at == timedelta(days=90)
+    shown = cast.owner.client.get(page(cast)).get_data(as_text=True)
+    assert "Read the plan and invoices, read usage" in shown
+    assert "ends <time" in shown
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"scopes": []},
+        {"scopes": ["admin"]},
+        {"scopes": ["usage:read", "*"]},
+        {"scopes": ["usage:read"], "lasts": "1"},
+    ],
+)
+def test_what_a_key_may_do_must_be_chosen_from_what_there_is(app: Flask, cast: Cast, data: dict[str, Any]) -> None:
+    answer = cast.owner.client.post(page(cast), data={"name": "Backend"} | data)
+    assert answer.status_code == 422
+    assert keys(app) == []
+
+
+def test_the_form_offers_what_a_metering_backend_needs(cast: Cast) -> None:
+    shown = cast.owner.client.get(page(cast)).get_data(as_text=True)
+    assert "required" not in shown[shown.index("tp-checks") : shown.index("</fieldset>")]
+    boxes = {
+        box.group(1): "checked" in box.group(0)
+        for box in re.finditer(r'<input[^>]*value="([a-z]+:[a-z]+)"[^>]*>', shown)
+    }
+    assert boxes.keys() == {scope.value for scope in Scope}
+    assert {scope for scope, ticked in boxes.items() if not ticked} == {"checkout:write", "portal:write"}
+
+
+def test_an_ended_key_makes_room_and_says_so(app: Flask, cast: Cast) -> None:
+    cast.owner.client.post(page(cast), data={"name": "Short", "scopes": ["usage:read"], "lasts": "30"})
+    with app.app_context(), unit_of_work():
+        clock.advance(timedelta(days=31))
+    assert "Expired" in cast.owner.client.get(page(cast)).get_data(as_text=True)

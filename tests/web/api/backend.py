@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 from flask import Flask
 from openapi_schema_validator import OAS31Validator, oas31_format_checker
+from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from portal.accounts.api_keys import Scope, create_key
-from portal.accounts.models import User
+from portal.accounts.models import ApiKey, User
 from portal.core.database import db
 from portal.core.unit_of_work import unit_of_work
 from portal.credits import ledger
 from tests.cast import Person
 
 PREFIX = "/api/v1"
+# Headers that an answer has only at times.
+OPTIONAL = {"Idempotent-Replayed"}
 
 
 @dataclass
@@ -49,17 +53,33 @@ class Backend:
         assert answer.status_code == 200
         return dict(answer.get_json())
 
+    def with_no_scope(self) -> Backend:
+        """The same team's backend with a key that may do nothing."""
+        with self.app.app_context(), unit_of_work() as session:
+            creator = (
+                session.execute(select(ApiKey.created_by_id).where(ApiKey.team_id == self.team_id)).scalars().first()
+            )
+            key = create_key(self.team_id, session.get_one(User, creator), "None", livemode=False, scopes=())
+        return replace(self, secret=key.secret)
+
     def give(self, amount: int, cause: str = "bundle:test") -> None:
         with self.app.app_context(), unit_of_work():
             ledger.grant(self.team_id, kind="bundle", amount=amount, cause_key=cause, source="A bundle")
 
 
-def backend_of(app: Flask, team_id: str, person: Person, *, scopes: tuple[Scope, ...] = tuple(Scope)) -> Backend:
+def backend_of(
+    app: Flask,
+    team_id: str,
+    person: Person,
+    *,
+    scopes: tuple[Scope, ...] = tuple(Scope),
+    lasts: timedelta | None = None,
+) -> Backend:
     """A backend with a new key of the team's."""
     with app.app_context(), unit_of_work():
         creator = db.session.get(User, person.user_id)
         assert creator is not None
-        key = create_key(team_id, creator, "Backend", livemode=False, scopes=scopes)
+        key = create_key(team_id, creator, "Backend", livemode=False, scopes=scopes, lasts=lasts)
     return Backend(app, team_id, key.secret)
 
 
@@ -72,6 +92,10 @@ def hold_to_document(app: Flask, method: str, path: str, answer: TestResponse) -
     promised = operation["responses"][str(answer.status_code)]
     if "$ref" in promised:
         promised = document["components"]["responses"][promised["$ref"].rsplit("/", 1)[1]]
+    assert {name for name in promised["headers"] if name != "Retry-After"} <= set(answer.headers.keys()) | OPTIONAL
+    if "content" not in promised:
+        assert answer.data == b""
+        return
     schema = promised["content"]["application/json"]["schema"] | {"components": document["components"]}
     validator: Any = OAS31Validator(schema, format_checker=oas31_format_checker)
     validator.validate(answer.get_json())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -51,7 +52,7 @@ def test_a_well_spelled_key_that_is_not_ours_is_401(backend: Backend, method: st
     assert stranger.call(method, path).status_code == 401
 
 
-def test_the_public_part_is_not_enough(backend: Backend) -> None:
+def test_s39_the_public_part_is_not_enough(backend: Backend) -> None:
     """Another secret behind a known public part, well spelled, is refused by the digest."""
     with backend.app.app_context(), unit_of_work() as session:
         other = new_key(livemode=False)
@@ -64,7 +65,7 @@ def test_the_scheme_is_not_case_sensitive(backend: Backend) -> None:
     assert answer.status_code == 200
 
 
-def test_a_revoked_key_is_401_at_once(backend: Backend) -> None:
+def test_s40_a_revoked_key_is_401_at_once(backend: Backend) -> None:
     assert backend.use().status_code == 200
     with backend.app.app_context(), unit_of_work():
         revoke_key(backend.team_id, keys_of(backend.team_id)[0].id)
@@ -72,8 +73,40 @@ def test_a_revoked_key_is_401_at_once(backend: Backend) -> None:
     assert (answer.status_code, error_of(answer)["code"]) == (401, "key_revoked")
 
 
+def test_s40_a_key_ends_when_it_was_made_to(app: Flask, cast: Cast) -> None:
+    lasting = backend_of(app, cast.team_id, cast.owner, lasts=timedelta(days=30))
+    lasting.give(5)
+    with app.app_context(), unit_of_work():
+        clock.advance(timedelta(days=29, hours=23))
+    assert lasting.use().status_code == 200
+    with app.app_context(), unit_of_work():
+        clock.advance(timedelta(hours=1, seconds=1))
+    answer = lasting.use()
+    assert (answer.status_code, error_of(answer)["code"]) == (401, "key_expired")
+
+
+def test_s39_an_unknown_key_takes_the_same_steps_as_a_known_one(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One look-up by the public part and one comparison in constant time, whether there is such a key or not."""
+    compared: list[tuple[str, str]] = []
+    real = hmac.compare_digest
+
+    def compare(first: str, second: str) -> bool:
+        compared.append((first, second))
+        return real(first, second)
+
+    monkeypatch.setattr("portal.accounts.api_keys.hmac.compare_digest", compare)
+    assert backend.call("GET", "/credits").status_code == 200
+    known, compared[:] = list(compared), []
+    stranger = replace(backend, secret=new_key(livemode=False).secret)
+    assert stranger.call("GET", "/credits").status_code == 401
+    assert len(compared) == len(known) == 1
+    assert {len(text) for pair in compared + known for text in pair} == {64}
+
+
 @pytest.mark.parametrize(("scope", "refused"), [(Scope.CREDITS_READ, "POST"), (Scope.USAGE_WRITE, "GET")])
-def test_a_missing_scope_is_403(app: Flask, cast: Cast, scope: Scope, refused: str) -> None:
+def test_s40_a_missing_scope_is_403(app: Flask, cast: Cast, scope: Scope, refused: str) -> None:
     limited = backend_of(app, cast.team_id, cast.owner, scopes=(scope,))
     limited.give(10)
     answers = {"GET": limited.call("GET", "/credits"), "POST": limited.use()}
@@ -90,16 +123,25 @@ def test_a_key_of_the_other_mode_is_403(backend: Backend) -> None:
 
 
 @pytest.mark.parametrize("name", ["api_key", "key", "token", "whatever"])
-def test_a_key_in_the_address_is_refused(backend: Backend, name: str) -> None:
+def test_s41_a_key_in_the_address_is_refused(backend: Backend, name: str) -> None:
     for headers in ({}, {"Authorization": f"Bearer {backend.secret}"}):
         answer = backend.call("GET", "/credits", query_string={name: backend.secret}, headers=headers)
         assert (answer.status_code, error_of(answer)["code"]) == (400, "key_in_address")
         assert backend.secret not in answer.get_data(as_text=True)
 
 
-def test_fields_have_one_place(backend: Backend) -> None:
+def test_s79_fields_have_one_place(backend: Backend) -> None:
     answer = backend.call("GET", "/credits", query_string="team_id=a&team_id=b")
     assert (answer.status_code, error_of(answer)["code"]) == (400, "unexpected_parameter")
+
+
+def test_another_version_is_refused_and_ours_is_not(backend: Backend) -> None:
+    headers = {"Authorization": f"Bearer {backend.secret}"}
+    for version, status in (("2026-11-25", 200), ("2019-01-01", 400), ("", 400), ("x" * 500, 400)):
+        answer = backend.call("GET", "/credits", headers=headers | {"Turnpike-Version": version})
+        assert answer.status_code == status
+        assert answer.headers["Turnpike-Version"] == "2026-11-25"
+        assert status == 200 or error_of(answer)["code"] == "unknown_version"
 
 
 def test_a_session_is_no_key(cast: Cast, backend: Backend) -> None:
@@ -137,7 +179,9 @@ def test_a_refused_key_is_not_noted_as_used(backend: Backend) -> None:
     assert last_used(backend) is None
 
 
-def test_the_log_names_team_and_key_but_never_the_secret(backend: Backend, caplog: pytest.LogCaptureFixture) -> None:
+def test_s38_the_log_names_team_and_key_but_never_the_secret(
+    backend: Backend, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("DEBUG")
     assert backend.use(key="order-1").status_code == 200
     with backend.app.app_context():

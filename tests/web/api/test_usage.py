@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 from typing import Any
 
@@ -66,7 +68,7 @@ UNWANTED = [
 
 
 @pytest.mark.parametrize("quantity", BAD_QUANTITIES, ids=repr)
-def test_a_quantity_that_is_no_count_is_422(backend: Backend, quantity: Any) -> None:
+def test_s13_a_quantity_that_is_no_count_is_422(backend: Backend, quantity: Any) -> None:
     answer = backend.use(quantity=quantity)
     assert answer.status_code == 422
     assert error_of(answer)["param"] == "quantity"
@@ -109,14 +111,14 @@ def test_both_fields_are_required(backend: Backend, missing: str) -> None:
 
 
 @pytest.mark.parametrize("field", [*UNWANTED, "x" * 500, "line\nbreak"])
-def test_a_field_that_is_not_ours_is_422(backend: Backend, field: str) -> None:
+def test_s12_a_field_that_is_not_ours_is_422(backend: Backend, field: str) -> None:
     answer = backend.post_usage(json={"meter": "send_email", "quantity": 1, field: "x"})
     assert answer.status_code == 422
     assert error_of(answer)["param"][:10] == field[:10].replace("\n", "?")
     assert booked(backend) == NOTHING
 
 
-def test_many_fields_at_once_are_one_error(backend: Backend) -> None:
+def test_s61_many_fields_at_once_are_one_error(backend: Backend) -> None:
     answer = backend.post_usage(json={f"field_{number}": number for number in range(10_000)})
     assert answer.status_code == 422
     assert len(answer.data) < 1000
@@ -129,20 +131,53 @@ def test_a_body_that_is_no_object_is_422(backend: Backend, body: str) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b'{"meter": "send_email", "quantity": NaN}', b"\xff", b"[" * 50_000])
-def test_a_body_that_cannot_be_read_is_400(backend: Backend, body: bytes) -> None:
+def test_s61_a_body_that_cannot_be_read_is_400(backend: Backend, body: bytes) -> None:
     answer = backend.post_usage(data=body, content_type="application/json")
     assert (answer.status_code, error_of(answer)["code"]) == (400, "invalid_json")
 
 
-def test_another_type_of_content_is_415(backend: Backend) -> None:
+def test_s18_another_type_of_content_is_415(backend: Backend) -> None:
     answer = backend.post_usage(data={"meter": "send_email", "quantity": "1"})
     assert answer.status_code == 415
     assert booked(backend) == NOTHING
 
 
-def test_too_large_a_body_is_413(backend: Backend) -> None:
+@pytest.mark.parametrize("type_", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
+def test_s18_what_a_page_elsewhere_can_send_is_refused(backend: Backend, type_: str) -> None:
+    """A form needs no leave of the browser to be sent anywhere; its types of content are not ours, nor is its origin."""
+    body = json.dumps({"meter": "send_email", "quantity": 1})
+    assert backend.post_usage(data=body, content_type=type_).status_code == 415
+    headers = {"Authorization": f"Bearer {backend.secret}", "Idempotency-Key": "order-1"}
+    for foreign in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+        answer = backend.call("POST", "/usage", headers=headers | foreign, json=json.loads(body))
+        assert (answer.status_code, error_of(answer)["code"]) == (403, "forbidden")
+    assert booked(backend) == NOTHING
+
+
+def test_s61_too_large_a_body_is_413(backend: Backend) -> None:
     answer = backend.post_usage(data=b" " * 2_000_000, content_type="application/json")
     assert answer.status_code == 413
+
+
+def test_s61_a_body_without_a_length_is_cut_off_too(backend: Backend) -> None:
+    headers = {"Authorization": f"Bearer {backend.secret}", "Idempotency-Key": "order-1"}
+    answer = backend.call(
+        "POST",
+        "/usage",
+        headers=headers | {"Transfer-Encoding": "chunked"},
+        input_stream=io.BytesIO(b"[" * 2_000_000),
+        content_type="application/json",
+        environ_overrides={"wsgi.input_terminated": True},
+    )
+    assert answer.status_code in (400, 413)
+    assert booked(backend) == NOTHING
+
+
+def test_s61_a_packed_body_is_not_unpacked(backend: Backend) -> None:
+    packed = gzip.compress(b" " * 100_000_000)
+    headers = {"Authorization": f"Bearer {backend.secret}", "Idempotency-Key": "order-1", "Content-Encoding": "gzip"}
+    answer = backend.call("POST", "/usage", headers=headers, data=packed, content_type="application/json")
+    assert (answer.status_code, error_of(answer)["code"]) == (400, "invalid_json")
 
 
 @pytest.mark.parametrize("key", [None, "", " ", "x" * 256, "a\tb", "caf\u00e9"], ids=repr)
@@ -224,7 +259,7 @@ def test_the_greatest_cost_is_still_a_402(backend: Backend) -> None:
     assert error_of(backend.use("generate_campaign", 1_000_000))["cost"] == 5_000_000
 
 
-def test_two_teams_may_use_the_same_key_string(backend: Backend, other_backend: Backend) -> None:
+def test_s81_two_teams_may_use_the_same_key_string(backend: Backend, other_backend: Backend) -> None:
     other_backend.give(50)
     mine, theirs = backend.use(quantity=2, key="order-1"), other_backend.use(quantity=30, key="order-1")
     assert [mine.get_json()["balance"], theirs.get_json()["balance"]] == [98, 20]

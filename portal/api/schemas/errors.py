@@ -1,0 +1,47 @@
+"""The error object."""
+
+from __future__ import annotations
+
+from marshmallow import fields
+
+from portal.api.schemas.common import Answer, text, whole
+
+TYPES = (
+    "invalid_request_error",
+    "authentication_error",
+    "permission_error",
+    "idempotency_error",
+    "rate_limit_error",
+    "insufficient_credits",
+    "api_error",
+)
+
+
+class ErrorDetail(Answer):
+    type = text("What kind of error it is.", enum=list(TYPES), example="invalid_request_error")
+    code = text("What happened, for programs.", example="invalid_field")
+    message = text("What happened, for people; safe to show.", example="meter: Missing data for required field.")
+    param = fields.String(metadata={"description": "The field that is wrong.", "example": "meter"})
+    doc_url = text("What this code means.", format="uri", example="https://billing.example.com/docs/api#invalid_field")
+    request_id = text(
+        "Quote it when you ask for help; it is in the header Request-Id too.", example="req_01JD3M8W6Q4Z9V0K2T5R7X1YBC"
+    )
+
+
+class ErrorAnswer(Answer):
+    error = fields.Nested(ErrorDetail, required=True)
+
+
+class CreditsMissingDetail(ErrorDetail):
+    balance = whole("Credits that can be spent now.", minimum=0, example=1)
+    cost = whole("Credits the use would take.", example=3)
+    shortfall = whole("Credits that are missing.", minimum=1, example=2)
+    buy_url = text(
+        "Where a person of the team can get more.",
+        format="uri",
+        example="https://billing.example.com/pricing?team=team_01JD3M8W6Q4Z9V0K2T5R7X1YBC",
+    )
+
+
+class CreditsMissingAnswer(Answer):
+    error = fields.Nested(CreditsMissingDetail, required=True)
