@@ -15,13 +15,18 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Card:
-    """One test card. `on_setup` answers when it is saved without a charge, `on_charge` when money is asked for."""
+    """One test card. `on_setup` answers when it is saved without a charge, `on_charge` when money is asked for.
+
+    `challenge` is when its bank asks who is paying: never, `once` (not any more after the card was saved with it), or
+    `always`.
+    """
 
     number: str
     brand: str
     funding: str = "credit"
     on_setup: Refusal | None = None
     on_charge: Refusal | None = None
+    challenge: str = "never"
 
     @property
     def last4(self) -> str:
@@ -42,6 +47,11 @@ STOLEN = Refusal("card_declined", "stolen_card", _DECLINED)
 EXPIRED = Refusal("expired_card", "expired_card", "Your card has expired.")
 WRONG_CVC = Refusal("incorrect_cvc", "incorrect_cvc", "Your card's security code is incorrect.")
 PROCESSING = Refusal("processing_error", "processing_error", "An error occurred while processing your card.")
+NOT_AUTHENTICATED = Refusal(
+    "authentication_required",
+    "authentication_required",
+    "Your card was declined. This transaction requires authentication.",
+)
 NOT_A_TEST_CARD = Refusal(
     "card_declined", "test_mode_live_card", "Your card was declined. This sandbox takes test cards only."
 )
@@ -68,6 +78,9 @@ _CARDS = (
     _refused("4000000000000127", WRONG_CVC),
     _refused("4000000000000119", PROCESSING),
     Card("4000000000000341", "visa", on_charge=GENERIC),
+    Card("4000002500003155", "visa", challenge="once"),
+    Card("4000002760003184", "visa", challenge="always"),
+    Card("4000008400001629", "visa", on_charge=GENERIC, challenge="always"),
 )
 BY_NUMBER = {card.number: card for card in _CARDS}
 
@@ -88,6 +101,10 @@ _TOKENS = {
     "chargeDeclinedIncorrectCvc": "4000000000000127",
     "chargeDeclinedProcessingError": "4000000000000119",
     "chargeCustomerFail": "4000000000000341",
+    "authenticationRequiredOnSetup": "4000002500003155",
+    "authenticationRequired": "4000002760003184",
+    "threeDSecure2Required": "4000002760003184",
+    "threeDSecureRequiredChargeDeclined": "4000008400001629",
 }
 BY_PAYMENT_METHOD = {f"pm_card_{name}": BY_NUMBER[number] for name, number in _TOKENS.items()}
 BY_TOKEN = {f"tok_{name}": BY_NUMBER[number] for name, number in _TOKENS.items()}
@@ -97,6 +114,7 @@ HINTS = (
     ("4242 4242 4242 4242", "The payment succeeds."),
     ("4000 0000 0000 0002", "The bank declines the card."),
     ("4000 0000 0000 9995", "Declined for insufficient funds."),
+    ("4000 0025 0000 3155", "The bank asks who is paying (3-D Secure)."),
     ("4000 0000 0000 0341", "The card is saved, then every charge fails."),
 )
 

@@ -80,7 +80,8 @@ def _buy(call: Call, session: Object, payer: Payer) -> ApiError | None:
         intent = _intent_of(call, session, customer)
         error = payment_intents.pay(call, intent, payment_method)
         if error is not None:
-            call.store.save(session | {"payment_intent": intent["id"]})
+            session["payment_intent"] = intent["id"]
+            call.store.save(session)
             return error
         links["payment_intent"] = intent["id"]
         if customer is not None and "setup_future_usage" in session["_payment_intent_data"]:
@@ -142,6 +143,13 @@ def _new_card(call: Call, payer: Payer) -> Object | None:
 def _save_card(call: Call, payer: Payer, customer: Object) -> Object | None:
     payment_method = _new_card(call, payer)
     return payment_methods.attach_to(call, payment_method, customer) if payment_method else None
+
+
+def intent_to_authenticate(call: Call, session: Object, payer: Payer) -> tuple[Object, Object]:
+    """Return the intent of a purchase and the card that is to pay it, before its bank has been asked."""
+    payment_method = _new_card(call, payer)
+    assert payment_method is not None
+    return _intent_of(call, session, _buyer(call, session, payer)), payment_method
 
 
 def _intent_of(call: Call, session: Object, customer: Object | None) -> Object:

@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from portal.sandbox.hosted import checkout_page, home_page, invoice_page, portal_page
+from portal.sandbox.hosted import challenge_page, checkout_page, home_page, invoice_page, portal_page
 from portal.sandbox.hosted.pages import plain_page
 from portal.sandbox.sandbox import Sandbox
 
@@ -12,6 +12,7 @@ __all__ = ["add_pages", "plain_page"]
 def add_pages(app: Flask, sandbox: Sandbox) -> None:
     """Give every page its address in the app."""
     checkout_page.add(app, sandbox)
+    challenge_page.add(app, sandbox)
     invoice_page.add(app, sandbox)
     portal_page.add(app, sandbox)
     home_page.add(app, sandbox)

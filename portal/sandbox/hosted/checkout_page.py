@@ -1,12 +1,12 @@
 """The hosted checkout page: `/c/pay/<session>`."""
 
-from flask import Flask, Response, redirect, request
+from flask import Flask, Response, request
 
-from portal.sandbox import cards, completion
+from portal.sandbox import cards, challenge, completion
 from portal.sandbox.call import Call
 from portal.sandbox.errors import ApiError
 from portal.sandbox.hosted.checkout_form import Asked, Entered, read
-from portal.sandbox.hosted.pages import guard, plain_page, show
+from portal.sandbox.hosted.pages import guarded_redirect, plain_page, show
 from portal.sandbox.periods import add_interval
 from portal.sandbox.registry import fetch
 from portal.sandbox.resources import checkout_items, checkout_sessions
@@ -68,11 +68,18 @@ def _answer_post(sandbox: Sandbox, call: Call, session_id: str) -> Response:
         return _to_success(session)
     if session is None or session["status"] != "open":
         return _closed(sandbox, session)
+    return _pay(sandbox, call, session)
+
+
+def _pay(sandbox: Sandbox, call: Call, session: Object) -> Response:
     entered = read(request.form, _asked(call, session), call.now())
     if entered.refusal is not None:
         return _form(sandbox, call, session, entered, 402, entered.refusal.message)
     if entered.payer is None:
         return _form(sandbox, call, session, entered, 422)
+    if challenge.is_asked(entered.payer):
+        challenge.begin(call, session, entered.payer)
+        return guarded_redirect(challenge.page_of(call, session))
     error = completion.complete(call, session, entered.payer)
     if error is not None:
         return _form(sandbox, call, session, entered, 402, error.message)
@@ -80,8 +87,7 @@ def _answer_post(sandbox: Sandbox, call: Call, session_id: str) -> Response:
 
 
 def _to_success(session: Object) -> Response:
-    answer = redirect(success_address(session), 303)
-    return guard(Response(answer.get_data(), 303, headers=dict(answer.headers)), session["success_url"])
+    return guarded_redirect(success_address(session), session["success_url"])
 
 
 def _asked(call: Call, session: Object) -> Asked:
@@ -113,7 +119,7 @@ def _form(
         heading=f"{'Subscribe to' if session['mode'] == 'subscription' else 'Pay for'} {lines[0]['name']}",
         then=_then(call, session),
         errors=entered.errors if entered else {},
-        declined=declined,
+        declined=declined or session.get("_notice"),
         form=request.form,
         hints=cards.HINTS,
         button=_button(session),

@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Response, make_response, render_template
+from flask import Response, make_response, redirect, render_template
 
 from portal.sandbox import wording
 from portal.sandbox.sandbox import Sandbox
@@ -20,6 +20,12 @@ def show(
 def plain_page(sandbox: Sandbox, status: int, heading: str, text: str, link: tuple[str, str] | None = None) -> Response:
     """Return a page that says one thing; `link` is the address and the words of the way on."""
     return show(sandbox, "message.html", status, heading=heading, text=text, link=link)
+
+
+def guarded_redirect(address: str, form_target: str | None = None) -> Response:
+    """Return the answer to a form that leads on to another page."""
+    answer = redirect(address, 303)
+    return guard(Response(answer.get_data(), 303, headers=dict(answer.headers)), form_target)
 
 
 def guard(response: Response, form_target: str | None = None) -> Response:

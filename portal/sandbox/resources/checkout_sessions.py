@@ -269,7 +269,9 @@ def _build(call: Call, values: Values, customer: Object | None, currency: str) -
         "ui_mode": "hosted_page",
         "url": call.link(f"/c/pay/{session_id}"),
         "wallet_options": None,
+        "_challenge": None,
         "_customer_update": values.get("customer_update", {}),
+        "_notice": None,
         "_payment_intent_data": values.get("payment_intent_data", {}),
         "_subscription_data": values.get("subscription_data", {}),
     }

@@ -1,9 +1,9 @@
-"""Payment intents: card payments, captured at once. 3-D Secure and manual capture are not emulated."""
+"""Payment intents: card payments, captured at once. Manual capture is not emulated."""
 
 from copy import deepcopy
 from typing import Any
 
-from portal.sandbox import events, ids
+from portal.sandbox import cards, events, ids
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
 from portal.sandbox.errors import ApiError, invalid
@@ -137,18 +137,20 @@ def add(call: Call, intent: Object) -> Object:
     return intent
 
 
-def pay(call: Call, intent: Object, payment_method: Object) -> ApiError | None:
+def pay(call: Call, intent: Object, payment_method: Object, refusal: cards.Refusal | None = None) -> ApiError | None:
     """Charge a card for an intent. Returns None when it is paid, or the 402 when the bank refused.
 
-    Either way the attempt is recorded: a charge, the intent's new status, and their events.
+    Either way the attempt is recorded: a charge, the intent's new status, and their events. `refusal` is given when
+    the bank was not even asked for the money.
     """
-    refusal = payment_methods.test_card(payment_method).on_charge
+    refusal = refusal or payment_methods.test_card(payment_method).on_charge
     charge = call.store.insert("charge", charges.build(call, intent, payment_method, refusal))
     intent["latest_charge"] = charge["id"]
     if refusal is None:
         intent |= {
             "amount_received": intent["amount"],
             "last_payment_error": None,
+            "next_action": None,
             "payment_method": payment_method["id"],
             "status": "succeeded",
         }
@@ -166,12 +168,51 @@ def pay(call: Call, intent: Object, payment_method: Object) -> ApiError | None:
     }
     if refusal.decline_code:
         error["decline_code"] = refusal.decline_code
-    intent |= {"last_payment_error": error, "payment_method": None, "status": "requires_payment_method"}
+    intent |= {
+        "last_payment_error": error,
+        "next_action": None,
+        "payment_method": None,
+        "status": "requires_payment_method",
+    }
     call.store.save(intent)
     events.emit(call, "charge.failed", charge)
     events.emit(call, "payment_intent.payment_failed", intent)
     extra = {"charge": charge["id"], "payment_method": error["payment_method"], "payment_intent": render(call, intent)}
     return payment_methods.refuse(refusal, extra)
+
+
+def require_action(call: Call, intent: Object, payment_method: Object, url: str) -> Object:
+    """Let an intent wait for its card's bank, which asks who is paying at `url`."""
+    intent |= {
+        "last_payment_error": None,
+        "next_action": {"redirect_to_url": {"return_url": None, "url": url}, "type": "redirect_to_url"},
+        "payment_method": payment_method["id"],
+        "status": "requires_action",
+    }
+    call.store.save(intent)
+    events.emit(call, "payment_intent.requires_action", intent)
+    return intent
+
+
+def fail_authentication(call: Call, intent: Object, message: str) -> Object:
+    """Take back a card whose bank did not believe the person; no charge was made."""
+    code = "payment_intent_authentication_failure"
+    error = {
+        "code": code,
+        "doc_url": f"https://docs.stripe.com/error-codes/{code.replace('_', '-')}",
+        "message": message,
+        "payment_method": render(call, fetch(call, "payment_method", intent["payment_method"])),
+        "type": "invalid_request_error",
+    }
+    intent |= {
+        "last_payment_error": error,
+        "next_action": None,
+        "payment_method": None,
+        "status": "requires_payment_method",
+    }
+    call.store.save(intent)
+    events.emit(call, "payment_intent.payment_failed", intent)
+    return intent
 
 
 def create(call: Call, values: Values) -> Object:
@@ -215,12 +256,19 @@ def _confirm(call: Call, intent: Object, values: Values) -> Object:
     payment_method = fetch(call, "payment_method", intent["payment_method"])
     if values.get("off_session") and intent["customer"] is None:
         raise invalid("An off-session payment needs a customer.", "customer", "parameter_missing")
-    error = pay(call, intent, payment_method)
+    error = pay(call, intent, payment_method, _not_asked(payment_method, values))
     if error is not None:
         raise error
     if intent["setup_future_usage"] and intent["customer"] and payment_method["customer"] is None:
         payment_methods.attach_to(call, payment_method, fetch(call, "customer", intent["customer"]))
     return render(call, intent)
+
+
+def _not_asked(payment_method: Object, values: Values) -> cards.Refusal | None:
+    """Return the refusal of a bank that wants to ask a person who is not there."""
+    card = payment_methods.test_card(payment_method)
+    known = card.challenge == "never" or (card.challenge == "once" and payment_method["customer"] is not None)
+    return None if known or not values.get("off_session") else cards.NOT_AUTHENTICATED
 
 
 def _require_open(intent: Object, verb: str) -> None:
