@@ -7,7 +7,7 @@ payment mode the intent outlives a decline with its failed charge, and the next 
 from copy import deepcopy
 from dataclasses import dataclass
 
-from portal.sandbox import events
+from portal.sandbox import discounting, events
 from portal.sandbox.call import Call
 from portal.sandbox.cards import Card
 from portal.sandbox.errors import ApiError
@@ -36,7 +36,12 @@ class Payer:
 
 
 def complete(call: Call, session: Object, payer: Payer) -> ApiError | None:
-    """Pay an open session. Returns None when it is complete, or the 402 when the bank refused the card."""
+    """Pay an open session. Returns None when it is complete, or why nothing was charged: the bank refused the card,
+    or the code that was entered was used up meanwhile.
+    """
+    gone = discounting.check(call, session)
+    if gone is not None:
+        return gone
     if session["mode"] == "subscription":
         return _subscribe(call, session, payer)
     return _buy(call, session, payer)
@@ -50,12 +55,16 @@ def _subscribe(call: Call, session: Object, payer: Payer) -> ApiError | None:
     customer = _customer(call, session, payer)
     payment_method = _save_card(call, payer, customer)
     data = session["_subscription_data"]
+    discount = discounting.redeem(call, session)
     order = Order(
         customer=customer,
         lines=_order_lines(call, session),
         payment_method=payment_method,
         trial_end=checkout_sessions.trial_end_of(call, data),
         values=data | {"default_payment_method": payment_method["id"] if payment_method else None},
+        discount=discount,
+        discount_lasts=discount is not None
+        and fetch(call, "coupon", discount["source"]["coupon"])["duration"] != "once",
     )
     subscription, error = begin(call, order)
     if error is not None:
@@ -68,7 +77,7 @@ def _subscribe(call: Call, session: Object, payer: Payer) -> ApiError | None:
 
 def _order_lines(call: Call, session: Object) -> list[OrderLine]:
     items = checkout_items.of_session(call, session["id"])
-    return [OrderLine(fetch(call, "price", item["price"]), item["quantity"]) for item in items]
+    return [OrderLine(fetch(call, "price", item["price"]), item["quantity"], item["amount_discount"]) for item in items]
 
 
 def _buy(call: Call, session: Object, payer: Payer) -> ApiError | None:
@@ -86,8 +95,9 @@ def _buy(call: Call, session: Object, payer: Payer) -> ApiError | None:
         links["payment_intent"] = intent["id"]
         if customer is not None and "setup_future_usage" in session["_payment_intent_data"]:
             payment_methods.attach_to(call, payment_method, customer)
+    discount = discounting.redeem(call, session)
     if customer is not None and session["invoice_creation"]["enabled"]:
-        links["invoice"] = _invoice_for_purchase(call, session, customer, intent)
+        links["invoice"] = _invoice_for_purchase(call, session, customer, intent, discount)
     _close(call, session, payer, links)
     return None
 
@@ -105,8 +115,10 @@ def _buyer(call: Call, session: Object, payer: Payer) -> Object | None:
     return _customer(call, session, payer) if wanted else None
 
 
-def _invoice_for_purchase(call: Call, session: Object, customer: Object, intent: Object | None) -> str:
-    sources = [once(call, line, None) for line in _order_lines(call, session)]
+def _invoice_for_purchase(
+    call: Call, session: Object, customer: Object, intent: Object | None, discount: Object | None
+) -> str:
+    sources = [once(call, line, None, discount) for line in _order_lines(call, session)]
     invoice = invoices.draft(call, customer, None, "manual", sources)
     data = session["invoice_creation"]["invoice_data"]
     invoice |= {"description": data["description"], "metadata": dict(data["metadata"] or {})}
@@ -157,7 +169,7 @@ def _intent_of(call: Call, session: Object, customer: Object | None) -> Object:
     customer_id = customer["id"] if customer else None
     if session["payment_intent"] is not None:
         intent = fetch(call, "payment_intent", session["payment_intent"])
-        return intent | {"customer": customer_id}
+        return intent | {"amount": session["amount_total"], "customer": customer_id}
     data = session["_payment_intent_data"]
     names = ("capture_method", "description", "receipt_email", "setup_future_usage")
     members = {name: data[name] for name in names if name in data}

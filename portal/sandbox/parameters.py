@@ -118,6 +118,18 @@ class Integer(Param):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Percent(Param):
+    """A share of more than 0 and at most 100, with two decimals at most."""
+
+    def convert(self, value: Any, name: str) -> float:
+        """Refuse what is no such share."""
+        text = _text(value, name)
+        if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,2}0*)?", text) or not 0 < float(text) <= 100:
+            raise invalid(f"'{name}' must be more than 0 and at most 100.", name, "parameter_invalid_integer")
+        return float(text)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Timestamp(Integer):
     """An instant in epoch seconds."""
 

@@ -17,21 +17,27 @@ from portal.sandbox.wording import unit_price
 
 @dataclass(frozen=True)
 class OrderLine:
-    """A price that is bought, and how many of it."""
+    """A price that is bought, how many of it, and what a discount takes off the first payment, in the smallest unit."""
 
     price: Object
     quantity: int
+    off: int = 0
 
 
 @dataclass(frozen=True)
 class Order:
-    """What a customer subscribes to. `values` are the subscription's own members, `trial_end` is in epoch seconds."""
+    """What a customer subscribes to. `values` are the subscription's own members, `trial_end` is in epoch seconds.
+
+    `discount` is at work on the first invoice, and `discount_lasts` says whether later ones have it too.
+    """
 
     customer: Object
     lines: list[OrderLine]
     payment_method: Object | None
     trial_end: int | None
     values: Values
+    discount: Object | None = None
+    discount_lasts: bool = False
 
 
 def begin(call: Call, order: Order) -> tuple[Object, ApiError | None]:
@@ -61,6 +67,9 @@ def begin(call: Call, order: Order) -> tuple[Object, ApiError | None]:
 def _add(call: Call, order: Order) -> Object:
     currency = order.lines[0].price["currency"]
     built = subscriptions.build(call, order.customer["id"], currency, order.trial_end, order.values)
+    if order.discount is not None:
+        call.store.save(order.discount | {"subscription": built["id"]})
+        built["discounts"] = [order.discount["id"]] if order.discount_lasts else []
     subscription = call.store.insert("subscription", built)
     for line in order.lines:
         recurring = line.price["recurring"]
@@ -80,7 +89,9 @@ def _first_invoice(call: Call, order: Order, subscription: Object) -> Object:
     sources = [
         _recurring_source(call, item, order) for item in subscription_items.of_subscription(call, subscription["id"])
     ]
-    sources += [once(call, line, subscription["id"]) for line in order.lines if line.price["recurring"] is None]
+    sources += [
+        once(call, line, subscription["id"], order.discount) for line in order.lines if line.price["recurring"] is None
+    ]
     invoice = invoices.draft(call, customer, subscription, "subscription_create", sources)
     invoices.finalize(call, invoice, customer, description="Subscription creation")
     customer["currency"] = customer["currency"] or subscription["currency"]
@@ -101,10 +112,12 @@ def _recurring_source(call: Call, item: Object, order: Order) -> LineSource:
         period=(item["current_period_start"], item["current_period_end"]),
         subscription=item["subscription"],
         subscription_item=item["id"],
+        off=next(line.off for line in order.lines if line.price["id"] == item["price"]),
+        discount=order.discount["id"] if order.discount else None,
     )
 
 
-def once(call: Call, line: OrderLine, subscription_id: str | None) -> LineSource:
+def once(call: Call, line: OrderLine, subscription_id: str | None, discount: Object | None = None) -> LineSource:
     """Return the invoice line of what is bought once."""
     return LineSource(
         price=line.price,
@@ -113,4 +126,6 @@ def once(call: Call, line: OrderLine, subscription_id: str | None) -> LineSource
         description=fetch(call, "product", line.price["product"])["name"],
         period=(call.now(), call.now()),
         subscription=subscription_id,
+        off=line.off,
+        discount=discount["id"] if discount else None,
     )

@@ -1,15 +1,17 @@
 """The hosted checkout page: `/c/pay/<session>`."""
 
+from typing import Any
+
 from flask import Flask, Response, request
 
-from portal.sandbox import cards, challenge, completion
+from portal.sandbox import cards, challenge, completion, discounting
 from portal.sandbox.call import Call
 from portal.sandbox.errors import ApiError
 from portal.sandbox.hosted.checkout_form import Asked, Entered, read
 from portal.sandbox.hosted.pages import guarded_redirect, plain_page, show
 from portal.sandbox.periods import add_interval
 from portal.sandbox.registry import fetch
-from portal.sandbox.resources import checkout_items, checkout_sessions
+from portal.sandbox.resources import checkout_items, checkout_sessions, promotion_codes
 from portal.sandbox.sandbox import Sandbox
 from portal.sandbox.store import Object
 from portal.sandbox.wording import date, every, money, unit_price
@@ -72,6 +74,8 @@ def _answer_post(sandbox: Sandbox, call: Call, session_id: str) -> Response:
 
 
 def _pay(sandbox: Sandbox, call: Call, session: Object) -> Response:
+    if "promotion" in request.form:
+        return _promotion(sandbox, call, session)
     entered = read(request.form, _asked(call, session), call.now())
     if entered.refusal is not None:
         return _form(sandbox, call, session, entered, 402, entered.refusal.message)
@@ -84,6 +88,20 @@ def _pay(sandbox: Sandbox, call: Call, session: Object) -> Response:
     if error is not None:
         return _form(sandbox, call, session, entered, 402, error.message)
     return _to_success(session)
+
+
+def _promotion(sandbox: Sandbox, call: Call, session: Object) -> Response:
+    """Apply the code that was entered, or take it away again."""
+    if request.form["promotion"] == "remove":
+        discounting.remove(call, session)
+        return guarded_redirect(call.link(f"/c/pay/{session['id']}"))
+    code = request.form.get("code", "").strip()
+    found = promotion_codes.find(call, code) if session["allow_promotion_codes"] else None
+    refusal = discounting.refusal_of(call, session, found)
+    if refusal is not None or found is None:
+        return _form(sandbox, call, session, status=422, code_error=refusal)
+    discounting.apply(call, session, fetch(call, "coupon", found["promotion"]["coupon"]), found["id"])
+    return guarded_redirect(call.link(f"/c/pay/{session['id']}"))
 
 
 def _to_success(session: Object) -> Response:
@@ -106,6 +124,7 @@ def _form(
     entered: Entered | None = None,
     status: int = 200,
     declined: str | None = None,
+    code_error: str | None = None,
 ) -> Response:
     lines = _lines(call, session)
     return show(
@@ -116,6 +135,7 @@ def _form(
         session=session,
         asked=_asked(call, session),
         lines=lines,
+        code=_code(call, session, code_error),
         heading=f"{'Subscribe to' if session['mode'] == 'subscription' else 'Pay for'} {lines[0]['name']}",
         then=_then(call, session),
         errors=entered.errors if entered else {},
@@ -135,10 +155,22 @@ def _lines(call: Call, session: Object) -> list[dict[str, str]]:
             {
                 "name": item["description"],
                 "unit": unit_price(price) if quantity == 1 else f"{quantity} \u00d7 {unit_price(price)}",
-                "amount": money(item["amount_total"], item["currency"]),
+                "amount": money(item["amount_subtotal"], item["currency"]),
             }
         )
     return lines
+
+
+def _code(call: Call, session: Object, error: str | None) -> dict[str, Any]:
+    """Return what the page says of a discount: what it is called, what it takes off, and whether one can be entered."""
+    coupon = call.store.get("coupon", session["_coupon"]) if session.get("_coupon") else None
+    off = session["total_details"]["amount_discount"]
+    return {
+        "asked": bool(session["allow_promotion_codes"]),
+        "name": (coupon["name"] or coupon["id"]) if coupon else None,
+        "off": money(-off, session["currency"]),
+        "error": error,
+    }
 
 
 def _then(call: Call, session: Object) -> dict[str, str] | None:
@@ -152,6 +184,9 @@ def _then(call: Call, session: Object) -> dict[str, str] | None:
             total += price["unit_amount"] * item["quantity"]
     if recurring is None:
         return None
+    coupon = call.store.get("coupon", session["_coupon"]) if session.get("_coupon") else None
+    if coupon is not None and coupon["duration"] != "once":
+        total -= discounting.amount_off(coupon, total)
     trial_end = checkout_sessions.trial_end_of(call, session["_subscription_data"])
     first = trial_end or add_interval(call.now(), recurring["interval"], recurring["interval_count"])
     return {

@@ -1,6 +1,6 @@
 """Checkout Sessions in the modes `payment` and `subscription`, paid on the sandbox's own hosted page."""
 
-from portal.sandbox import events, ids
+from portal.sandbox import discounting, events, ids
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
 from portal.sandbox.errors import invalid
@@ -70,6 +70,7 @@ CREATE = {
     "customer": Text(),
     "customer_creation": Choice(options=("always", "if_required")),
     "customer_email": Email(),
+    "discounts": Array(item=Hash(fields={"coupon": Text(), "promotion_code": Text()}), max_items=1),
     "customer_update": Hash(fields={"address": _AUTO_NEVER, "name": _AUTO_NEVER, "shipping": _AUTO_NEVER}),
     "expires_at": Timestamp(),
     "invoice_creation": Hash(
@@ -133,6 +134,8 @@ def create(call: Call, values: Values) -> Object:
     _check_total(values["mode"], total)
     session |= {"amount_subtotal": total, "amount_total": total}
     call.store.insert("checkout.session", session)
+    if values.get("discounts"):
+        discounting.apply_sent(call, session, values["discounts"])
     return render(call, session)
 
 
@@ -144,6 +147,8 @@ def _check_total(mode: str, total: int) -> None:
 
 
 def _check_mode(values: Values) -> None:
+    if "discounts" in values and "allow_promotion_codes" in values:
+        raise invalid("Send allow_promotion_codes or discounts, not both.", "allow_promotion_codes")
     for mode, names in _ONLY_IN.items():
         for name in names:
             if name in values and values["mode"] != mode:
@@ -270,6 +275,7 @@ def _build(call: Call, values: Values, customer: Object | None, currency: str) -
         "url": call.link(f"/c/pay/{session_id}"),
         "wallet_options": None,
         "_challenge": None,
+        "_coupon": None,
         "_customer_update": values.get("customer_update", {}),
         "_notice": None,
         "_payment_intent_data": values.get("payment_intent_data", {}),

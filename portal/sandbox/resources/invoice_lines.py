@@ -16,7 +16,7 @@ EMBEDDED_MAX = 10
 class LineSource:
     """What a line bills: `amount` in the smallest unit, for a period in epoch seconds.
 
-    `subscription_item` is None for what is bought once.
+    `subscription_item` is None for what is bought once. `off` is what the discount of this id takes off.
     """
 
     price: Object
@@ -26,6 +26,8 @@ class LineSource:
     period: tuple[int, int]
     subscription: str | None = None
     subscription_item: str | None = None
+    off: int = 0
+    discount: str | None = None
 
 
 def build(invoice_id: str, source: LineSource) -> Object:
@@ -37,7 +39,7 @@ def build(invoice_id: str, source: LineSource) -> Object:
         "amount": source.amount,
         "currency": source.price["currency"],
         "description": source.description,
-        "discount_amounts": [],
+        "discount_amounts": [{"amount": source.off, "discount": source.discount}] if source.discount else [],
         "discountable": True,
         "discounts": [],
         "invoice": invoice_id,

@@ -50,7 +50,9 @@ def _build(
     call: Call, customer: Object, subscription: Object | None, billing_reason: str, sources: list[LineSource]
 ) -> Object:
     now = call.now()
-    total = sum(source.amount for source in sources)
+    subtotal, off = sum(source.amount for source in sources), sum(source.off for source in sources)
+    total = subtotal - off
+    discount = next((source.discount for source in sources if source.discount), None)
     return {
         "id": ids.new_id("in"),
         "object": "invoice",
@@ -92,7 +94,7 @@ def _build(
         "default_source": None,
         "default_tax_rates": [],
         "description": None,
-        "discounts": [],
+        "discounts": [discount] if discount else [],
         "due_date": None,
         "effective_at": None,
         "ending_balance": None,
@@ -127,11 +129,11 @@ def _build(
             "paid_at": None,
             "voided_at": None,
         },
-        "subtotal": total,
-        "subtotal_excluding_tax": total,
+        "subtotal": subtotal,
+        "subtotal_excluding_tax": subtotal,
         "test_clock": None,
         "total": total,
-        "total_discount_amounts": [],
+        "total_discount_amounts": [{"amount": off, "discount": discount}] if discount else [],
         "total_excluding_tax": total,
         "total_pretax_credit_amounts": [],
         "total_taxes": [],

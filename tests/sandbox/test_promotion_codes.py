@@ -1,0 +1,214 @@
+"""Coupons and promotion codes: what they take off at checkout, who may use them, and how often."""
+
+import threading
+from typing import Any
+
+import pytest
+
+from tests.sandbox.driving import DECLINED_CARD, Driver, Json, Wall
+
+
+def coupon(sandbox: Driver, **terms: Any) -> Json:
+    return sandbox.post("/v1/coupons", {"percent_off": 25, "duration": "once", "name": "Launch", **terms})
+
+
+def code(sandbox: Driver, of: Json | None = None, word: str = "LAUNCH", **limits: Any) -> Json:
+    data = {"code": word, "promotion[type]": "coupon", "promotion[coupon]": (of or coupon(sandbox))["id"], **limits}
+    return sandbox.post("/v1/promotion_codes", data)
+
+
+def open_session(sandbox: Driver, mode: str = "payment", amount: int = 1800, **more: Any) -> Json:
+    customer = sandbox.post("/v1/customers", {"email": "ada@example.com"})
+    price = sandbox.price(amount, interval="month" if mode == "subscription" else None)
+    return sandbox.session(price, mode=mode, customer=customer["id"], **{"allow_promotion_codes": "true", **more})
+
+
+def enter(sandbox: Driver, session: Json, word: str) -> tuple[int, str]:
+    answer = sandbox.client.post(f"/c/pay/{session['id']}", data={"promotion": "apply", "code": word})
+    return answer.status_code, answer.get_data(as_text=True)
+
+
+def test_a_code_takes_its_part_off_and_can_be_taken_away_again(sandbox: Driver) -> None:
+    promotion, session = code(sandbox), open_session(sandbox)
+    assert enter(sandbox, session, " launch ")[0] == 303
+    shown = sandbox.get(f"/v1/checkout/sessions/{session['id']}")
+    assert (shown["amount_subtotal"], shown["amount_total"]) == (1800, 1350)
+    assert shown["total_details"]["amount_discount"] == 450
+    assert shown["discounts"] == [{"coupon": None, "promotion_code": promotion["id"]}]
+    page = sandbox.client.get(f"/c/pay/{session['id']}").get_data(as_text=True)
+    assert "Launch" in page
+    assert "-$4.50" in page
+    assert "Pay $13.50" in page
+    sandbox.client.post(f"/c/pay/{session['id']}", data={"promotion": "remove"})
+    assert sandbox.get(f"/v1/checkout/sessions/{session['id']}")["amount_total"] == 1800
+
+
+@pytest.mark.parametrize(
+    ("terms", "amount", "off"),
+    [
+        ({"percent_off": 33.33}, 1001, 334),
+        ({"percent_off": 50}, 1001, 501),
+        ({"percent_off": None, "amount_off": 500, "currency": "usd"}, 1800, 500),
+        ({"percent_off": None, "amount_off": 5000, "currency": "usd"}, 1800, 1800),
+    ],
+)
+def test_how_much_comes_off(sandbox: Driver, terms: Json, amount: int, off: int) -> None:
+    sent = {"percent_off": 25, "duration": "once", **terms}
+    of = sandbox.post("/v1/coupons", {name: value for name, value in sent.items() if value is not None})
+    session = open_session(sandbox, amount=amount)
+    code(sandbox, of)
+    enter(sandbox, session, "LAUNCH")
+    assert sandbox.get(f"/v1/checkout/sessions/{session['id']}")["total_details"]["amount_discount"] == off
+
+
+def test_a_free_purchase_needs_no_card_and_no_intent(sandbox: Driver) -> None:
+    code(sandbox, coupon(sandbox, percent_off=100))
+    session = open_session(sandbox)
+    enter(sandbox, session, "LAUNCH")
+    answer = sandbox.client.post(f"/c/pay/{session['id']}", data={"name": "Ada"})
+    assert answer.status_code == 303
+    done = sandbox.get(f"/v1/checkout/sessions/{session['id']}")
+    assert (done["payment_status"], done["payment_intent"], done["amount_total"]) == ("no_payment_required", None, 0)
+
+
+@pytest.mark.parametrize(("duration", "kept"), [("once", 0), ("forever", 1), ("repeating", 1)])
+def test_the_first_invoice_of_a_subscription_is_discounted(sandbox: Driver, duration: str, kept: int) -> None:
+    months = {"duration_in_months": 3} if duration == "repeating" else {}
+    promotion = code(sandbox, coupon(sandbox, duration=duration, **months))
+    session = open_session(sandbox, "subscription", 2900)
+    enter(sandbox, session, "LAUNCH")
+    done = sandbox.paid(session)
+    invoice = sandbox.get(f"/v1/invoices/{done['invoice']}", **{"expand[0]": "total_discount_amounts.discount"})
+    assert (invoice["subtotal"], invoice["total"], invoice["amount_paid"]) == (2900, 2175, 2175)
+    (taken,) = invoice["total_discount_amounts"]
+    assert taken["amount"] == 725
+    assert taken["discount"]["source"] == {"coupon": promotion["promotion"]["coupon"], "type": "coupon"}
+    assert taken["discount"]["promotion_code"] == promotion["id"]
+    assert invoice["lines"]["data"][0]["discount_amounts"] == [{"amount": 725, "discount": taken["discount"]["id"]}]
+    assert invoice["lines"]["data"][0]["amount"] == 2900
+    subscription = sandbox.get(f"/v1/subscriptions/{done['subscription']}")
+    assert len(subscription["discounts"]) == kept
+
+
+def test_what_cannot_be_used_is_said_and_nothing_comes_off(sandbox: Driver, wall: Wall) -> None:
+    of = coupon(sandbox)
+    other = sandbox.post("/v1/customers", {"email": "bob@example.com"})
+    product = sandbox.post("/v1/products", {"name": "Something else"})
+    code(sandbox, of, "LATE", expires_at=wall.at + 60)
+    code(sandbox, of, "BOBS", customer=other["id"])
+    code(sandbox, of, "LARGE", **{"restrictions[minimum_amount]": 5000, "restrictions[minimum_amount_currency]": "usd"})
+    code(sandbox, coupon(sandbox, **{"applies_to[products][0]": product["id"]}), "ELSE")
+    off = code(sandbox, of, "OFF")
+    sandbox.post(f"/v1/promotion_codes/{off['id']}", {"active": "false"})
+    wall.at += 61
+    session = open_session(sandbox)
+    for word, said in {
+        "NONE": "not valid", "OFF": "not valid", "LATE": "expired", "BOBS": "somebody else",
+        "LARGE": "larger order", "ELSE": "not for what is in this order",
+    }.items():  # fmt: skip
+        status, page = enter(sandbox, session, word)
+        assert status == 422
+        assert said in page
+    assert sandbox.get(f"/v1/checkout/sessions/{session['id']}")["amount_total"] == 1800
+
+
+def test_only_a_first_order(sandbox: Driver) -> None:
+    code(sandbox, None, "LAUNCH", **{"restrictions[first_time_transaction]": "true"})
+    first = open_session(sandbox)
+    sandbox.paid(first)
+    again = sandbox.session(
+        sandbox.price(1800, None), mode="payment", customer=first["customer"], allow_promotion_codes="true"
+    )
+    assert "only for a first order" in enter(sandbox, again, "LAUNCH")[1]
+
+
+def test_a_single_use_code_is_used_once_however_many_pay_at_once(sandbox: Driver) -> None:
+    promotion = code(sandbox, max_redemptions=1)
+    sessions = [open_session(sandbox) for _ in range(6)]
+    for session in sessions:
+        assert enter(sandbox, session, "LAUNCH")[0] == 303
+    answers: list[int] = []
+
+    def pay(session: Json) -> None:
+        form = {"card_number": "4242424242424242", "exp": "12/34", "cvc": "123"}
+        answers.append(sandbox.app.test_client().post(f"/c/pay/{session['id']}", data=form).status_code)
+
+    threads = [threading.Thread(target=pay, args=(session,)) for session in sessions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answers) == [303] + [402] * 5
+    assert sandbox.get(f"/v1/promotion_codes/{promotion['id']}")["times_redeemed"] == 1
+    totals = sorted(sandbox.get(f"/v1/checkout/sessions/{one['id']}")["amount_total"] for one in sessions)
+    assert totals == [1350] + [1800] * 5
+
+
+def test_a_declined_card_uses_up_nothing(sandbox: Driver) -> None:
+    promotion, session = code(sandbox, max_redemptions=1), open_session(sandbox)
+    enter(sandbox, session, "LAUNCH")
+    assert sandbox.pay(session, DECLINED_CARD).status_code == 402
+    assert sandbox.get(f"/v1/promotion_codes/{promotion['id']}")["times_redeemed"] == 0
+    assert sandbox.paid(session)["amount_total"] == 1350
+
+
+@pytest.mark.parametrize("kind", ["coupon", "promotion_code"])
+def test_a_discount_may_be_sent_with_the_session(sandbox: Driver, kind: str) -> None:
+    promotion = code(sandbox)
+    ref = promotion["id"] if kind == "promotion_code" else promotion["promotion"]["coupon"]
+    price = sandbox.price(1800, None)
+    session = sandbox.session(price, mode="payment", **{f"discounts[0][{kind}]": ref})
+    assert (session["amount_total"], session["discounts"][0][kind]) == (1350, ref)
+    page = sandbox.client.get(f"/c/pay/{session['id']}").get_data(as_text=True)
+    assert "Remove code" not in page
+
+
+def test_what_cannot_be_sent(sandbox: Driver, wall: Wall) -> None:
+    promotion, price = code(sandbox, expires_at=wall.at + 60), sandbox.price(1800, None)
+    base = {
+        "mode": "payment", "line_items[0][price]": price["id"], "line_items[0][quantity]": 1,
+        "success_url": "http://127.0.0.1:9/return",
+    }  # fmt: skip
+    sent = base | {"discounts[0][promotion_code]": promotion["id"]}
+    both = sandbox.error("POST", "/v1/checkout/sessions", sent | {"allow_promotion_codes": "true"})
+    assert (both[0], both[1]["param"]) == (400, "allow_promotion_codes")
+    wall.at += 61
+    over = sandbox.error("POST", "/v1/checkout/sessions", sent)
+    assert (over[0], over[1]["code"]) == (400, "coupon_expired")
+    none = sandbox.error("POST", "/v1/checkout/sessions", base | {"discounts[0][coupon]": "none"})
+    assert (none[0], none[1]["code"]) == (400, "resource_missing")
+
+
+def test_coupons_are_listed_renamed_and_deleted(sandbox: Driver) -> None:
+    made = coupon(sandbox, id="spring", **{"metadata[source]": "tests"})
+    assert (made["valid"], made["times_redeemed"], made["percent_off"]) == (True, 0, 25)
+    assert sandbox.post("/v1/coupons/spring", {"name": "Spring"})["name"] == "Spring"
+    listed = sandbox.get("/v1/coupons", **{"expand[0]": "data.applies_to"})["data"]
+    assert [(one["id"], one["applies_to"]) for one in listed] == [("spring", None)]
+    assert sandbox.error("POST", "/v1/coupons", {"id": "spring", "percent_off": 5})[0] == 400
+    assert sandbox.call("DELETE", "/v1/coupons/spring") == {"id": "spring", "object": "coupon", "deleted": True}
+    assert sandbox.get("/v1/coupons")["data"] == []
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [{}, {"percent_off": 5, "amount_off": 5}, {"amount_off": 5}, {"percent_off": 0}, {"percent_off": 100.01},
+     {"percent_off": 5, "duration": "repeating"}, {"percent_off": 5, "duration_in_months": 3}],
+)  # fmt: skip
+def test_what_is_no_coupon(sandbox: Driver, terms: Json) -> None:
+    assert sandbox.error("POST", "/v1/coupons", terms)[0] == 400
+
+
+def test_an_active_code_stands_for_one_thing(sandbox: Driver) -> None:
+    first = code(sandbox)
+    assert sandbox.error(
+        "POST", "/v1/promotion_codes", {"code": "launch", "promotion[type]": "coupon", "promotion[coupon]": first["promotion"]["coupon"]}
+    )[1]["code"] == "resource_already_exists"  # fmt: skip
+    sandbox.post(f"/v1/promotion_codes/{first['id']}", {"active": "false"})
+    second = code(sandbox, coupon(sandbox), "launch")
+    assert [one["id"] for one in sandbox.get("/v1/promotion_codes", code="Launch")["data"]] == [
+        second["id"],
+        first["id"],
+    ]
+    assert sandbox.error("POST", f"/v1/promotion_codes/{first['id']}", {"active": "true"})[0] == 400
+    assert {"coupon.created", "promotion_code.created", "promotion_code.updated"} <= set(sandbox.event_types())
