@@ -29,9 +29,7 @@ CREATE = {
     "expires_at": Timestamp(),
     "max_redemptions": Integer(minimum=1),
     "metadata": Metadata(),
-    "promotion": Hash(
-        required=True, fields={"coupon": Text(), "type": Choice(options=("coupon",), required=True)}
-    ),
+    "promotion": Hash(required=True, fields={"coupon": Text(), "type": Choice(options=("coupon",), required=True)}),
     "restrictions": Hash(
         fields={
             "first_time_transaction": Boolean(),
