@@ -20,6 +20,7 @@ from portal.sandbox.resources import (
     setup_intents,
     subscription_creation,
     subscription_items,
+    subscription_pausing,
     subscriptions,
     webhook_endpoints,
 )
@@ -43,6 +44,7 @@ _MODULES = (
     setup_intents,
     subscription_creation,
     subscription_items,
+    subscription_pausing,
     subscriptions,
     webhook_endpoints,
 )
