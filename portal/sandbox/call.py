@@ -1,8 +1,8 @@
 """What code that carries out a request needs to know about it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from portal.sandbox.clock import Clock
+from portal.sandbox.clock import Clock, StoppedClock
 from portal.sandbox.store import Store
 
 API_VERSION = "2026-10-28.endive"
@@ -35,6 +35,10 @@ class Call:
     def now(self) -> int:
         """Return the sandbox's time in epoch seconds."""
         return self.clock.now()
+
+    def dated(self, at: int) -> "Call":
+        """Return the same call at another instant, for what was due then."""
+        return replace(self, clock=StoppedClock(self.store, at))
 
     def link(self, path: str) -> str:
         """Return the public address of one of the sandbox's own pages."""

@@ -7,8 +7,13 @@ from collections.abc import Callable
 
 from portal.sandbox.call import Call
 from portal.sandbox.resources import checkout_sessions
+from portal.sandbox.subscription_life import carry_on, tell_of_trial_ends
 
-TASKS: tuple[Callable[[Call], None], ...] = (checkout_sessions.expire_due,)
+TASKS: tuple[Callable[[Call], None], ...] = (
+    checkout_sessions.expire_due,
+    tell_of_trial_ends,
+    carry_on,
+)
 
 
 def run_due(call: Call) -> None:

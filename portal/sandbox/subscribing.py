@@ -87,7 +87,8 @@ def _first_invoice(call: Call, order: Order, subscription: Object) -> Object:
     customer = order.customer
     before = render(call, deepcopy(customer))
     sources = [
-        _recurring_source(call, item, order) for item in subscription_items.of_subscription(call, subscription["id"])
+        recurring(call, item, free=order.trial_end is not None)
+        for item in subscription_items.of_subscription(call, subscription["id"])
     ]
     sources += [
         once(call, line, subscription["id"], order.discount) for line in order.lines if line.price["recurring"] is None
@@ -100,15 +101,15 @@ def _first_invoice(call: Call, order: Order, subscription: Object) -> Object:
     return invoice
 
 
-def _recurring_source(call: Call, item: Object, order: Order) -> LineSource:
+def recurring(call: Call, item: Object, *, free: bool = False) -> LineSource:
+    """Return the invoice line for the current period of a subscription's item; it is free in a trial."""
     price = fetch(call, "price", item["price"])
     name, quantity = fetch(call, "product", price["product"])["name"], item["quantity"]
-    in_trial = order.trial_end is not None
     return LineSource(
         price=price,
         quantity=quantity,
-        amount=0 if in_trial else price["unit_amount"] * quantity,
-        description=f"Trial period for {name}" if in_trial else f"{quantity} \u00d7 {name} (at {unit_price(price)})",
+        amount=0 if free else price["unit_amount"] * quantity,
+        description=f"Trial period for {name}" if free else f"{quantity} \u00d7 {name} (at {unit_price(price)})",
         period=(item["current_period_start"], item["current_period_end"]),
         subscription=item["subscription"],
         subscription_item=item["id"],

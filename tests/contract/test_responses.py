@@ -13,7 +13,7 @@ import stripe
 
 from portal.sandbox import create_sandbox
 from tests.contract.annotations import Checker, contract_of, event_types
-from tests.sandbox.driving import DECLINED_CARD, KEY, Driver, over_http
+from tests.sandbox.driving import DECLINED_CARD, GOOD_CARD, KEY, Driver, over_http
 
 SUCCESS = "http://127.0.0.1:9/return?session={CHECKOUT_SESSION_ID}"
 
@@ -63,6 +63,7 @@ class Story:
         self.subscribe_directly()
         self.endpoints_and_account()
         self.portal()
+        self.live_on()
         self.change_and_end()
         self.read_all()
 
@@ -219,7 +220,32 @@ class Story:
         for flow in flows:
             session = self.v1.billing_portal.sessions.create({"customer": self.customer.id, "flow_data": flow})
             assert session.configuration == made.id
-        self.v1.billing_portal.sessions.create({"customer": self.customer.id, "expand": ["configuration"]})
+        opened = self.v1.billing_portal.sessions.create({"customer": self.customer.id, "expand": ["configuration"]})
+        page = opened.url.removeprefix("http://127.0.0.1:12111")
+        for card, status in ((DECLINED_CARD, 402), (GOOD_CARD, 303)):
+            assert self.driver.client.post(f"{page}/payment-methods/add", data=card).status_code == status
+        self.v1.setup_intents.retrieve(self.v1.setup_intents.list({"customer": self.customer.id}).data[0].id)
+
+    def live_on(self) -> None:
+        """What a subscription goes through in time: its trial ends, it renews, is paused and resumed, and ends."""
+        payer = self.v1.customers.create({"payment_method": "pm_card_visa"})
+        card = self.v1.payment_methods.list({"customer": payer.id}).data[0].id
+        order: Any = {"customer": payer.id, "items": [{"price": self.monthly.id}], "default_payment_method": card}
+        begun = self.v1.subscriptions.create(order | {"trial_period_days": 14})
+        self.driver.pass_by(12)
+        self.driver.pass_by(31)
+        self.v1.subscriptions.update(begun.id, {"pause_collection": {"behavior": "void"}})
+        self.v1.subscriptions.update(begun.id, {"pause_collection": ""})
+        paused = self.v1.subscriptions.pause(begun.id)
+        assert paused.status == "paused"
+        self.v1.subscriptions.resume(begun.id)
+        failing = self.v1.payment_methods.attach("pm_card_chargeCustomerFail", {"customer": payer.id})
+        self.v1.subscriptions.update(begun.id, {"default_payment_method": failing.id})
+        self.driver.pass_by(31)
+        assert self.v1.subscriptions.retrieve(begun.id).status == "past_due"
+        self.v1.subscriptions.update(begun.id, {"cancel_at": "max_period_end"})
+        self.driver.pass_by(31)
+        assert self.v1.subscriptions.retrieve(begun.id).status == "canceled"
 
     def change_and_end(self) -> None:
         """A subscription's later life, and a customer's end."""
@@ -286,6 +312,7 @@ RESOURCES = (
     "payment_method",
     "price",
     "product",
+    "setup_intent",
     "subscription",
     "subscription_item",
     "webhook_endpoint",
@@ -326,6 +353,9 @@ def test_every_event_type_exists(story: Story) -> None:
         "customer.deleted",
         "customer.subscription.created",
         "customer.subscription.deleted",
+        "customer.subscription.paused",
+        "customer.subscription.resumed",
+        "customer.subscription.trial_will_end",
         "customer.subscription.updated",
         "customer.updated",
         "invoice.created",
@@ -341,6 +371,9 @@ def test_every_event_type_exists(story: Story) -> None:
         "payment_method.detached",
         "price.created",
         "product.created",
+        "setup_intent.created",
+        "setup_intent.setup_failed",
+        "setup_intent.succeeded",
     }
 
 

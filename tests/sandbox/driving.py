@@ -110,9 +110,20 @@ class Driver:
         assert response.status_code == 303, response.get_data(as_text=True)
         return self.get(f"/v1/checkout/sessions/{session['id']}")
 
+    def pass_by(self, days: float) -> None:
+        """Move the sandbox's clock forward."""
+        headers = {"Authorization": f"Bearer {KEY}"}
+        sent = {"advance_seconds": int(days * 86400)}
+        assert self.client.post("/_sandbox/clock", json=sent, headers=headers).status_code == 200
+
     def events(self, **params: Any) -> list[Json]:
-        """Return the newest hundred events, oldest first."""
-        return list(reversed(self.get("/v1/events", limit=100, **params)["data"]))
+        """Return all events, oldest first."""
+        listed = self.get("/v1/events", limit=100, **params)
+        found = listed["data"]
+        while listed["has_more"]:
+            listed = self.get("/v1/events", limit=100, starting_after=found[-1]["id"], **params)
+            found += listed["data"]
+        return list(reversed(found))
 
     def event_types(self) -> list[str]:
         """Return the types of all events, oldest first."""

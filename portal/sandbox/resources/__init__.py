@@ -23,6 +23,7 @@ from portal.sandbox.resources import (
     setup_intents,
     subscription_creation,
     subscription_items,
+    subscription_pausing,
     subscriptions,
     webhook_endpoints,
 )
@@ -49,6 +50,7 @@ _MODULES = (
     setup_intents,
     subscription_creation,
     subscription_items,
+    subscription_pausing,
     subscriptions,
     webhook_endpoints,
 )

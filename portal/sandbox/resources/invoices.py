@@ -1,4 +1,4 @@
-"""Invoices: a subscription's first one, and that of a purchase. Renewals and invoices made by hand are not emulated."""
+"""Invoices: those of a subscription, and that of a purchase. Invoices made by hand are not emulated."""
 
 from copy import deepcopy
 
@@ -257,7 +257,7 @@ def pay(call: Call, values: Values, invoice_id: str) -> Object:
         mark_failed(call, invoice)
         raise error
     mark_paid(call, invoice)
-    if subscription is not None and subscription["status"] == "incomplete":
+    if subscription is not None and subscription["status"] in ("incomplete", "past_due"):
         before = render(call, deepcopy(subscription))
         subscription["status"] = "active"
         call.store.save(subscription)

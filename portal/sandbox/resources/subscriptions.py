@@ -1,6 +1,7 @@
-"""Subscriptions in flexible billing mode. Changes of price, pauses and schedules are not emulated."""
+"""Subscriptions in flexible billing mode. Changes of price and schedules are not emulated."""
 
 from copy import deepcopy
+from typing import Any
 
 from portal.sandbox import events, ids
 from portal.sandbox.call import Call
@@ -13,6 +14,7 @@ from portal.sandbox.parameters import (
     Hash,
     Metadata,
     Text,
+    Timestamp,
     TimestampOr,
     merge_metadata,
 )
@@ -45,6 +47,13 @@ UPDATE = {
     "default_payment_method": Text(unsettable=True),
     "description": Text(unsettable=True, max_length=500),
     "metadata": Metadata(),
+    "pause_collection": Hash(
+        unsettable=True,
+        fields={
+            "behavior": Choice(options=("keep_as_draft", "mark_uncollectible", "void"), required=True),
+            "resumes_at": Timestamp(),
+        },
+    ),
 }
 CANCEL = {"cancellation_details": _CANCELLATION, "invoice_now": Boolean(), "prorate": Boolean()}
 LIST = CREATED_PAGING | {
@@ -143,10 +152,20 @@ def update(call: Call, values: Values, subscription_id: str) -> Object:
     if "metadata" in values:
         subscription["metadata"] = merge_metadata(subscription["metadata"], values["metadata"])
     subscription["cancellation_details"] |= values.get("cancellation_details", {})
+    if "pause_collection" in values:
+        subscription["pause_collection"] = _pause(call, values["pause_collection"])
     _schedule_end(call, subscription, values)
     call.store.save(subscription)
     events.emit_update(call, "customer.subscription.updated", before, subscription)
     return render(call, subscription)
+
+
+def _pause(call: Call, sent: Values | None) -> Object | None:
+    if sent is None:
+        return None
+    if "resumes_at" in sent and sent["resumes_at"] <= call.now():
+        raise invalid("resumes_at must lie in the future.", "pause_collection[resumes_at]")
+    return {"resumes_at": None} | sent
 
 
 def _schedule_end(call: Call, subscription: Object, values: Values) -> None:
@@ -191,8 +210,8 @@ def cancel(call: Call, values: Values, subscription_id: str) -> Object:
     return render(call, end(call, subscription, details))
 
 
-def end(call: Call, subscription: Object, details: Object) -> Object:
-    """End a subscription now and tell of it."""
+def end(call: Call, subscription: Object, details: Object, **members: Any) -> Object:
+    """End a subscription now and tell of it; `members` say otherwise what else it has in the end."""
     now = call.now()
     subscription["cancellation_details"] |= details
     subscription |= {
@@ -201,7 +220,7 @@ def end(call: Call, subscription: Object, details: Object) -> Object:
         "canceled_at": now,
         "ended_at": now,
         "status": "canceled",
-    }
+    } | members
     call.store.save(subscription)
     events.emit(call, "customer.subscription.deleted", subscription)
     return subscription
