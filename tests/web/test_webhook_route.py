@@ -49,9 +49,12 @@ def test_almost_five_minutes_either_way_are_accepted(client: FlaskClient, age: i
     assert send(client, BODY, signed(BODY, age=age)) == 200
 
 
-def test_a_thin_event_is_kept_as_ignored(client: FlaskClient) -> None:
-    assert send(client, json.dumps(THIN).encode()) == 200
-    assert db.session.execute(select(StripeEvent.state)).scalar_one() == "ignored"
+@pytest.mark.parametrize(("event_type", "state"), [("v1.invoice.paid", "pending"), ("v1.invoice.voided", "ignored")])
+def test_a_thin_event_is_kept_as_its_snapshot_would_be(client: FlaskClient, event_type: str, state: str) -> None:
+    thin = THIN | {"type": event_type, "snapshot_event": "evt_snapshot"}
+    assert send(client, json.dumps(thin).encode()) == 200
+    kept = db.session.execute(select(StripeEvent.state, StripeEvent.snapshot_event_id)).one()
+    assert tuple(kept) == (state, "evt_snapshot")
 
 
 def test_other_methods_are_405(client: FlaskClient) -> None:

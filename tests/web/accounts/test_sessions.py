@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -37,12 +38,14 @@ def advance(by: timedelta) -> None:
 
 
 @pytest.fixture
-def https_app(app: Flask, database_urls: DatabaseUrls, redis_url: str) -> Flask:
+def https_app(app: Flask, database_urls: DatabaseUrls, redis_url: str) -> Iterator[Flask]:
     """The portal as it is set up behind TLS, on the same database."""
     tls = {"BASE_URL": HTTPS, "MAIL_URL": "smtp://mail.example.com"}
     secure = create_app(load_settings(services.app_environment(database_urls, redis_url) | tls))
     secure.config["WTF_CSRF_ENABLED"] = False
-    return secure
+    yield secure
+    with secure.app_context():
+        db.engine.dispose()
 
 
 @pytest.mark.parametrize("remember", [False, True])
