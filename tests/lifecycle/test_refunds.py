@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
 
 from portal.billing.models import Checkout, Customer, Payment, Refund
 from portal.catalog.queries import price_for
@@ -364,3 +364,47 @@ def test_a_refund_in_every_place_of_the_news_of_its_purchase_ends_the_same(
         db.session.remove()
     assert len(results) == 1
     assert next(iter(results))[1] == (GRANTED - GRANTED * 10_000 // PAID, 0)
+
+
+class Cut:
+    """Ends the connection's work at the n-th statement, as a crash would: everything since the last commit is undone."""
+
+    def __init__(self, at: int) -> None:
+        self.left, self.was_cut = at, False
+
+    def __call__(self, *_arguments: object) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.was_cut = True
+            raise ConnectionError("cut off here")
+
+
+def test_cut_off_between_any_two_statements_a_refund_is_applied_once(
+    cast: Cast, stage: Stage, desk: RefundDesk
+) -> None:
+    """One refund after another, each cut off one statement later than the one before, and then told again."""
+    intent = subscribed(cast, stage)
+    at, total = 0, 0
+    while True:
+        at, total = at + 1, total + 101
+        desk.refund(intent, 101)
+        created = desk.told[-2]
+        assert stage.deliver(created) == 200
+        cut = Cut(at)
+        event.listen(db.engine, "before_cursor_execute", cut)
+        try:
+            apply.drain()
+        except ConnectionError:
+            db.session.rollback()  # it hit the claim, or the note that the event failed
+        finally:
+            event.remove(db.engine, "before_cursor_execute", cut)
+        db.session.execute(text("update stripe_events set run_at = now(), lease_until = null where state = 'pending'"))
+        db.session.commit()
+        apply.drain()
+        assert sum(reversals()) == GRANTED * total // PAID, f"cut off at statement {at}"
+        db.session.remove()
+        desk.refunds.clear()  # so that each refund takes as many statements as the one before
+        if not cut.was_cut:
+            break
+    assert at > 20, "the unit has more statements than that"
+    assert net(cast.team_id) == (GRANTED - GRANTED * total // PAID, 0)
