@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -63,6 +64,15 @@ def open_invoice_url(team_id: str) -> str | None:
         .limit(1)
     )
     return db.session.execute(query).scalar()
+
+
+def open_pages(team_id: str, invoice_stripe_ids: Iterable[str | None]) -> dict[str, str]:
+    """Stripe's pages of those of the team's invoices that still wait for their money."""
+    wanted = [stripe_id for stripe_id in invoice_stripe_ids if stripe_id is not None]
+    query = select(Invoice.stripe_id, Invoice.hosted_invoice_url).where(
+        Invoice.team_id == team_id, Invoice.stripe_id.in_(wanted), Invoice.status == "open"
+    )
+    return {row.stripe_id: row.hosted_invoice_url for row in db.session.execute(query) if row.hosted_invoice_url}
 
 
 def row_of(invoice: Invoice) -> InvoiceRow:

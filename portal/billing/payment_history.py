@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from portal.billing.card_words import brand_label
 from portal.billing.failure_words import payment_failure, refund_failure
+from portal.billing.invoice_list import open_pages
 from portal.billing.list_filters import Filters
 from portal.billing.models import Payment
 from portal.core.money import decimal_amount
@@ -39,7 +40,7 @@ CSV_HEADER = (
 
 @dataclass(frozen=True)
 class PaymentRow:
-    """`amount_cents` is None where no money was meant to move."""
+    """`amount_cents` is None where no money was meant to move; `pay_url` is where an unpaid invoice can still be paid."""
 
     date: datetime
     type_label: str
@@ -52,6 +53,7 @@ class PaymentRow:
     method: str
     reason: str | None
     receipt_url: str | None
+    pay_url: str | None
 
 
 def listing(team_id: str, filters: Filters) -> Listing[Payment]:
@@ -63,7 +65,14 @@ def listing(team_id: str, filters: Filters) -> Listing[Payment]:
     return Listing(Payment, Payment.occurred_at, filters.within_days(query, Payment.occurred_at), team_id)
 
 
-def row_of(payment: Payment) -> PaymentRow:
+def rows_of(team_id: str, payments: list[Payment]) -> list[PaymentRow]:
+    """The lines of a page, with the way out where an invoice still waits for its money."""
+    unpaid = [payment.invoice_stripe_id for payment in payments if payment.status in ("failed", "requires_action")]
+    pages = open_pages(team_id, unpaid)
+    return [row_of(payment, pages.get(payment.invoice_stripe_id or "")) for payment in payments]
+
+
+def row_of(payment: Payment, pay_url: str | None = None) -> PaymentRow:
     label, tone = STATUS_LABELS[payment.status]
     if payment.status == "succeeded":
         label, tone = DONE_LABELS.get(payment.type, (label, tone))
@@ -79,6 +88,7 @@ def row_of(payment: Payment) -> PaymentRow:
         method=method_of(payment),
         reason=_reason(payment),
         receipt_url=payment.receipt_url,
+        pay_url=pay_url if payment.status in ("failed", "requires_action") and payment.type != "refund" else None,
     )
 
 

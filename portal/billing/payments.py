@@ -70,10 +70,11 @@ def _values(data: Json) -> dict[str, Any]:
     card = (charge.get("payment_method_details") or {}).get("card") or {}
     error = (data.get("last_payment_error") or {}) if data["status"] == "requires_payment_method" else {}
     paid = data["status"] == "succeeded"
+    amount = data["amount_received"] if paid else data["amount"]
     return {
         "status": STATUSES[data["status"]],
-        "amount": data["amount_received"] if paid else data["amount"],
-        "amount_refunded": charge.get("amount_refunded", 0) if paid else 0,
+        "amount": amount,
+        "amount_refunded": min(charge.get("amount_refunded", 0), amount) if paid else 0,
         "currency": data["currency"],
         "payment_intent_stripe_id": data["id"],
         "charge_stripe_id": charge.get("id"),

@@ -13,7 +13,8 @@ from portal.core.unit_of_work import end_read
 
 # A refund in one of these states has moved no money, or has moved it back.
 UNDONE = ("failed", "canceled")
-STATUSES = {"failed": "failed", "canceled": "canceled", "succeeded": "succeeded", "requires_action": "requires_action"}
+# Whatever else Stripe says of a refund, the money is on its way.
+STATUSES = {"failed": "failed", "canceled": "canceled", "succeeded": "succeeded"}
 
 
 def fetch_refund(gateway: Gateway, stripe_id: str) -> Fetched:

@@ -475,7 +475,7 @@ class TestCommands:
         assert first.exit_code == 0, first.output
         assert "made at Stripe: turnpike_plan_pro_month" in first.output
         second = run.invoke(args=["catalog", "sync"])
-        assert second.output.splitlines()[0] == "Database and Stripe are up to date."
+        assert second.output == "Database and Stripe are up to date.\n"
 
     def test_sync_of_the_database_alone(self, app: Flask) -> None:
         run = app.test_cli_runner()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -17,9 +19,10 @@ from portal.notifications.models import OutboxItem
 from portal.webhooks import apply
 from portal.webhooks.handlers import HANDLERS
 from portal.webhooks.models import StripeEvent
+from portal.webhooks.signature import sign
 from tests.cast import Cast
 from tests.purchases import forget_effects
-from tests.stage import DECLINED, Stage
+from tests.stage import DECLINED, WEBHOOK_SECRET, Stage
 
 
 def history(team_id: str) -> list[Payment]:
@@ -396,6 +399,18 @@ def test_a_thin_event_alone_does_what_its_snapshot_would(cast: Cast, stage: Stag
     assert balance(cast.team_id).available == 20_000
     assert [row.amount for row in history(cast.team_id)] == [29_900]
     assert states_of("v1.invoice.paid") == {"done"}
+
+
+def test_a_destination_for_thin_events_has_a_secret_of_its_own(cast: Cast, stage: Stage) -> None:
+    stage.subscribe(cast.owner, cast.team_id, "business")
+    paid = next(told for told in stage.new_events() if told["type"] == "invoice.paid")
+    body = json.dumps(thin("v1.invoice.paid", paid["data"]["object"]["id"], paid["id"])).encode()
+    for secret, status in (("whsec_unknown", 400), (f"{WEBHOOK_SECRET}_old", 200)):
+        header = sign(body, secret, int(time.time()))
+        answer = stage.app.test_client().post("/webhooks/stripe", data=body, headers={"Stripe-Signature": header})
+        assert answer.status_code == status
+    stage.drain()
+    assert balance(cast.team_id).available == 20_000
 
 
 @pytest.mark.parametrize("thin_first", [True, False])

@@ -6,8 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
 
+from portal.billing.gateway import Gateway
 from portal.billing.models import Checkout, Customer, Payment, Refund
 from portal.catalog.queries import price_for
 from portal.core.database import db
@@ -260,72 +261,80 @@ def test_a_full_refund_of_a_year_takes_the_spent_months_too_and_grants_none_any_
 # --- what was bought on a checkout page by itself
 
 
-def buy_on_page(cast: Cast, stage: Stage) -> tuple[str, str, list[dict[str, Any]]]:
-    """A purchase without an invoice on a page of ours; returns page, intent and its events, none of them delivered."""
-    stage.begin_checkout(cast.owner, cast.team_id, "business")
-    customer = db.session.execute(select(Customer.stripe_id)).scalar_one()
-    with unit_of_work() as session:
-        price = price_for("business", "month")
-        assert price is not None
-        checkout = Checkout(
-            id=new_id("chk"), team_id=cast.team_id, user_id=cast.owner.user_id, plan_key="business",
-            price_id=price.price_id, params={}, state="failed",
-        )  # fmt: skip
-        session.add(checkout)
-    db.session.remove()
-    product = stage.stripe("POST", "/v1/products", name="5,000 credits")
-    sold = stage.stripe("POST", "/v1/prices", product=product["id"], unit_amount=8000, currency="usd")
-    page = stage.stripe(
-        "POST",
-        "/v1/checkout/sessions",
-        **{
-            "mode": "payment",
-            "customer": customer,
-            "line_items[0][price]": sold["id"],
-            "line_items[0][quantity]": 1,
-            "metadata[checkout_id]": checkout.id,
-            "success_url": "http://127.0.0.1:8000/done",
-        },
-    )
-    stage.new_events()
-    assert stage.pay(page["url"]).status_code == 303
-    intent = stage.stripe("GET", f"/v1/checkout/sessions/{page['id']}")["payment_intent"]
-    return page["id"], intent, stage.new_events()
+BUNDLE, BUNDLE_PAID = 5_000, 8_000
 
 
-def grant_bundle(team_id: str, page: str) -> None:
-    with unit_of_work():
-        ledger.grant(team_id, kind="bundle", amount=5_000, cause_key=f"bundle:{page}", source="5,000 credits")
+def buy_bundle(cast: Cast, stage: Stage) -> tuple[str, str, list[dict[str, Any]]]:
+    """A team on Business buys a bundle; returns page, intent and the news of it, of which none is delivered yet."""
+    subscribed(cast, stage)
+    checkout_id = stage.buy_bundle(cast.owner, cast.team_id, "credits_5000")
+    events = stage.new_events()
+    page = db.session.execute(select(Checkout.stripe_id).where(Checkout.id == checkout_id)).scalar_one()
     db.session.remove()
+    intent = stage.stripe("GET", f"/v1/checkout/sessions/{page}")["payment_intent"]
+    return str(page), intent, events
+
+
+def taken_of_bundle(page: str) -> int:
+    query = select(CreditReversal.amount).join(CreditGrant, CreditGrant.id == CreditReversal.grant_id)
+    return sum(db.session.execute(query.where(CreditGrant.cause_key == f"bundle:{page}")).scalars())
 
 
 def test_a_refund_of_a_bundle_takes_its_part_of_the_bundle(cast: Cast, stage: Stage, desk: RefundDesk) -> None:
-    page, intent, _events = buy_on_page(cast, stage)
-    grant_bundle(cast.team_id, page)
+    page, intent, events = buy_bundle(cast, stage)
+    for told in events:
+        stage.deliver(told)
+    stage.drain()
     desk.refund(intent, 2_001)
     desk.deliver()
-    assert reversals() == [5_000 * 2_001 // 8_000]
-    desk.refund(intent, 5_999)
+    assert taken_of_bundle(page) == BUNDLE * 2_001 // BUNDLE_PAID
+    desk.refund(intent, BUNDLE_PAID - 2_001)
     desk.deliver(*desk.told[-2:])
-    assert sum(reversals()) == 5_000
-    assert [row.type for row in db.session.execute(select(Payment)).scalars() if row.amount > 0] == ["top_up"]
+    assert taken_of_bundle(page) == BUNDLE
+    assert net(cast.team_id) == (GRANTED, 0)
+    top_up = db.session.execute(select(Payment).where(Payment.type == "top_up")).scalar_one()
+    assert (top_up.stripe_id, top_up.checkout_stripe_id, top_up.amount) == (intent, page, BUNDLE_PAID)
 
 
-def test_a_refund_of_a_bundle_waits_for_its_grant(cast: Cast, stage: Stage, desk: RefundDesk) -> None:
-    """Fault 39, for a bundle: parked until the credits are there, and then both come to nothing."""
-    page, intent, _events = buy_on_page(cast, stage)
-    desk.refund(intent, 8_000)
+def test_a_refund_of_a_bundle_told_before_its_payment_comes_to_nothing_in_the_end(
+    cast: Cast, stage: Stage, desk: RefundDesk
+) -> None:
+    """Fault 39, for a bundle: the refund brings the page and its payment with it."""
+    page, intent, events = buy_bundle(cast, stage)
+    desk.refund(intent, BUNDLE_PAID)
     desk.deliver()
-    assert set(db.session.execute(select(StripeEvent.state)).scalars()) == {"parked"}
-    assert f"the credits of {page} are not granted yet" in db.session.execute(select(StripeEvent.last_error)).scalars()
+    assert net(cast.team_id) == (GRANTED, 0)
+    for told in events:
+        stage.deliver(told)
+    stage.drain()
+    assert net(cast.team_id) == (GRANTED, 0)
+    assert taken_of_bundle(page) == BUNDLE
+    assert refund_rows(cast.team_id) == [(-BUNDLE_PAID, "succeeded")]
+
+
+def test_a_refund_of_a_bundle_waits_while_its_page_does_not_say_that_it_is_paid(
+    cast: Cast, stage: Stage, desk: RefundDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a payment that takes days: parked until the credits can be granted, and then net 0."""
+    page, intent, _events = buy_bundle(cast, stage)
+    real = Gateway.checkout_session_of
+    desk.refund(intent, BUNDLE_PAID)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            Gateway,
+            "checkout_session_of",
+            lambda self, which: (real(self, which) or {}) | {"payment_status": "unpaid"},
+        )
+        desk.deliver()
+    parked = select(StripeEvent.last_error).where(StripeEvent.state == "parked")
+    assert set(db.session.execute(parked).scalars()) == {f"the credits of {page} are not granted yet"}
     assert db.session.execute(select(Refund)).first() is None
     db.session.remove()
-    grant_bundle(cast.team_id, page)
     stage.advance(timedelta(minutes=1))
     stage.drain()
-    assert set(db.session.execute(select(StripeEvent.state)).scalars()) == {"done"}
-    assert reversals() == [5_000]
-    assert refund_rows(cast.team_id) == [(-8_000, "succeeded")]
+    assert db.session.execute(parked).first() is None
+    assert taken_of_bundle(page) == BUNDLE
+    assert net(cast.team_id) == (GRANTED, 0)
 
 
 def test_a_refund_of_what_gave_no_credits_stands_in_the_history_and_takes_none(
@@ -364,3 +373,47 @@ def test_a_refund_in_every_place_of_the_news_of_its_purchase_ends_the_same(
         db.session.remove()
     assert len(results) == 1
     assert next(iter(results))[1] == (GRANTED - GRANTED * 10_000 // PAID, 0)
+
+
+class Cut:
+    """Ends the connection's work at the n-th statement, as a crash would: everything since the last commit is undone."""
+
+    def __init__(self, at: int) -> None:
+        self.left, self.was_cut = at, False
+
+    def __call__(self, *_arguments: object) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.was_cut = True
+            raise ConnectionError("cut off here")
+
+
+def test_cut_off_between_any_two_statements_a_refund_is_applied_once(
+    cast: Cast, stage: Stage, desk: RefundDesk
+) -> None:
+    """One refund after another, each cut off one statement later than the one before, and then told again."""
+    intent = subscribed(cast, stage)
+    at, total = 0, 0
+    while True:
+        at, total = at + 1, total + 101
+        desk.refund(intent, 101)
+        created = desk.told[-2]
+        assert stage.deliver(created) == 200
+        cut = Cut(at)
+        event.listen(db.engine, "before_cursor_execute", cut)
+        try:
+            apply.drain()
+        except ConnectionError:
+            db.session.rollback()  # it hit the claim, or the note that the event failed
+        finally:
+            event.remove(db.engine, "before_cursor_execute", cut)
+        db.session.execute(text("update stripe_events set run_at = now(), lease_until = null where state = 'pending'"))
+        db.session.commit()
+        apply.drain()
+        assert sum(reversals()) == GRANTED * total // PAID, f"cut off at statement {at}"
+        db.session.remove()
+        desk.refunds.clear()  # so that each refund takes as many statements as the one before
+        if not cut.was_cut:
+            break
+    assert at > 20, "the unit has more statements than that"
+    assert net(cast.team_id) == (GRANTED - GRANTED * total // PAID, 0)

@@ -18,7 +18,7 @@ from portal.core.csv_export import csv_answer
 def payments() -> str:
     team, filters = current_team(), _payment_filters()
     page = payment_history.listing(team.id, filters).page(request.args.get("before"), request.args.get("after"))
-    rows = [payment_history.row_of(payment) for payment in page.rows]
+    rows = payment_history.rows_of(team.id, page.rows)
     return render_template(
         "billing/payments.html",
         team=team,

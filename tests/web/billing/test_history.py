@@ -215,6 +215,23 @@ def test_invoices_have_their_page_and_pdf_and_no_drafts(cast: Cast) -> None:
     show(cast, "invoices?status=draft", 422)
 
 
+def test_what_was_not_paid_leads_to_its_open_invoice(cast: Cast) -> None:
+    waiting, paid = invoice(cast.team_id, status="open"), invoice(cast.team_id)
+    theirs = invoice(cast.other_team_id, status="open", hosted_invoice_url="https://invoice.stripe.com/theirs")
+    keep(
+        waiting,
+        paid,
+        theirs,
+        payment(cast.team_id, status="failed", invoice_stripe_id=waiting.stripe_id),
+        payment(cast.team_id, status="failed", invoice_stripe_id=paid.stripe_id),
+        payment(cast.team_id, status="failed", invoice_stripe_id=theirs.stripe_id),
+        payment(cast.team_id, invoice_stripe_id=waiting.stripe_id),
+    )
+    page = show(cast, "payments")
+    assert page.count("Open the invoice to pay it") == 1
+    assert "https://invoice.stripe.com/theirs" not in page
+
+
 def test_s55_descriptions_are_text(cast: Cast) -> None:
     keep(payment(cast.team_id, description="<script>alert(1)</script>"), invoice(cast.team_id, number="<b>1</b>"))
     assert "<script>alert(1)" not in show(cast, "payments")

@@ -1,0 +1,67 @@
+"""The card changed, the plan canceled and resumed in the hosted customer portal, each shown here once it is true."""
+
+from __future__ import annotations
+
+from playwright.sync_api import expect
+
+from tests.browser.people import newcomer
+from tests.browser.running import RunningStack
+from tests.browser.visitor import CVC, EXPIRY, Arrive, Visitor
+
+MASTERCARD = "5555555555554444"
+
+
+def test_card_changed_plan_canceled_and_resumed(arrive: Arrive, stack: RunningStack) -> None:
+    person = newcomer(stack, "Portal Pottery")
+    someone = arrive(person)
+    someone.choose("Business", person.team_id)
+    someone.pay()
+    someone.wait_until_on("Business")
+    someone.open_overview(person.team_id)
+
+    change_the_card(someone)
+    expect(someone.card("Billing details")).to_contain_text("Mastercard ending in 4444")
+
+    cancel(someone)
+    expect(someone.card("Plan")).to_contain_text("Ending")
+    expect(someone.card("Plan")).to_contain_text("Until then everything stays as it is")
+    expect(someone.card("Credits")).to_contain_text("20,000 available")
+    expect(someone.card("Plan").get_by_role("button", name="Cancel plan")).to_have_count(0)
+
+    resume(someone)
+    expect(someone.card("Plan")).to_contain_text("Active")
+    expect(someone.card("Plan").get_by_role("button", name="Cancel plan")).to_be_visible()
+    expect(someone.page.locator("#back-from-stripe")).to_have_count(0)
+
+
+def change_the_card(someone: Visitor) -> None:
+    page = someone.page
+    someone.card("Billing details").get_by_role("button", name="Update card").click()
+    expect(page.get_by_role("heading", name="Change your card")).to_be_visible()
+    page.get_by_label("Card number").fill(MASTERCARD)
+    page.get_by_label("Expiry").fill(EXPIRY)
+    page.get_by_label("Security code").fill(CVC)
+    page.get_by_label("Name on card").fill("Robin Payer")
+    someone.press("Save card")
+    expect(page.get_by_role("heading", name="The card was changed")).to_be_visible()
+    page.get_by_role("link", name="Go to the overview").click()
+
+
+def cancel(someone: Visitor) -> None:
+    page = someone.page
+    someone.card("Plan").get_by_role("button", name="Cancel plan").click()
+    expect(page.get_by_role("heading", name="Cancel your plan")).to_be_visible()
+    page.get_by_label("It costs too much").check()
+    someone.press("Cancel plan")
+    expect(page.get_by_role("heading", name="Business ends on")).to_be_visible()
+    page.get_by_role("link", name="Go to the overview").click()
+
+
+def resume(someone: Visitor) -> None:
+    """The whole portal opens; the overview that one comes back to turns by itself."""
+    page = someone.page
+    someone.card("Plan").get_by_role("button", name="Resume plan").click()
+    someone.press("Don't cancel")
+    expect(page.get_by_role("status")).to_contain_text("Your plan goes on as before.")
+    page.get_by_role("link", name="Go back to your account").click()
+    expect(page.get_by_role("heading", name="Overview", level=1)).to_be_visible()
