@@ -306,14 +306,15 @@ def test_s37_after_the_password_one_is_where_one_was_and_may_go_on(app: Flask) -
     client = browser_of(app)
     keys = f"/teams/{team.id}/api-keys"
     advance(FRESH_FOR + timedelta(minutes=1))
-    asked = client.post(keys, data={"name": "Backend"})
+    form = {"name": "Backend", "scopes": ["credits:read"]}
+    asked = client.post(keys, data=form)
     assert client.post(asked.location, data={"password": "wrong"}).status_code == 200
-    assert client.post(keys, data={"name": "Backend"}).status_code == 303
+    assert client.post(keys, data=form).status_code == 303
     proven = client.post(asked.location, data={"password": PASSWORD})
     assert (proven.status_code, proven.location) == (302, keys)
-    assert client.post(keys, data={"name": "Backend"}).status_code == 200
+    assert client.post(keys, data=form).status_code == 200
     advance(FRESH_FOR + timedelta(minutes=1))
-    assert client.post(keys, data={"name": "Backend"}).status_code == 303
+    assert client.post(keys, data=form).status_code == 303
 
 
 def test_s37_a_form_sent_by_htmx_takes_the_whole_page_to_the_question(app: Flask, cast: Cast) -> None:

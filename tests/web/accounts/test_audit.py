@@ -46,7 +46,9 @@ def lines(cast: Cast, **query: Any) -> list[dict[str, str]]:
 
 def test_s78_what_people_do_stands_there_in_plain_words(app: Flask, cast: Cast) -> None:
     keys = f"/teams/{cast.team_id}/api-keys"
-    cast.admin.client.post(keys, data={"name": "Production"}, environ_base={"REMOTE_ADDR": "192.0.2.8"})
+    cast.admin.client.post(
+        keys, data={"name": "Production", "scopes": ["credits:read"]}, environ_base={"REMOTE_ADDR": "192.0.2.8"}
+    )
     key_id = re.search(r"key_[0-9A-Z]{26}", cast.admin.client.get(keys).get_data(as_text=True))
     assert key_id is not None
     cast.owner.client.post(f"{keys}/{key_id.group()}/revocation")
