@@ -54,12 +54,17 @@ def make_user(email: str | None = None, **values: Any) -> User:
     )
 
 
-def signed_in(app: Flask, user: User) -> FlaskClient:
-    """A browser with a session of its own, which lasts however far a story moves the clock."""
+def signed_in(app: Flask, user: User, *, always_fresh: bool = False) -> FlaskClient:
+    """A browser with a session of its own, which lasts however far a story moves the clock.
+
+    `always_fresh`: as if the person gave the password again whenever they are asked.
+    """
     with unit_of_work() as saving:
         token = sessions.begin(user, kept=True, ip="127.0.0.1", user_agent="tests")
         lasting = update(UserSession).where(UserSession.user_id == user.id)
         saving.execute(lasting.values(expires_at=app_now() + timedelta(days=3650)))
+        if always_fresh:
+            saving.execute(lasting.values(proven_at=app_now() + timedelta(days=3650)))
     client = app.test_client()
     with client.session_transaction() as session:
         session["_user_id"] = user.fs_uniquifier

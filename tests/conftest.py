@@ -114,6 +114,8 @@ def portal_app(database_urls: DatabaseUrls, redis_url: str, stripe_url: str) -> 
     }
     app = create_app(load_settings(environment))
     app.config["WTF_CSRF_ENABLED"] = False  # the tests of forgery turn it on
+    # Hashing is made to be slow; that it is argon2id is tested, not how long it takes.
+    app.extensions["security"].pwd_context.update(argon2__time_cost=1, argon2__memory_cost=64, argon2__parallelism=1)
     app.test_client_class = FreshContextClient
     with app.app_context():
         sync_catalog(gateway(), catalog())

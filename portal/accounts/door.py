@@ -15,6 +15,7 @@ from flask_security.utils import get_message
 from portal.accounts import audit, sessions, throttle
 from portal.accounts.door_forms import is_newest_reset, reset_digest
 from portal.accounts.models import User
+from portal.core.redirects import own_path
 
 # Pages of ours stand for these: the library's would save outside our units and show what is shown once.
 CLOSED = ("two_factor_setup", "two_factor_setup_validate", "two_factor_rescue", "mf_recovery_codes", "tf_select")
@@ -29,6 +30,7 @@ def init_door(app: Flask, security: Security) -> None:
         views[f"security.{name}"] = _closed
     for name in MAILING:
         views[f"security.{name}"] = _limited(views[f"security.{name}"])
+    views["security.login"] = _plain_next(views["security.login"])
     views["security.reset_password"] = _newest_only(views["security.reset_password"])
     reset_password_instructions_sent.connect(_reset_asked, app)
     password_reset.connect(_reset_done, app)
@@ -48,6 +50,21 @@ def _limited(view: Callable[..., Any]) -> Callable[..., Any]:
         return view(**values)
 
     return limited
+
+
+def _plain_next(view: Callable[..., Any]) -> Callable[..., Any]:
+    """To the second step with the page that was asked for; the library would carry along what the request calls us."""
+
+    @wraps(view)
+    def plain(**values: Any) -> Any:
+        answer = view(**values)
+        second_step = url_for("security.two_factor_token_validation")
+        if not str(getattr(answer, "location", None) or "").startswith(second_step):
+            return answer
+        asked = own_path(request.args.get("next") or request.form.get("next"))
+        return redirect(url_for("security.two_factor_token_validation", next=asked))
+
+    return plain
 
 
 def _newest_only(view: Callable[..., Any]) -> Callable[..., Any]:

@@ -14,13 +14,14 @@ from flask_security.forms import (
     LoginForm,
     RegisterFormV2,
     ResetPasswordForm,
+    TwoFactorRescueForm,
     TwoFactorVerifyCodeForm,
     VerifyForm,
 )
 from flask_security.recoverable import send_reset_password_instructions
 from flask_security.recovery_codes import MfRecoveryForm
 from flask_security.utils import get_message
-from wtforms import StringField
+from wtforms import RadioField, StringField
 from wtforms.validators import DataRequired, Length
 
 from portal.accounts import sessions, throttle
@@ -78,6 +79,12 @@ class CodeForm(TwoFactorVerifyCodeForm):
     def validate(self, **kwargs: Any) -> bool:
         self.code.data = "".join(str(self.code.data or "").split())
         return _half_way_in(self, lambda: super(CodeForm, self).validate(**kwargs), "code")
+
+
+class NoRescueForm(TwoFactorRescueForm):
+    """The library makes one beside the form for the code; ours offers the recovery codes by a link."""
+
+    help_setup = RadioField("Help", choices=[])
 
 
 class RecoveryCodeForm(MfRecoveryForm):
@@ -149,5 +156,6 @@ DOOR_FORMS: dict[str, Any] = {
     "forgot_password_form": ForgottenForm,
     "reset_password_form": NewPasswordForm,
     "two_factor_verify_code_form": CodeForm,
+    "two_factor_rescue_form": NoRescueForm,
     "mf_recovery_form": RecoveryCodeForm,
 }

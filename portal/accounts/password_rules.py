@@ -12,20 +12,21 @@ from zxcvbn import zxcvbn
 SCORE_MIN = 2
 # What is longer is judged by its beginning (the checker is slow on long text), and kept whole.
 JUDGED_CHARACTERS_MAX = 64
-LENGTH_MAX = 1000
+# The library takes no more.
+LENGTH_MAX = 128
 
 # The checker keeps the known words in one place for the whole process.
 _one_at_a_time = Lock()
 
 TOO_COMMON = "This password is among the first that others would try. Use a few words that do not belong together."
-TOO_LONG = f"A password has at most {LENGTH_MAX:,} characters."
+TOO_LONG = f"A password has at most {LENGTH_MAX} characters."
 
 
 class PasswordRules(PasswordUtil):
     """The library's length and Unicode form, then how easily the password is guessed."""
 
     def validate(self, password: str, is_register: bool, **kwargs: Any) -> tuple[list[str] | None, str]:
-        if len(password) > LENGTH_MAX:
+        if len(self.normalize(password)) > LENGTH_MAX:
             return [TOO_LONG], password
         errors, normal = super().validate(password, is_register, **kwargs)
         if not errors and guessable(normal, _known_of(kwargs)):

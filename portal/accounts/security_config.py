@@ -16,6 +16,9 @@ def security_config(settings: Settings) -> dict[str, object]:
         "SECURITY_PASSWORD_SCHEMES": ["argon2"],
         "SECURITY_DEPRECATED_PASSWORD_SCHEMES": [],
         "SECURITY_PASSWORD_SINGLE_HASH": True,
+        # For fingerprints of password hashes in links: there is nothing to guess, so nothing to slow down.
+        "SECURITY_HASHING_SCHEMES": ["hex_sha256"],
+        "SECURITY_DEPRECATED_HASHING_SCHEMES": [],
         "SECURITY_PASSWORD_LENGTH_MIN": 8,
         "SECURITY_PASSWORD_CONFIRM_REQUIRED": False,
         "SECURITY_JOIN_USER_ROLES": False,  # roles belong to memberships

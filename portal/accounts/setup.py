@@ -19,7 +19,7 @@ from portal.accounts.models import User
 from portal.accounts.password_rules import PasswordRules
 from portal.accounts.registration import make_team
 from portal.accounts.security_config import security_config
-from portal.accounts.sign_in import current_session, init_sign_in
+from portal.accounts.sign_in import init_sign_in, session_in_use
 from portal.accounts.two_factor import OneTimeCodes, RecoveryCodes
 from portal.core.database import db
 from portal.core.unit_of_work import unit_of_work
@@ -72,7 +72,7 @@ def _on_registered(_app: Flask, user: User, form_data: dict[str, Any] | None = N
 
 def _note_seen(response: Response) -> Response:
     """A session that is used stays alive. The request is over: what it has left unsaved was not to be saved."""
-    found = current_session()
+    found = session_in_use()
     if found is not None and not found.seen_lately:
         try:
             db.session.rollback()

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from flask import Flask, Response, after_this_request, g, request, session
+from flask_login import current_user
 from flask_login.signals import user_logged_in, user_logged_out
 from flask_security.signals import user_authenticated
 from sqlalchemy import text
@@ -30,6 +31,13 @@ def init_sign_in(app: Flask, login_manager: Any) -> None:
 
 def current_session() -> sessions.Found | None:
     """The session this request was made in; None for anonymous visitors."""
+    if current_user.is_authenticated:  # asking for the person is what finds the session
+        return g.get("user_session")
+    return None
+
+
+def session_in_use() -> sessions.Found | None:
+    """The same, but only if something in this request has asked who it is."""
     return g.get("user_session")
 
 
@@ -52,7 +60,7 @@ def _signed_in(_app: Flask, user: User) -> None:
     The library means to set a second cookie for "keep me signed in", which no row could end; the session lasts longer
     instead.
     """
-    before = current_session()
+    before = session_in_use()
     kept = session.pop("_remember", None) == "set" or (before is not None and before.user is user and before.kept)
     for key in set(session) - LIBRARY_KEYS:
         session.pop(key)
@@ -70,7 +78,7 @@ def _authenticated(_app: Flask, user: User, authn_via: list[str] | None = None, 
 def _signed_out(_app: Flask, **_library: Any) -> None:
     """The library saves nothing when somebody signs out, so it is asked to."""
     session.clear()
-    found = current_session()
+    found = session_in_use()
     if found is not None:
         sessions.end(found.user.id, found.id)
         audit.record(audit.by_user(found.user.id), "user.signed_out")

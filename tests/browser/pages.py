@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
+from flask_security import hash_password
+from passlib.totp import TOTP
 from sqlalchemy import select
 
-from portal.accounts.models import Membership
+from portal.accounts import audit, two_factor
+from portal.accounts.models import Membership, User
 from portal.billing.billing_mail import tell_of_trial_end
 from portal.billing.models import Checkout, Payment, PortalVisit, Subscription
 from portal.billing.payment_methods import charged_payment_method
@@ -18,11 +21,13 @@ from portal.core.ids import new_id
 from portal.core.unit_of_work import unit_of_work
 from portal.credits import ledger
 from portal.credits.models import CreditGrant
+from portal.notifications import messages
 from portal.notifications.messages import payment_action_required
 from portal.notifications.outbox import put_mail
 from tests.browser.people import Household, Person, gather, newcomer
 from tests.browser.running import RunningStack
 from tests.browser.visitor import Visitor
+from tests.cast import PASSWORD, make_user
 from tests.stage import DECLINED
 
 Row = TypeVar("Row", Checkout, Subscription)
@@ -154,6 +159,108 @@ def new_key(someone: Visitor, company: Company) -> None:
     someone.page.get_by_label("Name").fill("Production backend")
     someone.press("Create key")
     someone.page.locator("#new-key").wait_for()
+
+
+def asked_to_move(someone: Visitor, company: Company) -> None:
+    """Ask for another address; the mail and its page come of it."""
+    someone.go("/account/email")
+    someone.page.get_by_label("New e-mail").fill("cafe@elsewhere.example")
+    someone.press("Send the link")
+    someone.page.get_by_text("waits for proof").first.wait_for()
+
+
+def move_mail(someone: Visitor, company: Company) -> None:
+    asked_to_move(someone, company)
+    someone.open_mail("cafe@elsewhere.example", "Confirm your new address")
+
+
+def move_page(someone: Visitor, company: Company) -> None:
+    move_mail(someone, company)
+    someone.follow_link_in_mail()
+    someone.page.get_by_role("heading", name="Use this address?").wait_for()
+
+
+def notice(name: str) -> Callable[[Visitor, Company], object]:
+    """A mail that tells of a change, as it is written when the change is made."""
+
+    def play(someone: Visitor, company: Company) -> None:
+        email = company.free.email
+        link = f"{someone.stack.base_url}/account/security"
+        with someone.stack.portal.app_context():
+            with someone.stack.portal.test_request_context(), unit_of_work():
+                mail = {
+                    "moved": lambda: messages.email_changed_notice(email, "cafe@elsewhere.example", link),
+                    "taken": lambda: messages.new_email_taken(email, link),
+                    "codes-on": lambda: messages.two_factor_notice(email, "on", link),
+                    "codes-off": lambda: messages.two_factor_notice(email, "off", link),
+                }[name]()
+                put_mail(mail)
+            db.session.remove()
+        someone.open_mail(email, mail.subject)
+
+    return play
+
+
+def wrong_code(someone: Visitor, company: Company) -> None:
+    """The form as it comes back; the demo owner never finishes the set-up."""
+    someone.go("/account/two-factor")
+    someone.page.get_by_label("Code").fill("000000")
+    someone.press("Turn codes on")
+    someone.page.locator("[aria-invalid]").wait_for()
+
+
+def codes_on(someone: Visitor, company: Company) -> None:
+    """Turn codes on for the one who was late, and look at the recovery codes."""
+    with someone.stack.portal.app_context():
+        with unit_of_work():
+            user = db.session.execute(select(User).where(User.email == company.late.email)).scalar_one()
+            two_factor.turn_off(user)
+        db.session.remove()
+    someone.go("/account/two-factor")
+    key = someone.page.locator("code").first.inner_text()
+    someone.page.get_by_label("Code").fill(str(TOTP(key.replace("-", "")).generate().token))
+    someone.press("Turn codes on")
+    someone.page.get_by_role("heading", name="Recovery codes").wait_for()
+
+
+def security_with_codes(someone: Visitor, company: Company) -> None:
+    codes_on(someone, company)
+    someone.go("/account/security")
+
+
+def second_step(path: str) -> Callable[[Visitor, Company], object]:
+    """A page between password and signed in, for somebody with codes."""
+
+    def play(someone: Visitor, company: Company) -> None:
+        email = f"half{path.count('r')}way@example.com"
+        with someone.stack.portal.app_context():
+            with unit_of_work():
+                user = db.session.execute(select(User).where(User.email == email)).scalar_one_or_none()
+                user = user or make_user(email)
+                user.password = hash_password(PASSWORD)
+                user.tf_primary_method, user.tf_totp_secret = two_factor.METHOD, two_factor.new_secret()
+            db.session.remove()
+        someone.go("/login")
+        someone.fill_in_sign_in(email, PASSWORD)
+        someone.page.wait_for_url("**/login/code**")
+        someone.go(path)
+
+    return play
+
+
+def audited(someone: Visitor, company: Company) -> None:
+    """A team in which some things were done."""
+    team_id = company.household.team_id
+    with someone.stack.portal.app_context():
+        with unit_of_work():
+            owner_id = someone_of(team_id)
+            audit.record(
+                audit.by_user(owner_id), "team.name_changed", team_id=team_id, before="Harbor", after="Harbor Analytics"
+            )
+            audit.record(audit.by_user(owner_id), "api_key.created", team_id=team_id, name="Production backend")
+            audit.record(audit.SYSTEM, "payment.refunded", team_id=team_id, amount=4900)
+        db.session.remove()
+    someone.go(f"/teams/{team_id}/audit")
 
 
 def revoking(someone: Visitor, company: Company) -> None:
@@ -404,6 +511,27 @@ PAGES = (
     Scene("reset", "security.forgot_password", nobody, at("/reset")),
     Scene("reset-new-password", "security.reset_password", nobody, reset_page),
     Scene("verify", "security.verify", owner, at("/verify")),
+    Scene("profile", "accounts.profile", owner, at("/account")),
+    Scene("security", "accounts.security", owner, at("/account/security")),
+    Scene("security-codes", "accounts.security", late, security_with_codes),
+    Scene("password", "accounts.password", owner, at("/account/password")),
+    Scene("email", "accounts.email", free, asked_to_move),
+    Scene("email-confirm", "accounts.new_email", free, move_page),
+    Scene("email-over", "accounts.new_email", nobody, at("/account/email/no-such-link")),
+    Scene("two-factor", "accounts.two_factor_setup", owner, at("/account/two-factor")),
+    Scene("two-factor-wrong", "accounts.turn_two_factor_on", owner, wrong_code),
+    Scene("recovery-codes", "accounts.turn_two_factor_on", late, codes_on),
+    Scene("sign-in-code", "security.two_factor_token_validation", nobody, second_step("/login/code")),
+    Scene("sign-in-recovery", "security.mf_recovery", nobody, second_step("/login/recovery-code")),
+    Scene("new-team", "accounts.new_team", owner, at("/teams/new")),
+    Scene("team-settings", "accounts.team_settings", owner, at("/teams/TEAM/settings")),
+    Scene("audit", "accounts.audit", owner, audited),
+    Scene("audit-nothing", "accounts.audit", free, at("/teams/FREE/audit?actor=system")),
+    Scene("mail-move", "notifications.dev_mail_message", free, move_mail),
+    Scene("mail-moved", "notifications.dev_mail_message", nobody, notice("moved")),
+    Scene("mail-taken", "notifications.dev_mail_message", nobody, notice("taken")),
+    Scene("mail-codes-on", "notifications.dev_mail_message", nobody, notice("codes-on")),
+    Scene("mail-codes-off", "notifications.dev_mail_message", nobody, notice("codes-off")),
     Scene("mailbox", "notifications.dev_mail", nobody, at("/dev/mail")),
     Scene("mail", "notifications.dev_mail_message", nobody, reset_mail),
     Scene("teams", "accounts.teams", twin, at("/teams")),
@@ -454,6 +582,7 @@ PAGES = (
 
 # Routes that answer GET without a page of their own, and what they answer.
 NOT_PAGES = {
+    "accounts.audit_csv": "a file",
     "api-docs.openapi_json": "JSON",
     "api_billing.list_invoices": "JSON",
     "api_billing.read_billing": "JSON",
@@ -471,6 +600,10 @@ NOT_PAGES = {
     "health.readyz": "JSON",
     "notifications.dev_mail_html": "a mail for the frame on its page, with the literal colours that mails need",
     "security.confirm_email": "a redirect",
+    "security.mf_recovery_codes": "closed: a page of ours stands for it",
+    "security.tf_select": "closed: there is one method",
+    "security.two_factor_rescue": "closed: a page of ours stands for it",
+    "security.two_factor_setup": "closed: a page of ours stands for it",
     "security.static": "files of the library, none of which our pages use",
     "static": "files",
 }

@@ -93,6 +93,6 @@ def _team(owner: User, name: str) -> Team:
 
 def _person(stack: RunningStack, user: User, team_id: str) -> Person:
     name = stack.portal.config["SESSION_COOKIE_NAME"]
-    cookie = signed_in(stack.portal, user).get_cookie(name)
+    cookie = signed_in(stack.portal, user, always_fresh=True).get_cookie(name)
     assert cookie is not None
     return Person(user.email, team_id, {"name": name, "value": cookie.value, "url": stack.base_url})

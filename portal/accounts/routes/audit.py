@@ -53,24 +53,23 @@ def _line(row: AuditRow) -> tuple[Any, ...]:
 
 
 def _filters() -> Filters:
-    """From the address. A day that is none is a 400; `until` is a whole day."""
-    until = _day("until")
+    """From the address; a day that is none is a 400. `until` means the whole of its day."""
     return Filters(
         action=request.args.get("action", ""),
         actor=request.args.get("actor", ""),
         since=_day("since"),
-        until=until + timedelta(days=1) if until else None,
+        until=_day("until", timedelta(days=1)),
     )
 
 
-def _day(name: str) -> datetime | None:
+def _day(name: str, later: timedelta = timedelta()) -> datetime | None:
     """The day's beginning in the zone the page is shown in."""
     text = request.args.get(name)
     if not text:
         return None
     zone = ZoneInfo((g.person.time_zone if "person" in g else None) or current_team().time_zone)
     try:
-        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=zone)
+        return (datetime.strptime(text, "%Y-%m-%d") + later).replace(tzinfo=zone)  # noqa: DTZ007  given its zone at once
     except (ValueError, OverflowError):
         abort(400)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Flask
+from flask import Flask, current_app
 from flask.testing import FlaskClient
 from flask_security import hash_password
 from sqlalchemy import select
@@ -23,7 +23,7 @@ def make_person(email: str = "robin@example.com", password: str = PASSWORD, **va
     """A confirmed person with a password, and their team."""
     with unit_of_work():
         user = make_user(email, name="Robin Field", **values)
-        user.password = hash_password(password)
+        user.password = hash_password(current_app.extensions["security"].password_util.normalize(password))
         team = make_team_of(user)
     return user, team
 
