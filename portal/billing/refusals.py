@@ -38,7 +38,7 @@ WORDS = {
     ),
     "too_many": (
         "Too many checkouts were begun and not paid",
-        "We stop here to keep cards safe. Nothing was charged. Pay on a page that is still open, or try in an hour.",
+        "We stop here to keep cards safe. Nothing was charged. Pay on a page that is still open, or try again in an hour.",
     ),
     "code_unknown": (
         "There is no such promotion code",

@@ -24,6 +24,7 @@ from portal.credits.models import CreditGrant
 from portal.notifications import messages
 from portal.notifications.messages import payment_action_required
 from portal.notifications.outbox import put_mail
+from tests.browser.bundle_pages import DONE, FAILED, PENDING, bundle_page, too_many
 from tests.browser.people import Household, Person, gather, newcomer
 from tests.browser.running import RunningStack
 from tests.browser.visitor import Visitor
@@ -44,6 +45,8 @@ class Company:
     twin: Person
     buyer: Person
     late: Person
+    payer: Person
+    crowd: Person
 
     @classmethod
     def invite(cls, stack: RunningStack) -> Company:
@@ -53,6 +56,8 @@ class Company:
             twin=newcomer(stack, "Lakeside Studio", teams=2),
             buyer=newcomer(stack, "Bright Books"),
             late=newcomer(stack, "Meridian Maps"),
+            payer=newcomer(stack, "Paper Lanterns"),
+            crowd=newcomer(stack, "Crowded House"),
         )
 
 
@@ -92,6 +97,14 @@ def buyer(company: Company) -> Person:
 
 def late(company: Company) -> Person:
     return company.late
+
+
+def payer(company: Company) -> Person:
+    return company.payer
+
+
+def crowd(company: Company) -> Person:
+    return company.crowd
 
 
 def at(path: str) -> Callable[[Visitor, Company], object]:
@@ -281,11 +294,16 @@ def stand_in_home(someone: Visitor, _company: Company) -> None:
 
 
 def hosted_page(someone: Visitor, company: Company) -> None:
+    """The buyer presses a button in five scenes, which is as often as anybody may without paying."""
     someone.choose("Business", company.buyer.team_id)
 
 
+def hosted_page_of_payer(someone: Visitor, company: Company) -> None:
+    someone.choose("Business", company.payer.team_id)
+
+
 def declined(someone: Visitor, company: Company) -> None:
-    hosted_page(someone, company)
+    hosted_page_of_payer(someone, company)
     someone.pay(DECLINED)
     someone.page.get_by_role("alert").wait_for()
 
@@ -568,6 +586,17 @@ PAGES = (
     Scene("checkout-canceled", "billing.checkout_return", buyer, canceled),
     Scene("checkout-replaced", "billing.checkout_return", buyer, replaced),
     Scene("checkout-done", "billing.checkout_return", owner, done),
+    Scene("checkout-too-many", "billing.start_checkout", crowd, too_many(crowd)),
+    Scene("bundle-waiting", "billing.checkout_return", payer, bundle_page(payer)),
+    Scene("bundle-canceled", "billing.checkout_return", payer, bundle_page(payer, "?canceled=1")),
+    Scene("bundle-pending", "billing.checkout_return", payer, bundle_page(payer, **PENDING)),
+    Scene("bundle-failed", "billing.checkout_return", payer, bundle_page(payer, **FAILED)),
+    Scene("bundle-done", "billing.checkout_return", payer, bundle_page(payer, **DONE)),
+    Scene("credits", "credits.credits", owner, at("/teams/TEAM/credits")),
+    Scene("credits-usage", "credits.credits", owner, at("/teams/TEAM/credits?kind=usage#history")),
+    Scene("credits-none-found", "credits.credits", owner, at("/teams/TEAM/credits?kind=returns")),
+    Scene("credits-member", "credits.credits", member, at("/teams/TEAM/credits")),
+    Scene("credits-free", "credits.credits", free, at("/teams/FREE/credits")),
     Scene("checkout-refused", "billing.start_checkout", owner, refused),
     Scene("api-docs", "api.docs", nobody, at("/docs/api")),
     Scene("api-docs-signed-in", "api.docs", owner, at("/docs/api#errors")),
@@ -575,8 +604,8 @@ PAGES = (
     Scene("forbidden", ERROR, member, at(f"/teams/TEAM/checkout/chk_{'0' * 26}")),
     Scene("wrong-method", ERROR, owner, at("/logout")),
     Scene("stand-in", STAND_IN, nobody, stand_in_home),
-    Scene("hosted-checkout", STAND_IN, buyer, hosted_page),
-    Scene("hosted-declined", STAND_IN, buyer, declined),
+    Scene("hosted-checkout", STAND_IN, payer, hosted_page_of_payer),
+    Scene("hosted-declined", STAND_IN, payer, declined),
     Scene("hosted-invoice", STAND_IN, owner, invoice),
 )
 

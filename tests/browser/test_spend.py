@@ -11,10 +11,11 @@ from tests.browser.people import newcomer
 from tests.browser.running import RunningStack
 from tests.browser.visitor import Arrive, Visitor
 
+INSUFFICIENT_FUNDS = "4000000000009995"
 COST_CREDITS = 5  # of one campaign
 
 
-def test_a_trial_is_spent_until_402(arrive: Arrive, stack: RunningStack) -> None:
+def test_a_trial_is_spent_until_402_and_goes_on_with_a_bundle(arrive: Arrive, stack: RunningStack) -> None:
     person = newcomer(stack, "Trial Tailors")
     someone = arrive(person)
     page = someone.page
@@ -38,11 +39,63 @@ def test_a_trial_is_spent_until_402(arrive: Arrive, stack: RunningStack) -> None
     error = refused.json()["error"]
     assert (error["balance"], error["cost"]) == (0, COST_CREDITS)
 
-    someone.open_overview(person.team_id)
-    expect(someone.card("Credits")).to_contain_text("0 available")
     page.goto(error["buy_url"])
-    expect(page.get_by_role("heading", name="Pick the plan that fits the team")).to_be_visible()
-    expect(page.get_by_role("navigation", name="Account")).to_contain_text("Trial Tailors")
+    expect(page.get_by_role("heading", name="Credits", level=1)).to_be_visible()
+    expect(someone.card("Balance")).to_contain_text("0 available")
+    someone.card("Buy credits").get_by_text("1,000", exact=True).click()
+    someone.press("Buy 1,000 for $18.00 USD")
+    someone.pay(INSUFFICIENT_FUNDS)
+    expect(page.get_by_role("alert")).to_contain_text("insufficient funds")
+    expect(page.get_by_role("alert")).to_contain_text("Nothing was charged.")
+    assert report("one-more", 1).status_code == 402
+    someone.pay()
+    expect(page.get_by_role("heading", name="1,000 credits are yours now")).to_be_visible()
+    expect(page.get_by_role("main")).to_contain_text("$18.00 USD")
+
+    answer = report("one-more", 1)
+    assert (answer.status_code, answer.json()["balance"]) == (200, 1_000 - COST_CREDITS)
+    page.get_by_role("link", name="Go to the credits").click()
+    expect(someone.card("Balance")).to_contain_text("995 available")
+    first = someone.card("History").get_by_role("row").nth(1)
+    expect(first).to_contain_text("one-more")
+    expect(first).to_contain_text("995")
+
+
+def test_without_scripts_a_bundle_is_bought_too(arrive: Arrive, stack: RunningStack) -> None:
+    person = newcomer(stack, "Script Free Soaps")
+    with_scripts = arrive(person)
+    with_scripts.choose("Business", person.team_id)
+    with_scripts.pay()
+    with_scripts.wait_until_on("Business")
+    someone = arrive(person, java_script_enabled=False)
+    someone.go(f"/teams/{person.team_id}/credits")
+    someone.press("Buy credits")
+    someone.pay()
+    for _ in range(30):
+        someone.page.get_by_role("link", name="Check again").or_(someone.page.get_by_text("yours now")).wait_for()
+        if someone.page.get_by_text("yours now").count():
+            break
+        someone.page.wait_for_timeout(500)
+        someone.page.reload()
+    expect(someone.page.get_by_role("heading", name="500 credits are yours now")).to_be_visible()
+
+
+def test_after_canceling_one_button_leads_back_to_the_same_page(arrive: Arrive, stack: RunningStack) -> None:
+    person = newcomer(stack, "Twice Is Nice")
+    someone = arrive(person)
+    page = someone.page
+    someone.choose("Business", person.team_id)
+    someone.pay()
+    someone.wait_until_on("Business")
+    someone.go(f"/teams/{person.team_id}/credits")
+    someone.press("Buy 500 for $10.00 USD")
+    page.wait_for_url(f"{stack.sandbox_url}/**")
+    first = page.url
+    page.get_by_role("link", name="Cancel and go back").click()
+    expect(page.get_by_role("heading", name="The checkout was canceled")).to_be_visible()
+    someone.press("Try again: 500 credits")
+    page.wait_for_url(f"{stack.sandbox_url}/**")
+    assert page.url == first
 
 
 def test_a_revoked_key_opens_nothing(arrive: Arrive, stack: RunningStack) -> None:
