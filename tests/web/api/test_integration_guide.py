@@ -19,7 +19,7 @@ import pytest
 from flask import Flask
 
 from tests.live import serving
-from tests.web.api.backend import Backend
+from tests.web.api.backend import Backend, set_up_portal
 
 ROOT = Path(__file__).resolve().parents[3]
 HEADING = "## Integrate a product in ten minutes"
@@ -52,6 +52,7 @@ def steps() -> list[Step]:
 @pytest.fixture
 def address(app: Flask, backend: Backend) -> Iterator[str]:
     """A server on which the guide's return addresses are allowed."""
+    set_up_portal(app)
     settings = app.config["SETTINGS"]
     app.config["SETTINGS"] = replace(settings, return_origins=("https://app.example.com",))
     with serving(app) as address:

@@ -20,7 +20,7 @@ from portal.billing.models import Checkout
 from portal.core.database import db
 from portal.core.idempotency import IdempotencyKey
 from portal.core.unit_of_work import unit_of_work
-from tests.web.api.backend import Backend, error_of
+from tests.web.api.backend import Backend, error_of, set_up_portal
 from tests.web.api.test_billing import subscribe
 
 THANKS = "https://app.example.com/thanks"
@@ -249,8 +249,10 @@ def test_a_refusal_of_stripe_is_502_without_its_words(
     assert trouble.message not in answer.get_data(as_text=True)
 
 
-def test_an_unknown_promotion_code_is_422(buying: Buying) -> None:
-    answer = buying.post(PLAN | {"promotion_code": "NOSUCHCODE"})
+@pytest.mark.parametrize("code", ["NOSUCHCODE", "no code; at all", "x" * 80])
+def test_an_unknown_promotion_code_is_422(buying: Buying, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    monkeypatch.setattr(Gateway, "promotion_codes", lambda *_asked: [])
+    answer = buying.post(PLAN | {"promotion_code": code})
     assert (answer.status_code, error_of(answer)["code"], error_of(answer)["param"]) == (
         422, "promotion_code_invalid", "promotion_code",
     )  # fmt: skip
@@ -268,6 +270,7 @@ def test_the_body_counts_and_not_its_spelling(buying: Buying) -> None:
 
 def known_to_stripe(buying: Buying) -> None:
     """A team that has ordered once: Stripe has a customer for it, and the checkout is over."""
+    set_up_portal(buying.backend.app)
     assert buying.post(PLAN).status_code == 200
     with buying.backend.app.app_context(), unit_of_work() as session:
         session.execute(text("update checkouts set state = 'expired'"))
