@@ -46,7 +46,7 @@ ERRORS: dict[int, tuple[str, str, str, str]] = {
         "This API key is not one of ours.",
     ),
     403: (
-        "The API key lacks the scope, or is of the other mode.",
+        "The API key lacks the scope or is of the other mode, or billing is closed for the team.",
         "permission_error",
         "missing_scope",
         "This API key does not have the scope usage:write.",

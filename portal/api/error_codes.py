@@ -18,6 +18,7 @@ CODES = {
     "unauthenticated": "There is no valid API key.",
     "missing_scope": "The API key is valid and may not do this. Make one with the scope that the message names.",
     "wrong_mode": "A test key was sent to a live service, or a live key to a test one.",
+    "billing_closed": "Billing is closed for this team at the moment, so no page opens. Metering and reading go on.",
     "forbidden": "The request came from another site's page in a browser.",
     "insufficient_credits": "Too few credits. Nothing was recorded, and the key is still free: send the same once there are.",
     "resource_missing": "There is nothing at this address.",
