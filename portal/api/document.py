@@ -46,7 +46,7 @@ ERRORS: dict[int, tuple[str, str, str, str]] = {
         "This API key is not one of ours.",
     ),
     403: (
-        "The API key lacks the scope, or is of the other mode.",
+        "The API key lacks the scope or is of the other mode, or billing is closed for the team.",
         "permission_error",
         "missing_scope",
         "This API key does not have the scope usage:write.",
@@ -81,6 +81,12 @@ ERRORS: dict[int, tuple[str, str, str, str]] = {
         "internal",
         "Something went wrong on our side. Nothing was charged.",
     ),
+    502: (
+        "Stripe refused, for a reason on our side. Nothing was charged.",
+        "api_error",
+        "payment_provider_refused",
+        "Stripe did not open the page, for a reason on our side; it is in our log. Nothing was charged.",
+    ),
     503: (
         "Busy. Wait as Retry-After says and send the same again.",
         "api_error",
@@ -113,7 +119,9 @@ def operations(document: Json) -> Iterator[Json]:
 
 
 def example_of(schema: Json, components: Json) -> Any:
-    """An example of what `schema` describes, put together from those of its fields."""
+    """An example of what `schema` describes, put together from those of its fields; what may be left out and has none
+    is left out.
+    """
     if "example" in schema:
         return schema["example"]
     if "$ref" in schema:
@@ -122,7 +130,9 @@ def example_of(schema: Json, components: Json) -> Any:
         if several in schema:
             return example_of(schema[several][0], components)
     if "properties" in schema:
-        return {name: example_of(field, components) for name, field in schema["properties"].items()}
+        shown = schema["properties"].items()
+        required = schema.get("required", [])
+        return {name: example_of(field, components) for name, field in shown if name in required or "example" in field}
     if "additionalProperties" in schema:
         return {schema["x-example-key"]: example_of(schema["additionalProperties"], components)}
     if schema["type"] == "array":

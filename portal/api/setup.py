@@ -14,6 +14,7 @@ from portal.api.credits import bp as credits_calls
 from portal.api.document import completed
 from portal.api.limits import init_api_headers
 from portal.api.schemas.errors import ErrorAnswer
+from portal.api.sessions import bp as session_calls
 from portal.api.usage import bp as usage_calls
 from portal.api.version import API_VERSION
 from portal.extensions import csrf
@@ -61,7 +62,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     api.spec.components.security_scheme(
         "bearer", {"type": "http", "scheme": "bearer", "description": "An API key, made on the team's API keys page."}
     )
-    for calls in (usage_calls, credits_calls, billing_calls):
+    for calls in (usage_calls, credits_calls, billing_calls, session_calls):
         csrf.exempt(calls)
         api.register_blueprint(calls)
     init_api_headers(app)

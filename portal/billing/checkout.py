@@ -78,7 +78,7 @@ def _take_place(team: Team, buyer: Buyer, order: Order) -> _Place:
         with unit_of_work() as session:
             session.execute(select(Team.id).where(Team.id == team.id).with_for_update(key_share=True))
             if isinstance(order.item, PlanPrice):
-                return _place_of_plan(session, team, buyer, order.item)
+                return _place_of_plan(session, team, buyer, order.item, order.key)
             return _place_of_bundle(session, team, buyer, order.item, order.key or new_id("ord"))
     except CheckoutRefused as refused:
         if refused.reason == "too_many":
@@ -87,32 +87,48 @@ def _take_place(team: Team, buyer: Buyer, order: Order) -> _Place:
         raise
 
 
-def _place_of_plan(session: Session, team: Team, buyer: Buyer, price: PlanPrice) -> _Place:
+def _place_of_plan(session: Session, team: Team, buyer: Buyer, price: PlanPrice, order_key: str | None) -> _Place:
     """Take the team's one place for a plan. A replaced checkout counts until its page is known to be closed, however
     many tries that takes.
     """
     if live_subscription(team.id) is not None:
         raise CheckoutRefused("subscribed")
+    known = _known(session, team.id, order_key)
+    if known is not None:
+        return _Place(known, _to_close(session, team.id))
     card_testing.refuse_card_testing(team.id, buyer)
     plans = (Checkout.team_id == team.id) & (Checkout.purpose == "plan")
     current = plans & Checkout.state.in_(("starting", "open"))
     session.execute(update(Checkout).where(current).values(state="replaced"))
-    to_close = select(Checkout.stripe_id).where(plans, Checkout.state == "replaced", Checkout.stripe_id.is_not(None))
-    earlier = [str(page_id) for page_id in session.execute(to_close).scalars()]
-    checkout = _begin(session, team, buyer, purpose="plan", plan_key=price.plan_key, **_price_values(price))
-    return _Place(checkout, earlier)
+    what = {"plan_key": price.plan_key, "order_key": order_key, **_price_values(price)}
+    return _Place(_begin(session, team, buyer, purpose="plan", **what), _to_close(session, team.id))
+
+
+def _to_close(session: Session, team_id: str) -> list[str]:
+    """The pages for plans that a newer checkout has replaced and that somebody may still have open."""
+    replaced = (Checkout.team_id == team_id) & (Checkout.purpose == "plan") & (Checkout.state == "replaced")
+    query = select(Checkout.stripe_id).where(replaced, Checkout.stripe_id.is_not(None))
+    return [str(page_id) for page_id in session.execute(query).scalars()]
+
+
+def _known(session: Session, team_id: str, order_key: str | None) -> Checkout | None:
+    """The checkout that this very order has begun; none for an order without a key. Raises when it is paid."""
+    if order_key is None:
+        return None
+    same = (Checkout.team_id == team_id) & (Checkout.order_key == order_key)
+    query = select(Checkout).where(same, Checkout.state.in_(("starting", "open", "complete")))
+    known = session.execute(query, execution_options={"populate_existing": True}).scalar_one_or_none()
+    if known is not None and known.state == "complete":
+        raise CheckoutRefused("ordered", known.id)
+    return known
 
 
 def _place_of_bundle(session: Session, team: Team, buyer: Buyer, bundle: BundlePrice, order_key: str) -> _Place:
     """The checkout that this order has begun, or a new one. Bundles stand in nobody's way: several may be open."""
     if not bundles_allowed(team.id):
         raise CheckoutRefused("no_bundles")
-    same = (Checkout.team_id == team.id) & (Checkout.order_key == order_key)
-    query = select(Checkout).where(same, Checkout.state.in_(("starting", "open", "complete")))
-    known = session.execute(query, execution_options={"populate_existing": True}).scalar_one_or_none()
+    known = _known(session, team.id, order_key)
     if known is not None:
-        if known.state == "complete":
-            raise CheckoutRefused("ordered", known.id)
         return _Place(known, [])
     card_testing.refuse_card_testing(team.id, buyer)
     frozen = {

@@ -42,7 +42,7 @@ class Order:
     """What is to be bought: a plan by its price, or a bundle.
 
     `token` names one form (or one request of the API): the same order with the same token is begun once, however often
-    it is sent. Plans need none, since a team has one plan checkout at a time.
+    it is sent. People need none for a plan, since a team has one checkout for a plan at a time.
     """
 
     item: PlanPrice | BundlePrice
@@ -54,7 +54,7 @@ class Order:
     @property
     def key(self) -> str | None:
         """What makes two orders the same one; another price or another code is another order."""
-        if self.token is None or isinstance(self.item, PlanPrice):
+        if self.token is None:
             return None
         return ":".join((self.token, self.item.price_id, self.promotion_code or ""))
 

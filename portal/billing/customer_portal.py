@@ -31,12 +31,23 @@ def start(
 ) -> str:
     """Open a session and return the address of Stripe's page. Raises `PortalRefused` and `GatewayError`.
 
+    Each session has a key of its own: it is short-lived, and one too many does no harm.
+    """
+    key = new_id("portal")
+    return str(open_session(gateway, team, key=key, return_url=return_url, flow=flow, done_url=done_url)["url"])
+
+
+def open_session(
+    gateway: Gateway, team: Team, *, key: str, return_url: str, flow: str | None = None, done_url: str | None = None
+) -> dict[str, Any]:
+    """Open a session under this idempotency key and return it as Stripe has it.
+
     With a `flow` the page does one thing, and then sends the browser to `done_url` (or `return_url`, which is also
-    where its way back leads). Each session has a key of its own: it is short-lived, and one too many does no harm.
+    where its way back leads).
     """
     params = _params(team.id, return_url, flow, done_url or return_url)
     end_read()
-    return str(gateway.create_portal_session(params, new_id("portal"))["url"])
+    return gateway.create_portal_session(params, key)
 
 
 def _params(team_id: str, return_url: str, flow: str | None, done_url: str) -> dict[str, Any]:

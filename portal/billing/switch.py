@@ -19,8 +19,11 @@ BILLING_PAGES = frozenset({"billing", "credits", "usage", "payments"})
 OTHER_PAGES = frozenset(
     {
         "accounts",
+        "api",
         "api-docs",
+        "api_billing",
         "api_credits",
+        "api_sessions",
         "api_usage",
         "catalog",
         "health",

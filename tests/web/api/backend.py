@@ -14,6 +14,9 @@ from werkzeug.test import TestResponse
 
 from portal.accounts.api_keys import Scope, create_key
 from portal.accounts.models import ApiKey, User
+from portal.billing.gateway import gateway
+from portal.billing.portal_configuration import sync_portal_configuration
+from portal.catalog.current import catalog
 from portal.core.database import db
 from portal.core.unit_of_work import unit_of_work
 from portal.credits import ledger
@@ -81,6 +84,12 @@ def backend_of(
         assert creator is not None
         key = create_key(team_id, creator, "Backend", livemode=False, scopes=scopes, lasts=lasts)
     return Backend(app, team_id, key.secret)
+
+
+def set_up_portal(app: Flask) -> None:
+    """What `flask catalog sync` does for the customer portal at Stripe."""
+    with app.app_context():
+        assert sync_portal_configuration(gateway(), catalog(), app.config["SETTINGS"].base_url)
 
 
 def hold_to_document(app: Flask, method: str, path: str, answer: TestResponse) -> None:

@@ -18,11 +18,11 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinished
 
 from tests.live import serving
-from tests.web.api.backend import Backend
+from tests.web.api.backend import Backend, set_up_portal
 
 # Valid by the document and refused all the same: a meter or a plan that the catalog does not know, a team without
-# credits, a cursor that is no row.
-REFUSED_FOR_REASON = ["400", "402", "409", "422"]
+# credits or bundles, a cursor that is no row, too many checkouts.
+REFUSED_FOR_REASON = ["400", "402", "403", "409", "422", "429"]
 CONFIG = {
     "seed": 3,
     "generation": {"deterministic": True, "max-examples": 25, "database": "none", "no-shrink": True},
@@ -37,6 +37,7 @@ CONFIG = {
 @pytest.fixture
 def api_schema(app: Flask, backend: Backend) -> Iterator[Any]:
     backend.give(1_000_000, "bundle:much")
+    set_up_portal(app)
     with serving(app) as address:
         config = SchemathesisConfig.from_dict(
             CONFIG | {"base-url": address, "headers": {"Authorization": f"Bearer {backend.secret}"}}
