@@ -7,7 +7,7 @@ from functools import wraps
 from typing import Any
 
 from flask import Flask, abort, flash, redirect, request, url_for
-from flask_security import Security
+from flask_security import Security, current_user
 from flask_security.recoverable import reset_password_token_status
 from flask_security.signals import password_reset, reset_password_instructions_sent
 from flask_security.utils import get_message
@@ -19,6 +19,8 @@ from portal.core.redirects import own_path
 
 # Pages of ours stand for these: the library's would save outside our units and show what is shown once.
 CLOSED = ("two_factor_setup", "two_factor_setup_validate", "two_factor_rescue", "mf_recovery_codes", "tf_select")
+# The second step of signing in. Asked by whoever is signed in already, the library would sign them out, on a GET even.
+SECOND_STEP = ("two_factor_token_validation", "mf_recovery")
 # Forms with which a stranger makes us write to an address.
 MAILING = ("register", "forgot_password", "send_confirmation")
 SERIALIZERS = ("reset_serializer", "confirm_serializer", "login_serializer")
@@ -28,6 +30,8 @@ def init_door(app: Flask, security: Security) -> None:
     views = app.view_functions
     for name in CLOSED:
         views[f"security.{name}"] = _closed
+    for name in SECOND_STEP:
+        views[f"security.{name}"] = _for_strangers(views[f"security.{name}"])
     for name in MAILING:
         views[f"security.{name}"] = _limited(views[f"security.{name}"])
     views["security.login"] = _plain_next(views["security.login"])
@@ -40,6 +44,16 @@ def init_door(app: Flask, security: Security) -> None:
 
 def _closed(**_values: Any) -> Any:
     abort(404)
+
+
+def _for_strangers(view: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(view)
+    def guarded(**values: Any) -> Any:
+        if current_user.is_authenticated:
+            return redirect(url_for("accounts.teams"))
+        return view(**values)
+
+    return guarded
 
 
 def _limited(view: Callable[..., Any]) -> Callable[..., Any]:

@@ -19,6 +19,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.add_template_filter(lambda minor, currency: amount_text(minor, currency, short=True), "money_short")
     app.add_template_filter(money_words, "money_words")
     app.add_template_filter(whole, "whole")
+    app.add_template_filter(web_address, "web_address")
     app.add_template_filter(when, "when")
     app.add_template_filter(exactly, "exactly")
     app.add_template_filter(day, "day")
@@ -54,6 +55,11 @@ def _zone() -> ZoneInfo:
 
 def whole(number: int) -> str:
     return f"{number:,}".replace("-", "\u2212")
+
+
+def web_address(address: str | None) -> str:
+    """An address that came from elsewhere, if a link may lead there; nothing for any scheme that could run a script."""
+    return address if address and address.startswith(("https://", "http://")) else ""
 
 
 def day(moment: datetime) -> Markup:

@@ -19,7 +19,8 @@ NOBODY = Rollout(0)
 def test_every_blueprint_is_of_billing_or_is_not(app: Flask) -> None:
     """A new blueprint fails here until portal/billing/switch.py says whether it is hidden with billing."""
     known = switch.BILLING_PAGES | switch.OTHER_PAGES
-    assert set(app.blueprints) - known == set()
+    pages = {name for name in app.blueprints if not name.startswith("api")}  # programs are told by their scopes
+    assert pages - known == set()
     assert not switch.BILLING_PAGES & switch.OTHER_PAGES
 
 

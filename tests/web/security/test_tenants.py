@@ -94,9 +94,9 @@ def test_s3_s79_no_filter_leads_to_another_team(app: Flask, cast: Cast, endpoint
         return
     theirs = rows_of_team(cast.other_team_id, cast.outsider.user_id)
     with unit_of_work() as session:
-        session.execute(text("update teams set name = 'Canary Labs' where id = :id"), {"id": cast.other_team_id})
+        session.execute(text("update teams set name = 'Quexify Labs' where id = :id"), {"id": cast.other_team_id})
         session.execute(
-            text("update api_keys set name = 'Canary key', last4 = 'cnry' where team_id = :id"),
+            text("update api_keys set name = 'Quexify key', last4 = 'qxfy' where team_id = :id"),
             {"id": cast.other_team_id},
         )
     db.session.remove()
@@ -107,7 +107,7 @@ def test_s3_s79_no_filter_leads_to_another_team(app: Flask, cast: Cast, endpoint
         for query in ([(name, cast.other_team_id)], [(name, cast.team_id), (name, cast.other_team_id)]):
             answer = client.get(address, query_string=query, headers={"HX-Request": "true"})
             page = answer.get_data(as_text=True)
-            assert "anary" not in page, (endpoint, query)
+            assert "uexify" not in page, (endpoint, query)
             assert not any(f"{one}<" in page for one in theirs.values()), (endpoint, query)
             assert answer.status_code in (plain, 400, 404, 422), (endpoint, query)
 
