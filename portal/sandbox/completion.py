@@ -21,7 +21,7 @@ from portal.sandbox.resources import (
     payment_methods,
 )
 from portal.sandbox.store import Object
-from portal.sandbox.subscribing import Order, OrderLine, begin, once
+from portal.sandbox.subscribing import Order, OrderLine, begin, discounted, once
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,10 @@ def _buyer(call: Call, session: Object, payer: Payer) -> Object | None:
 def _invoice_for_purchase(
     call: Call, session: Object, customer: Object, intent: Object | None, discount: Object | None
 ) -> str:
-    sources = [once(call, line, None, discount) for line in _order_lines(call, session)]
+    lines = _order_lines(call, session)
+    sources = [once(call, line, None) for line in lines]
+    if discount is not None:
+        sources = [discounted(source, line.off, discount) for source, line in zip(sources, lines, strict=True)]
     invoice = invoices.draft(call, customer, None, "manual", sources)
     data = session["invoice_creation"]["invoice_data"]
     invoice |= {"description": data["description"], "metadata": dict(data["metadata"] or {})}

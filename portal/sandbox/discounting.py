@@ -35,7 +35,7 @@ def refusal_of(call: Call, session: Object, promotion: Object | None) -> str | N
 def _refusal_of_coupon(call: Call, session: Object, coupon: Object) -> str | None:
     if coupon["currency"] not in (None, session["currency"]):
         return NOT_FOR_THIS
-    return None if _eligible(call, session, coupon) else NOT_FOR_THIS
+    return None if any(_is_for(coupon, price) for price, _ in _prices(call, session)) else NOT_FOR_THIS
 
 
 def _has_bought(call: Call, customer_id: str | None) -> bool:
@@ -80,14 +80,14 @@ def _refuse(refusal: str | None, param: str) -> None:
         raise invalid(refusal, param, "coupon_expired" if refusal == OVER else None)
 
 
-def _eligible(call: Call, session: Object, coupon: Object) -> list[Object]:
-    """Return the lines that the coupon is for."""
-    products = coupon["_products"]
-    return [
-        item
-        for item in checkout_items.of_session(call, session["id"])
-        if products is None or fetch(call, "price", item["price"])["product"] in products
-    ]
+def _is_for(coupon: Object, price: Object) -> bool:
+    return coupon["_products"] is None or price["product"] in coupon["_products"]
+
+
+def _prices(call: Call, session: Object) -> list[tuple[Object, int]]:
+    """Return the price of each of the session's lines, and what the line comes to."""
+    items = checkout_items.of_session(call, session["id"])
+    return [(fetch(call, "price", item["price"]), item["amount_subtotal"]) for item in items]
 
 
 def amount_off(coupon: Object, amount: int) -> int:
@@ -98,23 +98,28 @@ def amount_off(coupon: Object, amount: int) -> int:
     return int(share.quantize(Decimal(1), ROUND_HALF_UP))
 
 
-def _set(call: Call, session: Object, coupon: Object | None) -> None:
-    """Write to lines and session what is taken off; the last line takes what rounding leaves."""
-    items = checkout_items.of_session(call, session["id"])
-    eligible = {item["id"] for item in _eligible(call, session, coupon)} if coupon else set()
-    base = sum(item["amount_subtotal"] for item in items if item["id"] in eligible)
-    left = amount_off(coupon, base) if coupon else 0
-    total_off = left
-    for item in items:
-        part = 0
-        if item["id"] in eligible:
-            part = left * item["amount_subtotal"] // base if base else 0
-            base -= item["amount_subtotal"]
+def shares(coupon: Object, lines: list[tuple[Object, int]]) -> list[int]:
+    """Return what the coupon takes off each line, a price and an amount; the last line takes what rounding leaves."""
+    base = sum(amount for price, amount in lines if _is_for(coupon, price))
+    left = amount_off(coupon, base)
+    parts = []
+    for price, amount in lines:
+        part = left * amount // base if base and _is_for(coupon, price) else 0
+        if _is_for(coupon, price):
+            base -= amount
             left -= part
-        item |= {"amount_discount": part, "amount_total": item["amount_subtotal"] - part}
-        call.store.save(item)
-    session["amount_total"] = session["amount_subtotal"] - total_off
-    session["total_details"] = session["total_details"] | {"amount_discount": total_off}
+        parts.append(part)
+    return parts
+
+
+def _set(call: Call, session: Object, coupon: Object | None) -> None:
+    """Write to lines and session what is taken off."""
+    items = checkout_items.of_session(call, session["id"])
+    parts = shares(coupon, _prices(call, session)) if coupon else [0] * len(items)
+    for item, part in zip(items, parts, strict=True):
+        call.store.save(item | {"amount_discount": part, "amount_total": item["amount_subtotal"] - part})
+    session["amount_total"] = session["amount_subtotal"] - sum(parts)
+    session["total_details"] = session["total_details"] | {"amount_discount": sum(parts)}
 
 
 def check(call: Call, session: Object) -> ApiError | None:

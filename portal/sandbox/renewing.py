@@ -2,13 +2,14 @@
 
 from copy import deepcopy
 
-from portal.sandbox import events
+from portal.sandbox import discounting, events
 from portal.sandbox.call import Call
 from portal.sandbox.periods import add_interval
 from portal.sandbox.registry import fetch, render
 from portal.sandbox.resources import invoices, subscription_items
+from portal.sandbox.resources.invoice_lines import LineSource
 from portal.sandbox.store import Object
-from portal.sandbox.subscribing import recurring
+from portal.sandbox.subscribing import discounted, recurring
 
 
 def begin_period(call: Call, subscription: Object, items: list[Object]) -> None:
@@ -46,8 +47,20 @@ def move_on(call: Call, subscription: Object, items: list[Object]) -> None:
 def _draft(call: Call, subscription: Object, items: list[Object]) -> Object:
     customer = fetch(call, "customer", subscription["customer"])
     moved = [fetch(call, "subscription_item", item["id"]) for item in items]
-    sources = [recurring(call, item) for item in moved]
+    sources = _with_discount(call, subscription, [recurring(call, item) for item in moved])
     return invoices.draft(call, customer, subscription, "subscription_cycle", sources)
+
+
+def _with_discount(call: Call, subscription: Object, sources: list[LineSource]) -> list[LineSource]:
+    """Take a discount that lasts off the lines, as long as it does."""
+    found = [fetch(call, "discount", discount_id) for discount_id in subscription["discounts"]]
+    discount = next((one for one in found if one["end"] is None or one["end"] > call.now()), None)
+    if discount is None:
+        return sources
+    coupon = call.store.get("coupon", discount["source"]["coupon"])
+    assert coupon is not None
+    parts = discounting.shares(coupon, [(source.price, source.amount) for source in sources])
+    return [discounted(source, off, discount) for source, off in zip(sources, parts, strict=True)]
 
 
 def _collect(call: Call, subscription: Object, invoice: Object) -> bool:

@@ -1,7 +1,7 @@
 """Beginning a subscription, through Checkout or the API: its items, its first invoice, and the payment of that."""
 
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from portal.sandbox import events
 from portal.sandbox.call import Call
@@ -86,13 +86,14 @@ def _first_invoice(call: Call, order: Order, subscription: Object) -> Object:
     """Store the finalized first invoice; the customer's currency is settled by it."""
     customer = order.customer
     before = render(call, deepcopy(customer))
+    off = {line.price["id"]: line.off for line in order.lines}
     sources = [
         recurring(call, item, free=order.trial_end is not None)
         for item in subscription_items.of_subscription(call, subscription["id"])
     ]
-    sources += [
-        once(call, line, subscription["id"], order.discount) for line in order.lines if line.price["recurring"] is None
-    ]
+    sources += [once(call, line, subscription["id"]) for line in order.lines if line.price["recurring"] is None]
+    if order.discount is not None:
+        sources = [discounted(source, off[source.price["id"]], order.discount) for source in sources]
     invoice = invoices.draft(call, customer, subscription, "subscription_create", sources)
     invoices.finalize(call, invoice, customer, description="Subscription creation")
     customer["currency"] = customer["currency"] or subscription["currency"]
@@ -113,12 +114,15 @@ def recurring(call: Call, item: Object, *, free: bool = False) -> LineSource:
         period=(item["current_period_start"], item["current_period_end"]),
         subscription=item["subscription"],
         subscription_item=item["id"],
-        off=next(line.off for line in order.lines if line.price["id"] == item["price"]),
-        discount=order.discount["id"] if order.discount else None,
     )
 
 
-def once(call: Call, line: OrderLine, subscription_id: str | None, discount: Object | None = None) -> LineSource:
+def discounted(source: LineSource, off: int, discount: Object) -> LineSource:
+    """Return the line with what a discount takes off it, in the smallest unit."""
+    return replace(source, off=off, discount=discount["id"])
+
+
+def once(call: Call, line: OrderLine, subscription_id: str | None) -> LineSource:
     """Return the invoice line of what is bought once."""
     return LineSource(
         price=line.price,
@@ -127,6 +131,4 @@ def once(call: Call, line: OrderLine, subscription_id: str | None, discount: Obj
         description=fetch(call, "product", line.price["product"])["name"],
         period=(call.now(), call.now()),
         subscription=subscription_id,
-        off=line.off,
-        discount=discount["id"] if discount else None,
     )

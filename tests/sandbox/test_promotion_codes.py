@@ -90,6 +90,28 @@ def test_the_first_invoice_of_a_subscription_is_discounted(sandbox: Driver, dura
     assert len(subscription["discounts"]) == kept
 
 
+@pytest.mark.parametrize(
+    ("terms", "totals"),
+    [
+        ({"duration": "once"}, [2175, 2900, 2900]),
+        ({"duration": "forever"}, [2175, 2175, 2175]),
+        ({"duration": "repeating", "duration_in_months": 2}, [2175, 2175, 2900]),
+    ],
+)
+def test_a_discount_lasts_as_long_as_its_coupon_says(
+    sandbox: Driver, wall: Wall, terms: Json, totals: list[int]
+) -> None:
+    code(sandbox, coupon(sandbox, **terms))
+    session = open_session(sandbox, "subscription", 2900)
+    enter(sandbox, session, "LAUNCH")
+    subscription = sandbox.paid(session)["subscription"]
+    for _ in range(2):
+        wall.at += 31 * 86400
+        sandbox.get("/v1/invoices")
+    found = sandbox.get("/v1/invoices", subscription=subscription)["data"]
+    assert [invoice["total"] for invoice in reversed(found)] == totals
+
+
 def test_what_cannot_be_used_is_said_and_nothing_comes_off(sandbox: Driver, wall: Wall) -> None:
     of = coupon(sandbox)
     other = sandbox.post("/v1/customers", {"email": "bob@example.com"})
