@@ -156,6 +156,9 @@ class Story:
             self.v1.payment_intents.create(
                 {"amount": 500, "currency": "usd", "payment_method": "pm_card_chargeDeclined", "confirm": True}
             )
+        refund = self.v1.refunds.create({"payment_intent": intent.id, "amount": 100})
+        self.v1.refunds.update(refund.id, {"metadata": {"seen": "1"}})
+        self.v1.refunds.retrieve(refund.id, {"expand": ["charge.refunds"]})
         waiting = self.v1.payment_intents.create({"amount": 700, "currency": "usd"})
         self.v1.payment_intents.update(waiting.id, {"description": "waits"})
         self.v1.payment_intents.cancel(waiting.id)

@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from portal.sandbox.hosted import challenge_page, checkout_page, home_page, invoice_page, portal_page
+from portal.sandbox.hosted import challenge_page, checkout_page, home_page, invoice_page, portal_page, receipt_page
 from portal.sandbox.hosted.pages import plain_page
 from portal.sandbox.sandbox import Sandbox
 
@@ -15,4 +15,5 @@ def add_pages(app: Flask, sandbox: Sandbox) -> None:
     challenge_page.add(app, sandbox)
     invoice_page.add(app, sandbox)
     portal_page.add(app, sandbox)
+    receipt_page.add(app, sandbox)
     home_page.add(app, sandbox)

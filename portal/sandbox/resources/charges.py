@@ -6,7 +6,7 @@ from portal.sandbox.cards import Refusal
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
 from portal.sandbox.parameters import CREATED_PAGING, Text
 from portal.sandbox.registry import Included, Reference, Resource, fetch, list_object, register, render
-from portal.sandbox.store import Object
+from portal.sandbox.store import Object, equals
 
 LIST = CREATED_PAGING | {"customer": Text(), "payment_intent": Text()}
 
@@ -48,7 +48,7 @@ def build(call: Call, intent: Object, payment_method: Object, refusal: Refusal |
         "radar_options": {},
         "receipt_email": intent["receipt_email"],
         "receipt_number": None,
-        "receipt_url": None,
+        "receipt_url": call.link(f"/r/{charge_id}") if refusal is None else None,
         "refunded": False,
         "review": None,
         "shipping": None,
@@ -110,8 +110,9 @@ def index(call: Call, values: Values) -> Object:
     return page(call, "charge", values, "/v1/charges", member_equals(values, "customer", "payment_intent"))
 
 
-def _refunds(_: Call, charge: Object) -> Object:
-    return list_object([], f"/v1/charges/{charge['id']}/refunds")
+def _refunds(call: Call, charge: Object) -> Object:
+    found = call.store.find("refund", [equals("charge", charge["id"])])
+    return list_object([render(call, refund) for refund in found], f"/v1/charges/{charge['id']}/refunds")
 
 
 register(

@@ -1,0 +1,122 @@
+"""Refunds: money of a charge that goes back to its card, whole or in parts, and at once."""
+
+from copy import deepcopy
+
+from portal.sandbox import events, ids
+from portal.sandbox.call import Call
+from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
+from portal.sandbox.errors import invalid, missing_parameter
+from portal.sandbox.parameters import AMOUNT_MAX, CREATED_PAGING, Choice, Integer, Metadata, Text, merge_metadata
+from portal.sandbox.registry import Reference, Resource, fetch, register, render
+from portal.sandbox.store import Object
+
+CREATE = {
+    "amount": Integer(minimum=1, maximum=AMOUNT_MAX),
+    "charge": Text(),
+    "metadata": Metadata(),
+    "payment_intent": Text(),
+    "reason": Choice(options=("duplicate", "fraudulent", "requested_by_customer")),
+}
+UPDATE = {"metadata": Metadata()}
+LIST = CREATED_PAGING | {"charge": Text(), "payment_intent": Text()}
+
+
+def build(call: Call, charge: Object, amount: int, values: Values) -> Object:
+    """Return a new refund that is not stored yet; `amount` is in the charge's smallest unit."""
+    return {
+        "id": ids.new_id("re"),
+        "object": "refund",
+        "amount": amount,
+        "balance_transaction": None,
+        "charge": charge["id"],
+        "created": call.now(),
+        "currency": charge["currency"],
+        "destination_details": {
+            "card": {
+                "reference_status": "pending",
+                "reference_type": "acquirer_reference_number",
+                "type": "refund",
+            },
+            "type": "card",
+        },
+        "metadata": merge_metadata({}, values.get("metadata", {})),
+        "payment_intent": charge["payment_intent"],
+        "reason": values.get("reason"),
+        "receipt_number": None,
+        "source_transfer_reversal": None,
+        "status": "succeeded",
+        "transfer_reversal": None,
+    }
+
+
+def create(call: Call, values: Values) -> Object:
+    """`POST /v1/refunds`: of a charge, or of the charge that paid an intent; all that is left of it unless an amount is sent."""
+    charge = _charge(call, values)
+    left = charge["amount_captured"] - charge["amount_refunded"]
+    if not charge["paid"]:
+        raise invalid("The charge failed, so there is nothing to refund.", "charge")
+    if left == 0:
+        raise invalid(f"Charge {charge['id']} has already been refunded.", "charge", "charge_already_refunded")
+    amount = values.get("amount", left)
+    if amount > left:
+        raise invalid(f"The refund ({amount}) is greater than what is left of the charge ({left}).", "amount")
+    refund = call.store.insert("refund", build(call, charge, amount, values))
+    before = render(call, deepcopy(charge))
+    refunded = charge["amount_refunded"] + amount
+    charge |= {"amount_refunded": refunded, "refunded": refunded == charge["amount_captured"]}
+    call.store.save(charge)
+    events.emit(call, "refund.created", refund)
+    events.emit_update(call, "charge.refunded", before, charge)
+    return render(call, refund)
+
+
+def _charge(call: Call, values: Values) -> Object:
+    if "charge" in values:
+        return fetch(call, "charge", values["charge"], "charge")
+    if "payment_intent" not in values:
+        raise missing_parameter("payment_intent")
+    intent = fetch(call, "payment_intent", values["payment_intent"], "payment_intent")
+    if intent["status"] != "succeeded":
+        raise invalid("The intent has not been paid, so there is nothing to refund.", "payment_intent")
+    return fetch(call, "charge", intent["latest_charge"])
+
+
+def retrieve(call: Call, _: Values, refund_id: str) -> Object:
+    """`GET /v1/refunds/{refund}`."""
+    return render(call, fetch(call, "refund", refund_id))
+
+
+def update(call: Call, values: Values, refund_id: str) -> Object:
+    """`POST /v1/refunds/{refund}`: metadata only."""
+    refund = fetch(call, "refund", refund_id)
+    before = render(call, deepcopy(refund))
+    refund["metadata"] = merge_metadata(refund["metadata"], values.get("metadata", {}))
+    call.store.save(refund)
+    for name in ("refund.updated", "charge.refund.updated"):
+        events.emit_update(call, name, before, refund)
+    return render(call, refund)
+
+
+def index(call: Call, values: Values) -> Object:
+    """`GET /v1/refunds`."""
+    return page(call, "refund", values, "/v1/refunds", member_equals(values, "charge", "payment_intent"))
+
+
+register(
+    Resource(
+        "refund",
+        "refund",
+        {
+            "balance_transaction": Reference("balance_transaction"),
+            "charge": Reference("charge"),
+            "payment_intent": Reference("payment_intent"),
+        },
+    )
+)
+_ONE = "/v1/refunds/{refund}"
+ENDPOINTS = (
+    Endpoint("POST", "/v1/refunds", CREATE, create, "refund"),
+    Endpoint("GET", "/v1/refunds", LIST, index, "refund", lists=True),
+    Endpoint("GET", _ONE, {}, retrieve, "refund"),
+    Endpoint("POST", _ONE, UPDATE, update, "refund"),
+)
