@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from portal.core.money import money_words
+
 WORDS = {
     "user.signed_in": "Signed in",
     "user.sign_in_failed": "Failed try to sign in",
@@ -23,6 +25,9 @@ WORDS = {
     "team.time_zone_changed": "Changed the team's time zone",
     "api_key.created": "Created an API key",
     "api_key.revoked": "Revoked an API key",
+    "checkout.started": "Went to a checkout",
+    "portal.opened": "Went to the customer portal",
+    "alarm.resolved": "Closed an alarm",
 }
 
 
@@ -32,9 +37,11 @@ def action_words(action: str) -> str:
 
 
 def detail_words(detail: dict[str, Any]) -> str:
-    """`before → after` where there is both, and the rest as `name: value`."""
+    """`before → after` where there is both, an amount with its currency, and the rest as `name: value`."""
     rest = dict(detail)
     parts = []
+    if {"amount_cents", "currency"} <= set(rest):
+        parts.append(money_words(rest.pop("amount_cents"), rest.pop("currency")))
     if {"before", "after"} <= set(rest):
         parts.append(f"{rest.pop('before')} → {rest.pop('after')}")
     parts += [f"{name.replace('_', ' ')}: {_value(value)}" for name, value in rest.items() if value is not None]

@@ -93,7 +93,7 @@ def test_signing_out_everywhere_is_felt_by_the_other_browser(arrive: Arrive, sta
     sessions = here.page.get_by_role("region", name="Where you are signed in")
     expect(sessions.get_by_text("This device")).to_have_count(1)
     here.press("Sign out everywhere else")
-    expect(here.page.get_by_text("signed out everywhere else")).to_be_visible()
+    expect(here.page.get_by_text("You are signed out everywhere else")).to_be_visible()
     expect(sessions.get_by_role("row")).to_have_count(2)
 
     there.go(f"/teams/{person.team_id}/billing")

@@ -12,6 +12,7 @@ import pytest
 from flask import Flask
 
 from portal.accounts import audit, audit_log
+from portal.accounts.audit_words import action_words, detail_words
 from portal.core import clock
 from portal.core.ids import new_id
 from portal.core.unit_of_work import unit_of_work
@@ -158,6 +159,27 @@ def test_s55_what_people_wrote_is_shown_and_not_run(app: Flask, cast: Cast) -> N
     text = page(cast, actor='"><script>x</script>')
     assert "<script>alert" not in text
     assert "<script>x" not in text
+
+
+@pytest.mark.parametrize(
+    ("action", "words"),
+    [("team.name_changed", "Renamed the team"), ("nobody_yet.did_this", "Nobody yet did this")],
+)
+def test_every_action_has_words(action: str, words: str) -> None:
+    assert action_words(action) == words
+
+
+@pytest.mark.parametrize(
+    ("detail", "words"),
+    [
+        ({}, ""),
+        ({"before": "A", "after": "B"}, "A → B"),
+        ({"amount_cents": 9900, "currency": "usd", "plan_key": "pro"}, "$99.00 USD, plan key: pro"),
+        ({"scopes": ["usage:write", "credits:read"], "left_out": None}, "scopes: usage:write, credits:read"),
+    ],
+)
+def test_details_are_told_in_words(detail: dict[str, Any], words: str) -> None:
+    assert detail_words(detail) == words
 
 
 def test_a_person_who_is_gone_from_the_team_keeps_a_name_in_it(app: Flask, cast: Cast) -> None:
