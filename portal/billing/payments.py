@@ -14,7 +14,7 @@ from sqlalchemy import delete, select
 from portal.billing.gateway import Gateway
 from portal.billing.invoices import subscription_of
 from portal.billing.mirror import Fetched, Json, fetch, lock_customer, moment, overwrite, ref, store
-from portal.billing.models import Payment, Subscription
+from portal.billing.models import Checkout, Payment, Subscription
 from portal.catalog.queries import plan_by_key
 from portal.core.database import db
 
@@ -87,10 +87,12 @@ def _values(data: Json) -> dict[str, Any]:
 
 
 def _description(data: Json, invoice: Fetched | None, page: Json | None) -> str:
-    if invoice is not None:
-        return invoice_words(invoice.data)
-    lines = ((page or {}).get("line_items") or {}).get("data") or []
-    return (lines[0].get("description") if lines else None) or data.get("description") or "Payment"
+    """What it was for, as our own order says it, or the invoice, or whoever made the intent."""
+    ordered = select(Checkout.credits).where(Checkout.stripe_id == page["id"]) if page else None
+    bought = db.session.execute(ordered).scalar() if ordered is not None else None
+    if bought is not None:
+        return f"Bundle of {bought:,} credits"
+    return (invoice_words(invoice.data) if invoice else data.get("description")) or "Payment"
 
 
 def invoice_words(invoice: Json) -> str:

@@ -20,7 +20,7 @@ from portal.billing.sync import SubscriptionState, fetch_subscription_state, mir
 
 @dataclass(frozen=True)
 class Purchase:
-    """`page` is the checkout page of what was bought without an invoice; `refunds` stand under their intent's id."""
+    """`page` is the checkout page of what was bought without a subscription; `refunds` stand under their intent's id."""
 
     invoice: Fetched | None
     subscription: SubscriptionState | None
@@ -48,7 +48,7 @@ def fetch_purchase_of_invoice(gateway: Gateway, invoice_id: str, refunded: str |
     return Purchase(
         invoice=invoice,
         subscription=fetch_subscription_state(gateway, subscription_id, invoice) if subscription_id else None,
-        page=None,
+        page=gateway.checkout_session_of(intents[0].stripe_id) if intents and not subscription_id else None,
         intents=intents,
         refunds=_refunds(gateway, intents, refunded),
     )

@@ -294,6 +294,30 @@ def test_a_refund_of_a_bundle_takes_its_part_of_the_bundle(cast: Cast, stage: St
     assert net(cast.team_id) == (GRANTED, 0)
     top_up = db.session.execute(select(Payment).where(Payment.type == "top_up")).scalar_one()
     assert (top_up.stripe_id, top_up.checkout_stripe_id, top_up.amount) == (intent, page, BUNDLE_PAID)
+    assert top_up.description == "Bundle of 5,000 credits"
+
+
+def test_a_bundle_with_an_invoice_of_its_own_is_refunded_alike(
+    cast: Cast, stage: Stage, desk: RefundDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the page is asked to write one: then the payment is found by the invoice."""
+    create = Gateway.create_checkout_session
+
+    def with_invoice(self: Gateway, params: dict[str, Any], idempotency_key: str) -> dict[str, Any]:
+        more = {"invoice_creation": {"enabled": True}} if params["mode"] == "payment" else {}
+        return create(self, params | more, idempotency_key)
+
+    monkeypatch.setattr(Gateway, "create_checkout_session", with_invoice)
+    page, intent, events = buy_bundle(cast, stage)
+    for told in events:
+        stage.deliver(told)
+    stage.drain()
+    desk.refund(intent, BUNDLE_PAID // 2)
+    desk.deliver()
+    assert taken_of_bundle(page) == BUNDLE // 2
+    rows = db.session.execute(select(Payment).where(Payment.type == "top_up")).scalars().all()
+    assert [(row.stripe_id, row.checkout_stripe_id, row.amount) for row in rows] == [(intent, page, BUNDLE_PAID)]
+    assert rows[0].invoice_stripe_id is not None
 
 
 def test_a_refund_of_a_bundle_told_before_its_payment_comes_to_nothing_in_the_end(
