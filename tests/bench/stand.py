@@ -136,6 +136,8 @@ def _environment(database_url: str, redis_url: str, stripe_url: str) -> dict[str
         "STRIPE_API_BASE": stripe_url,
         "LOG_LEVEL": "INFO",
         "WEB_CONCURRENCY": str(PROCESSES),
+        # The limits are looked at for every request, and refuse none.
+        "API_REQUESTS_PER_MINUTE": "1000000",
     }
 
 
