@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 MEANINGS = {
+    "card_testing": "A team has begun and left, or had declined, more checkouts than anybody needs.",
     "dead_event": "An event of Stripe's could not be applied.",
     "dead_mail": "A mail could not be sent.",
     "ledger_drift": "The proof of the credit ledger found something wrong.",

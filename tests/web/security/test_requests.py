@@ -223,6 +223,12 @@ def test_s44_another_host_is_nobodys(app: Flask, cast: Cast, host: str) -> None:
         assert "evil" not in answer.get_data(as_text=True), path
 
 
+def test_s44_a_whole_address_in_the_request_line_is_refused(cast: Cast) -> None:
+    """As the server hands it on; two Host headers it refuses itself."""
+    for line in ("http://evil.example/pricing", "http://127.0.0.1:8000/pricing", "evil.example/pricing"):
+        assert ask(cast.owner.client, "GET", "/pricing", environ_overrides={"RAW_URI": line}).status_code == 400, line
+
+
 def test_s45_nobody_is_believed_to_speak_for_another(app: Flask, client: FlaskClient) -> None:
     forged = {"X-Forwarded-For": "198.51.100.9", "X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https",
               "X-Real-IP": "198.51.100.9", "Forwarded": "for=198.51.100.9;host=evil.example"}  # fmt: skip
