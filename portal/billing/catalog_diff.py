@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from portal.billing.catalog_sync import SOURCE, WantedPrice, says_the_same, wanted_prices
-from portal.billing.coupon_sync import CouponGateway, CouponPlan, has_coupons, plan_coupons
+from portal.billing.coupon_sync import CouponGateway, plan_coupons
 from portal.catalog.definition import Catalog
 from portal.catalog.sync import Changes, sync_database
 from portal.core.unit_of_work import unit_of_work
@@ -52,7 +52,7 @@ def diff_catalog(gateway: DiffGateway, catalog: Catalog) -> Diff:
     found = Diff(changes)
     _diff_products(gateway, wanted, found)
     _diff_prices(gateway, wanted, found)
-    plan = plan_coupons(gateway, catalog) if has_coupons(catalog) else CouponPlan()
+    plan = plan_coupons(gateway, catalog)
     found.stripe += [step.words for step in plan.steps]
     found.problems += plan.problems
     found.left += plan.left

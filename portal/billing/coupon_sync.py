@@ -79,11 +79,6 @@ def plan_coupons(gateway: CouponGateway, catalog: Catalog) -> CouponPlan:
     return plan
 
 
-def has_coupons(catalog: Catalog) -> bool:
-    """Whether the file has any: of one that never had, Stripe need not be asked."""
-    return bool(catalog.coupons or catalog.promotion_codes)
-
-
 def coupon_id(coupon: Coupon, catalog: Catalog) -> str:
     """A coupon's id at Stripe: its key, and a digest of what can never be changed in it."""
     terms = json.dumps(_coupon_terms(coupon, catalog), sort_keys=True)

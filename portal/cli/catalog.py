@@ -8,7 +8,7 @@ from flask.cli import AppGroup
 
 from portal.billing.catalog_diff import Diff, diff_catalog
 from portal.billing.catalog_sync import Report, sync_catalog
-from portal.billing.coupon_sync import CouponPlan, has_coupons, sync_coupons
+from portal.billing.coupon_sync import sync_coupons
 from portal.billing.gateway import GatewayError, gateway
 from portal.billing.portal_configuration import sync_portal_configuration
 from portal.catalog.current import catalog
@@ -44,7 +44,7 @@ def sync(database_only: bool) -> None:
         return
     try:
         report = sync_catalog(gateway(), catalog())
-        coupons = sync_coupons(gateway(), catalog()) if has_coupons(catalog()) else CouponPlan()
+        coupons = sync_coupons(gateway(), catalog())
     except GatewayError as error:
         reason = f"Stripe did not answer as hoped: {error.message}\nWhat is done is saved; run this again to go on."
         raise click.ClickException(reason) from error

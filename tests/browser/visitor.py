@@ -126,7 +126,7 @@ class Visitor:
         self.page.get_by_label("Expiry").fill(EXPIRY)
         self.page.get_by_label("Security code").fill(CVC)
         self.page.get_by_label("Name on card").fill("Robin Payer")
-        self.page.get_by_role("button").click()
+        self.page.get_by_role("region", name="Payment details").get_by_role("button").click()
 
     def wait_until_on(self, plan: str) -> None:
         """The return page turns by itself, once the worker has applied Stripe's events."""

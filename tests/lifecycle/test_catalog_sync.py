@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from portal import create_app
 from portal.billing.catalog_sync import CatalogGateway, Report, sync_catalog
 from portal.billing.gateway import Gateway, InFlight, Unavailable
-from portal.catalog.definition import Catalog
+from portal.catalog.definition import Catalog, Coupon, PromotionCode
 from portal.catalog.loader import load_catalog
 from portal.catalog.models import Price
 from portal.catalog.queries import (
@@ -505,11 +505,12 @@ class TestCommands:
         self, app: Flask, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("portal.cli.catalog.gateway", lambda: gateway)
-        sync_catalog(gateway, DEFAULT)
+        run = app.test_cli_runner()
+        assert run.invoke(args=["catalog", "sync"]).exit_code == 0
         old = on_sale(gateway)["turnpike_plan_pro_month"]["id"]
         dearer = changed_plan("pro", monthly_cents=10_900, name="Pro 2")
         monkeypatch.setattr("portal.cli.catalog.catalog", lambda: dearer)
-        told = app.test_cli_runner().invoke(args=["catalog", "diff"]).output.splitlines()
+        told = run.invoke(args=["catalog", "diff"]).output.splitlines()
         assert told == [
             "database: added: price turnpike_plan_pro_month",
             "database: changed: plan pro",
@@ -520,9 +521,36 @@ class TestCommands:
             f"at Stripe only, for those who have it: price {old} (turnpike_plan_pro_month)",
         ]
         sync_catalog(gateway, dearer)
-        after = app.test_cli_runner().invoke(args=["catalog", "diff"])
+        after = run.invoke(args=["catalog", "diff"])
         assert after.exit_code == 0, after.output
         assert after.output == f"at Stripe only, for those who have it: price {old}\n"
+
+    def test_coupons_and_codes_follow_the_file_at_stripe(
+        self, app: Flask, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Made, made anew when the discount changes, and switched off when the last of them has left the file."""
+        monkeypatch.setattr("portal.cli.catalog.gateway", lambda: gateway)
+        run = app.test_cli_runner()
+
+        def sync(coupons: tuple[Coupon, ...], codes: tuple[PromotionCode, ...]) -> dict[str, Any]:
+            file = replace(DEFAULT, coupons=coupons, promotion_codes=codes)
+            monkeypatch.setattr("portal.cli.catalog.catalog", lambda: file)
+            assert run.invoke(args=["catalog", "sync"]).exit_code == 0
+            after = run.invoke(args=["catalog", "diff"])
+            assert after.exit_code == 0, after.output
+            coupons_made = {coupon["id"]: coupon["percent_off"] for coupon in gateway.coupons()}
+            return {
+                code["code"]: coupons_made[code["promotion"]["coupon"]]
+                for code in gateway.promotion_codes()
+                if code["active"]
+            }
+
+        offer = Coupon("offer", "An offer", 20, None, "once", None, ("plan:pro",))
+        code = PromotionCode("OFFER", "offer", 5, None, first_time_only=True, minimum_cents=100)
+        assert sync((offer,), (code,)) == {"OFFER": 20}
+        assert sync((replace(offer, percent_off=30),), (code,)) == {"OFFER": 30}
+        assert sync((), ()) == {}
+        assert sync((offer,), (code,)) == {"OFFER": 20}
 
     def test_sync_without_stripe_says_so(self, app: Flask) -> None:
         done = app.test_cli_runner().invoke(args=["catalog", "sync"])
