@@ -18,7 +18,7 @@ from portal.sandbox.ids import new_id
 from portal.sandbox.parameters import Array, Text, parse
 from portal.sandbox.sandbox import Origin, Sandbox
 from portal.sandbox.versions import refuse_retired
-from portal.sandbox.wire import build_tree, decode_pairs, dumps
+from portal.sandbox.wire import build_tree, decode_pairs, dumps, json_pairs
 
 _LOG = logging.getLogger("sandbox")
 _EXPAND = Array(item=Text(max_length=200))
@@ -128,6 +128,8 @@ class _Exchange:
         body = request.get_data(cache=False) if self.endpoint.method != "GET" else b""
         if not body:
             return pairs
+        if self.endpoint.path.startswith("/v2/"):
+            return pairs + json_pairs(body)
         if request.mimetype not in ("", "application/x-www-form-urlencoded"):
             raise invalid("Invalid request (the content type must be application/x-www-form-urlencoded).")
         return pairs + decode_pairs(body)

@@ -18,9 +18,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from portal.sandbox import destinations
 from portal.sandbox.call import Call
 from portal.sandbox.registry import render
 from portal.sandbox.store import Object, Store
+from portal.sandbox.thin import notification
 from portal.sandbox.wire import dumps
 
 RETRY_DELAYS_SECONDS = (1.0, 3.0, 10.0, 30.0, 120.0, 600.0, 3600.0)
@@ -159,7 +161,7 @@ class Deliverer:
 
     def _attempt(self, delivery: sqlite3.Row) -> None:
         event = self._store.get("event", delivery["event_id"])
-        endpoint = self._store.get("webhook_endpoint", delivery["endpoint_id"])
+        endpoint = destinations.find(self._store, delivery["endpoint_id"])
         if event is None or endpoint is None or endpoint["status"] != "enabled":
             self._store.execute("UPDATE deliveries SET state = 'canceled' WHERE id = ?", (delivery["id"],))
             return
@@ -168,13 +170,13 @@ class Deliverer:
         self._record(delivery, outcome, round((time.monotonic() - started) * 1000))
 
     def _post_event(self, event: Object, endpoint: Object) -> Outcome:
-        body = dumps(render(self._call(), event))
+        body = dumps(notification(event) if destinations.is_thin(endpoint) else render(self._call(), event))
         headers = {
             "Content-Type": "application/json; charset=utf-8",
             "User-Agent": "Turnpike-Sandbox/1.0",
             "Stripe-Signature": signature(endpoint["_secret"], int(time.time()), body),
         }
-        return post(endpoint["url"], body, headers)
+        return post(destinations.address(endpoint), body, headers)
 
     def _record(self, delivery: sqlite3.Row, outcome: Outcome, duration_ms: int) -> None:
         attempts = delivery["attempts"] + 1

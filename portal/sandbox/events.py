@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+from portal.sandbox import destinations
 from portal.sandbox.call import API_VERSION, Call
 from portal.sandbox.ids import new_id
 from portal.sandbox.registry import render
@@ -24,10 +25,12 @@ def emit(call: Call, event_type: str, obj: Object, previous_attributes: Object |
         "pending_webhooks": 0,
         "request": {"id": call.request_id, "idempotency_key": call.idempotency_key},
         "type": event_type,
+        # Under this id the same event is told without its object.
+        "_thin_id": new_id("evt_test"),
     }
     call.store.insert("event", event)
-    for endpoint in call.store.find("webhook_endpoint", oldest_first=True):
-        if endpoint["status"] == "enabled" and wants(endpoint, event_type):
+    for endpoint in destinations.enabled(call):
+        if destinations.wants(endpoint, event_type):
             call.store.execute(
                 "INSERT INTO deliveries (event_id, endpoint_id, next_at) VALUES (?, ?, ?)",
                 (event["id"], endpoint["id"], time.time()),
@@ -39,11 +42,6 @@ def emit_update(call: Call, event_type: str, before: Object, obj: Object) -> Obj
     """Record an update of `obj`, whose wire form was `before`; nothing is recorded when nothing changed."""
     changed = differences(before, render(call, obj))
     return emit(call, event_type, obj, changed) if changed else None
-
-
-def wants(endpoint: Object, event_type: str) -> bool:
-    """Say whether an endpoint asked for this type of event."""
-    return "*" in endpoint["enabled_events"] or event_type in endpoint["enabled_events"]
 
 
 def differences(before: Object, after: Object) -> Object:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from portal.sandbox import due
+from portal.sandbox import destinations, due
 from portal.sandbox.call import Call, Configuration
 from portal.sandbox.clock import Clock
 from portal.sandbox.delivery import RETRY_DELAYS_SECONDS, Deliverer
@@ -61,6 +61,6 @@ class Sandbox:
 
     def _after_commit(self) -> None:
         # Without an endpoint there is nothing to send, and no thread is started.
-        if self.store.query("SELECT 1 FROM objects WHERE type = 'webhook_endpoint' LIMIT 1"):
+        if destinations.enabled(self.call()):
             self.deliverer.start()
             self.deliverer.wake()

@@ -49,6 +49,7 @@ _INDEXED_PATHS = (
     "subscription",
     "type",
     "_session",
+    "_thin_id",
     "_token",
 )
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -33,6 +34,28 @@ def decode_pairs(raw: bytes) -> list[tuple[str, str]]:
         except UnicodeDecodeError as error:
             raise invalid("The request holds bytes that are not UTF-8.") from error
     return pairs
+
+
+def json_pairs(raw: bytes) -> list[tuple[str, str]]:
+    """Return the same names and values for a JSON body, which is what API v2 takes."""
+    try:
+        body = json.loads(raw)
+        if not isinstance(body, dict):
+            raise invalid("The body is not a JSON object.")
+        return [pair for name, value in body.items() for pair in _flat(name, value)]
+    except (ValueError, RecursionError) as error:
+        raise invalid("The body is not JSON, or it is nested too deeply.") from error
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict | list):
+        entries = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, entry in entries:
+            yield from _flat(f"{name}[{key}]", entry)
+    elif isinstance(value, bool):
+        yield name, "true" if value else "false"
+    else:
+        yield name, "" if value is None else str(value)
 
 
 def _unquote(part: bytes) -> str:

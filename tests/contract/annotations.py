@@ -12,7 +12,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from stripe._object_classes import OBJECT_CLASSES
+from stripe._object_classes import OBJECT_CLASSES, V2_OBJECT_CLASSES
+from stripe.events._event_classes import get_v2_event_class
 
 _PLAIN: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "bool": bool, "float": (int, float)}
 
@@ -49,7 +50,20 @@ def _read_class(node: ast.ClassDef, parent: ClassContract | None) -> ClassContra
 @cache
 def contract_of(object_name: str) -> ClassContract:
     """Return the contract of a resource by the `object` of its bodies."""
-    module_name, class_name = OBJECT_CLASSES[object_name]
+    return _contract_in(*{**OBJECT_CLASSES, **V2_OBJECT_CLASSES}[object_name])
+
+
+@cache
+def contract_of_thin_event(event_type: str) -> ClassContract:
+    """Return the contract of a thin event: what all have, and what those of its type have besides."""
+    found = get_v2_event_class(event_type)
+    own = _contract_in(found.__module__, found.__name__)
+    own.fields = contract_of("v2.core.event").fields | own.fields
+    own.nested = contract_of("v2.core.event").nested | own.nested
+    return own
+
+
+def _contract_in(module_name: str, class_name: str) -> ClassContract:
     path = import_module(module_name).__file__
     assert path is not None
     for node in ast.parse(Path(path).read_text(encoding="utf-8")).body:
@@ -86,7 +100,9 @@ class Checker:
             self._same(set(body), {"id", "object", "deleted"}, where)
         else:
             self.objects[body["object"]] += 1
-            self._class(body, contract_of(body["object"]), where)
+            thin = body["object"] == "v2.core.event"
+            contract = contract_of_thin_event(body["type"]) if thin else contract_of(body["object"])
+            self._class(body, contract, where)
 
     def _problem(self, where: str, text: str) -> None:
         self.problems.append(f"{where}: {text}")

@@ -28,11 +28,11 @@ def normal(path: str) -> str:
 
 @cache
 def operations() -> dict[tuple[str, str], Operation]:
-    """Return every v1 operation of the SDK by method and path."""
+    """Return every operation of the SDK by method and path."""
     found = {}
     for file in sorted(_ROOT.rglob("_*_service.py")):
         text = file.read_text(encoding="utf-8")
-        if "/v1/" in text:
+        if "/v1/" in text or "/v2/" in text:
             for operation in _operations_of(ast.parse(text)):
                 found[operation.method, operation.path] = operation
     return found
@@ -58,7 +58,7 @@ def _operation_of(function: ast.FunctionDef, imported: dict[str, str]) -> Operat
             node.value for node in ast.walk(call) if isinstance(node, ast.Constant) and isinstance(node.value, str)
         ]
         path = next(text for text in texts if text.startswith("/"))
-        if not types or not path.startswith("/v1/"):
+        if not types or not path.startswith(("/v1/", "/v2/")):
             return None
         name = re.findall(r"\w+Params", ast.unparse(types[0]))[0]
         return Operation(texts[0].upper(), normal(path), name, imported[name])

@@ -29,7 +29,7 @@ class RecordingClient(stripe.RequestsClient):
         content, status, more = super().request(*args, **kwargs)
         if status == 200:
             method, url = args[:2]
-            path = url.partition("/v1")[2].partition("?")[0]
+            path = url.partition("/v")[2].partition("?")[0]
             self.bodies.append((f"{method} {path}", json.loads(content)))
         return content, status, more
 
@@ -172,6 +172,16 @@ class Story:
         self.v1.webhook_endpoints.retrieve(endpoint.id)
         self.v1.webhook_endpoints.list()
         self.v1.webhook_endpoints.delete(endpoint.id)
+        params: Any = {
+            "name": "portal",
+            "type": "webhook_endpoint",
+            "event_payload": "thin",
+            "enabled_events": ["v1.invoice.paid"],
+            "webhook_endpoint": {"url": "http://127.0.0.1:9/hook"},
+            "include": ["webhook_endpoint.signing_secret", "webhook_endpoint.url"],
+        }
+        destinations = self.client.v2.core.event_destinations
+        destinations.disable(destinations.create(params).id)
         self.v1.balance.retrieve()
 
     def subscribe_directly(self) -> None:
@@ -286,6 +296,8 @@ class Story:
         self.v1.charges.retrieve(lists[7].data[0].id)
         self.v1.subscription_items.retrieve(lists[9].data[0].id)
         self.v1.events.retrieve(lists[12].data[0].id)
+        newest = self.driver.app.extensions["sandbox"].store.find("event", limit=1)[0]
+        self.client.v2.core.events.retrieve(newest["_thin_id"])
 
 
 @pytest.fixture(scope="module")
@@ -318,6 +330,8 @@ RESOURCES = (
     "setup_intent",
     "subscription",
     "subscription_item",
+    "v2.core.event",
+    "v2.core.event_destination",
     "webhook_endpoint",
 )
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from portal.sandbox.events import differences, wants
+from portal.sandbox.destinations import wants
+from portal.sandbox.events import differences
 from tests.sandbox.driving import Driver, Json
 
 

@@ -2,7 +2,7 @@
 
 from flask import Flask, Response
 
-from portal.sandbox import cards
+from portal.sandbox import cards, destinations
 from portal.sandbox.hosted.pages import show
 from portal.sandbox.sandbox import Sandbox
 
@@ -30,7 +30,8 @@ def add(app: Flask, sandbox: Sandbox) -> None:
             sandbox,
             "home.html",
             events=call.store.query(_NEWEST, (EVENTS_SHOWN,)),
-            endpoints=call.store.find("webhook_endpoint", oldest_first=True),
+            endpoints=destinations.all_of(call),
+            address_of=destinations.address,
             hints=cards.HINTS,
             now=sandbox.clock.now(),
             offset_seconds=sandbox.clock.offset_seconds(),

@@ -9,6 +9,7 @@ from portal.sandbox.resources import (
     coupons,
     customers,
     discounts,
+    event_destinations,
     events,
     invoice_lines,
     invoice_payments,
@@ -26,6 +27,7 @@ from portal.sandbox.resources import (
     subscription_items,
     subscription_pausing,
     subscriptions,
+    thin_events,
     webhook_endpoints,
 )
 
@@ -37,6 +39,7 @@ _MODULES = (
     coupons,
     customers,
     discounts,
+    event_destinations,
     events,
     invoice_lines,
     invoice_payments,
@@ -54,6 +57,7 @@ _MODULES = (
     subscription_items,
     subscription_pausing,
     subscriptions,
+    thin_events,
     webhook_endpoints,
 )
 ENDPOINTS: tuple[Endpoint, ...] = tuple(endpoint for module in _MODULES for endpoint in module.ENDPOINTS)

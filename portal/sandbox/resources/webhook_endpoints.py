@@ -1,6 +1,6 @@
 """Webhook endpoints: where events are delivered."""
 
-from portal.sandbox import ids
+from portal.sandbox import destinations, ids
 from portal.sandbox.call import API_VERSION, Call
 from portal.sandbox.endpoints import Endpoint, Values, page
 from portal.sandbox.errors import invalid
@@ -86,9 +86,7 @@ def delete(call: Call, _: Values, endpoint_id: str) -> Object:
     """`DELETE /v1/webhook_endpoints/{webhook_endpoint}`; what was still to be sent there is dropped."""
     endpoint = fetch(call, "webhook_endpoint", endpoint_id)
     call.store.delete(endpoint_id)
-    call.store.execute(
-        "UPDATE deliveries SET state = 'canceled' WHERE endpoint_id = ? AND state = 'pending'", (endpoint_id,)
-    )
+    destinations.drop_pending(call, endpoint_id)
     return deleted_form(endpoint)
 
 
