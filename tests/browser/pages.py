@@ -627,6 +627,7 @@ NOT_PAGES = {
     "catalog.home": "a redirect",
     "health.healthz": "JSON",
     "health.readyz": "JSON",
+    "metrics.metrics": "figures for a monitoring system, as text",
     "notifications.dev_mail_html": "a mail for the frame on its page, with the literal colours that mails need",
     "security.confirm_email": "a redirect",
     "security.mf_recovery_codes": "closed: a page of ours stands for it",
