@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from flask import url_for
 
+from portal.billing.entitlements import IN_FORCE, plan_in_force
 from portal.billing.subscriptions import live_subscription
-from portal.catalog.queries import BundlePrice, bundle_prices, features_of, free_plan, is_declared
+from portal.catalog.queries import BundlePrice, bundle_prices, features_of, is_declared
 
 FEATURE = "bundles"
 
 
 def bundles_allowed(team_id: str) -> bool:
-    """Whether the team's plan has bundles. A plan by agreement, which the catalog does not know, has them."""
+    """Whether the plan in force has bundles. A plan by agreement, which the catalog does not know, has them."""
     if not is_declared(FEATURE):
         return True
     subscription = live_subscription(team_id)
-    if subscription is not None and subscription.plan_key is None:
+    if subscription is not None and subscription.status in IN_FORCE and subscription.plan_key is None:
         return True
-    free = free_plan()
-    plan_key = subscription.plan_key if subscription else (free.key if free else None)
-    feature = features_of(plan_key).get(FEATURE) if plan_key else None
+    plan = plan_in_force(subscription)
+    feature = features_of(plan.key).get(FEATURE) if plan else None
     return feature is not None and feature.enabled
 
 

@@ -7,10 +7,11 @@ from itertools import permutations
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
+from portal.billing.bundle_sale import bundles_allowed
 from portal.billing.gateway import Gateway
-from portal.billing.models import Checkout
+from portal.billing.models import Checkout, Subscription
 from portal.catalog.models import Bundle
 from portal.core.database import db
 from portal.core.unit_of_work import unit_of_work
@@ -243,6 +244,15 @@ def test_a_plan_without_bundles_sells_none(cast: Cast, stage: Stage) -> None:
     assert answer.status_code == 403
     assert "Nothing was charged" in answer.get_data(as_text=True)
     assert db.session.execute(select(func.count(Checkout.id))).scalar_one() == 0
+
+
+@pytest.mark.parametrize(("status", "sells"), [("past_due", True), ("unpaid", False), ("paused", False)])
+def test_a_plan_that_is_not_in_force_sells_what_the_free_plan_does(
+    cast: Cast, stage: Stage, team: str, status: str, sells: bool
+) -> None:
+    with unit_of_work() as session:
+        session.execute(update(Subscription).where(Subscription.team_id == team).values(status=status))
+    assert bundles_allowed(team) is sells
 
 
 def test_a_declined_card_grants_nothing_and_the_page_takes_another(cast: Cast, stage: Stage, team: str) -> None:
