@@ -46,15 +46,9 @@ def upgrade() -> None:
     op.create_index("ix_sessions_expires_at", "sessions", ["expires_at"])
     for column in OF_USERS:
         op.add_column("users", column.copy())
-    op.create_index("uq_users_new_email_digest", "users", ["new_email_digest"], unique=True)
-    op.create_index(
-        "ix_audit_entries_of_person", "audit_entries", ["target", "id"], postgresql_where=sa.text("team_id is null")
-    )
 
 
 def downgrade() -> None:
-    op.drop_index("ix_audit_entries_of_person", table_name="audit_entries")
-    op.drop_index("uq_users_new_email_digest", table_name="users")
     for column in reversed(OF_USERS):
         op.drop_column("users", column.name)
     op.drop_table("sessions")

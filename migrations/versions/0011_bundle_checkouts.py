@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0011"
-down_revision = "0010"
+down_revision = "0010b"
 
 PREFIXED_ID = sa.String(collation="C")
 MOMENT = sa.DateTime(timezone=True)

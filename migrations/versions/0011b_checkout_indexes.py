@@ -25,10 +25,12 @@ def upgrade() -> None:
     with op.get_context().autocommit_block():
         for constraint in ("fk_checkouts_api_key_id", *(f"ck_checkouts_{name}" for name in CHECKS)):
             op.execute(f"alter table checkouts validate constraint {constraint}")
+        op.execute("set lock_timeout = 0")  # it waits for the readers of the table, and nobody waits for it
         for name, index in INDEXES.items():
             # One that was cut off is there and not valid: it is built anew.
             op.execute(f"drop index concurrently if exists {name}")
             op.execute(f"create {index}")
+        op.execute("set lock_timeout = '4s'")
 
 
 def downgrade() -> None:
