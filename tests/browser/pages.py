@@ -29,7 +29,7 @@ from tests.browser.people import Household, Person, gather, newcomer
 from tests.browser.running import RunningStack
 from tests.browser.visitor import Visitor
 from tests.cast import PASSWORD, make_user
-from tests.stage import DECLINED
+from tests.stage import ASKS_WHO_PAYS, DECLINED
 
 Row = TypeVar("Row", Checkout, Subscription)
 STAND_IN = "a page of the stand-in for Stripe"
@@ -306,6 +306,19 @@ def declined(someone: Visitor, company: Company) -> None:
     hosted_page_of_payer(someone, company)
     someone.pay(DECLINED)
     someone.page.get_by_role("alert").wait_for()
+
+
+def challenged(someone: Visitor, company: Company) -> None:
+    hosted_page_of_payer(someone, company)
+    someone.pay(ASKS_WHO_PAYS)
+    someone.page.get_by_role("heading", name="Is it you?").wait_for()
+
+
+def discounted(someone: Visitor, company: Company) -> None:
+    hosted_page_of_payer(someone, company)
+    someone.page.get_by_label("Promotion code").fill("LAUNCH20")
+    someone.page.get_by_role("button", name="Apply code").click()
+    someone.page.get_by_text("Launch offer").wait_for()
 
 
 def canceled(someone: Visitor, company: Company) -> None:
@@ -606,6 +619,8 @@ PAGES = (
     Scene("stand-in", STAND_IN, nobody, stand_in_home),
     Scene("hosted-checkout", STAND_IN, payer, hosted_page_of_payer),
     Scene("hosted-declined", STAND_IN, payer, declined),
+    Scene("hosted-challenge", STAND_IN, payer, challenged),
+    Scene("hosted-discount", STAND_IN, payer, discounted),
     Scene("hosted-invoice", STAND_IN, owner, invoice),
 )
 

@@ -7,8 +7,7 @@ from playwright.sync_api import expect
 from tests.browser.people import newcomer
 from tests.browser.running import RunningStack
 from tests.browser.visitor import Arrive
-
-ASKS_WHO_PAYS = "4000002500003155"
+from tests.stage import ASKS_WHO_PAYS
 
 
 def test_3d_secure_failed_then_passed(arrive: Arrive, stack: RunningStack) -> None:
