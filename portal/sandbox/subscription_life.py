@@ -54,7 +54,8 @@ def carry_on(call: Call) -> None:
 
 def _due(call: Call) -> list[Object]:
     found = [call.store.get("subscription", row["id"]) for row in call.store.query(_DUE, (call.now(),) * 3)]
-    return [one for one in found if one is not None and _next(call, one) is not None]
+    due = [(step[0], one) for one in found if one is not None and (step := _next(call, one)) is not None]
+    return [one for _, one in sorted(due, key=lambda entry: entry[0])]
 
 
 def _next(call: Call, subscription: Object) -> tuple[int, _Act] | None:
