@@ -71,10 +71,17 @@ class Stage:
     events: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self._end_other_stories()
         newest = self.stripe("GET", "/v1/events", limit=1)["data"]
         self.last_event = newest[0]["id"] if newest else None
         # The stand-in lives through many stories and its clock only goes forward: ours joins it.
         self._move_portal(timedelta(seconds=self._stripe_clock()["offset_seconds"]))
+
+    def _end_other_stories(self) -> None:
+        """End what earlier stories left, so that it does not renew in the middle of this one."""
+        while left := self.stripe("GET", "/v1/subscriptions", limit=100)["data"]:
+            for subscription in left:
+                self.stripe("DELETE", f"/v1/subscriptions/{subscription['id']}")
 
     def stripe(self, method: str, path: str, **params: Any) -> dict[str, Any]:
         """One call to the stand-in, as anybody with the key could make it."""

@@ -36,11 +36,14 @@ CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 
 _INDEXED_PATHS = (
+    "cancel_at",
+    "current_period_end",
     "customer",
     "invoice",
     "latest_charge",
     "lookup_key",
     "parent.subscription_details.subscription",
+    "pause_collection.resumes_at",
     "payment.payment_intent",
     "payment_intent",
     "price",

@@ -1,23 +1,45 @@
-"""The hosted invoice page: `/i/<invoice>`, and the same page to print at `/i/<invoice>/pdf`."""
+"""The hosted invoice page `/i/<invoice>`, and the invoice as a file at `/i/<invoice>/pdf`."""
 
 from flask import Flask, Response
 
-from portal.sandbox.hosted.pages import plain_page, show
+from portal.sandbox.hosted.invoice_pdf import invoice_file
+from portal.sandbox.hosted.pages import guard, plain_page, show
 from portal.sandbox.resources import invoice_lines
 from portal.sandbox.sandbox import Sandbox
+from portal.sandbox.store import Object
 
 
 def add(app: Flask, sandbox: Sandbox) -> None:
-    """Give the pages their addresses in the app."""
+    """Give the page and the file their addresses in the app."""
 
     def invoice(invoice_id: str) -> Response:
-        call = sandbox.call()
-        with sandbox.store.lock:
-            found = call.store.get("invoice", invoice_id)
-            if found is None or found["status"] == "draft":
-                return plain_page(sandbox, 404, "No such invoice", "This address belongs to no invoice.")
-            lines = invoice_lines.of_invoice(call, invoice_id)
-        return show(sandbox, "invoice.html", invoice=found, lines=lines)
+        found = _find(sandbox, invoice_id)
+        if found is None:
+            return _nothing(sandbox)
+        return show(sandbox, "invoice.html", invoice=found[0], lines=found[1])
+
+    def invoice_pdf(invoice_id: str) -> Response:
+        found = _find(sandbox, invoice_id)
+        if found is None:
+            return _nothing(sandbox)
+        response = Response(invoice_file(*found), content_type="application/pdf")
+        name = f"invoice-{found[0]['number']}.pdf"
+        response.headers["Content-Disposition"] = f'inline; filename="{name}"'
+        return guard(response)
 
     app.add_url_rule("/i/<invoice_id>", view_func=invoice)
-    app.add_url_rule("/i/<invoice_id>/pdf", endpoint="invoice_pdf", view_func=invoice)
+    app.add_url_rule("/i/<invoice_id>/pdf", view_func=invoice_pdf)
+
+
+def _find(sandbox: Sandbox, invoice_id: str) -> tuple[Object, list[Object]] | None:
+    """Return an invoice that may be shown, with its lines."""
+    call = sandbox.call()
+    with sandbox.store.lock:
+        found = call.store.get("invoice", invoice_id)
+        if found is None or found["status"] == "draft":
+            return None
+        return found, invoice_lines.of_invoice(call, invoice_id)
+
+
+def _nothing(sandbox: Sandbox) -> Response:
+    return plain_page(sandbox, 404, "No such invoice", "This address belongs to no invoice.")
