@@ -18,7 +18,7 @@ from portal.accounts import audit
 from portal.accounts.api_key_format import KeyText, new_key, read_key
 from portal.accounts.models import ApiKey, Team, User
 from portal.core.clock import app_now
-from portal.core.database import db
+from portal.core.database import db, plain, send
 from portal.core.tenancy import load_for
 
 LIVE_KEYS_MAX = 50
@@ -27,6 +27,12 @@ LAST_USED_EVERY = timedelta(minutes=1)
 
 # What an unknown key is compared with, so that it takes the same steps as a known one. No digest is all zeros.
 NO_DIGEST = "0" * 64
+
+FIND_KEY = plain(
+    "select id, team_id, scopes, livemode, revoked_at, digest, coalesce(expires_at <= app_now(), false) as expired,"
+    " coalesce(last_used_at > app_now() - cast(:lately as interval), false) as used_lately"
+    " from api_keys where prefix = :prefix"
+)
 
 EXPIRED = func.coalesce(ApiKey.expires_at <= app_now(), False)
 
@@ -163,18 +169,7 @@ def find_key(text: str) -> KnownKey | None:
     spelled = read_key(text)
     if spelled is None:
         return None
-    lately = func.coalesce(ApiKey.last_used_at > app_now() - cast(literal(LAST_USED_EVERY), Interval), False)
-    query = select(
-        ApiKey.id,
-        ApiKey.team_id,
-        ApiKey.scopes,
-        ApiKey.livemode,
-        ApiKey.revoked_at,
-        ApiKey.digest,
-        EXPIRED.label("expired"),
-        lately.label("used_lately"),
-    )
-    found = db.session.execute(query.where(ApiKey.prefix == spelled.prefix)).one_or_none()
+    found = send(FIND_KEY, prefix=spelled.prefix, lately=LAST_USED_EVERY).one_or_none()
     same = hmac.compare_digest(found.digest if found else NO_DIGEST, spelled.digest)
     if found is None or not same:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import select
 import time
 from datetime import datetime
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import psycopg
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import DateTime, Engine, MetaData, String, event
+from sqlalchemy import CursorResult, DateTime, Engine, MetaData, String, event
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -60,6 +61,18 @@ def engine_options() -> dict[str, Any]:
         "pool_timeout": 5,
         "connect_args": {"options": options, "connect_timeout": 5},
     }
+
+
+def plain(statement: str) -> str:
+    """A statement with parameters such as `:team_id`, spelled for `send`."""
+    return re.sub(r"(?<!:):([a-z_]+)", r"%(\1)s", statement.replace("%", "%%"))
+
+
+def send(statement: str, **parameters: Any) -> CursorResult[Any]:
+    """Send a `plain` statement in the session's transaction. For hot paths: there is nothing to compose or to look up,
+    which otherwise takes about as long as the statement itself.
+    """
+    return db.session.connection().exec_driver_sql(statement, parameters)
 
 
 def refuse_dead_connections(engine: Engine) -> None:

@@ -11,13 +11,13 @@ with `expire:` belong to the ledger itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import text
 from sqlalchemy.engine import Row
 
+from portal.core.database import plain
 from portal.credits.book import BALANCE_MAX, Book, Lot
 from portal.credits.errors import CauseConflict, CreditOverflow, InsufficientCredits, LedgerError, UnknownGrant
 from portal.credits.models import KIND_RANK
@@ -49,7 +49,7 @@ TEXT_LENGTH_MAX = 500
 OWN_CAUSES = "expire:"
 
 # A cause may stand as a grant that has not started, as an order to reverse that came to nothing, or as an entry.
-FIND_CAUSE = text(
+FIND_CAUSE = plain(
     "select 'entry' as what, id, kind, amount, version, balance_after, grant_id"
     " from credit_entries where team_id = :team_id and cause_key = :cause_key"
     " union all select 'grant', id, kind, amount, null, null, id"
@@ -58,7 +58,7 @@ FIND_CAUSE = text(
     " from credit_reversals where team_id = :team_id and cause_key = :cause_key"
 )
 
-INSERT_GRANT = text(
+INSERT_GRANT = plain(
     "insert into credit_grants"
     " (team_id, kind, amount, remaining, effective_at, expires_at, state, cause_key, source)"
     " values (:team_id, :kind, :amount, :amount, :effective_at, :expires_at, 'waiting', :cause_key, :source)"
@@ -67,19 +67,19 @@ INSERT_GRANT = text(
 
 # What was granted, less what expired and what was taken back: the entries about a grant add up to what may still be
 # reversed, spent or not. `cast`, because the sum of bigints is a numeric.
-FIND_GRANT = text(
+FIND_GRANT = plain(
     "select g.id, g.kind, g.amount, g.remaining, g.effective_at, g.expires_at, g.state, g.cause_key, g.source,"
     " (select cast(coalesce(sum(e.amount), 0) as bigint) from credit_entries e"
     "  where e.team_id = g.team_id and e.grant_id = g.id) as reversible"
     " from credit_grants g where g.team_id = :team_id and g.cause_key = :cause_key"
 )
 
-INSERT_REVERSAL = text(
+INSERT_REVERSAL = plain(
     "insert into credit_reversals (team_id, grant_id, amount, cause_key)"
     " values (:team_id, :grant_id, :amount, :cause_key) returning id"
 )
 
-DUE_ACCOUNTS = text(
+DUE_ACCOUNTS = plain(
     "select team_id from credit_grants where state = 'waiting' and effective_at <= app_now()"
     " union select team_id from credit_grants where state = 'live' and expires_at <= app_now()"
     " limit :limit"
@@ -93,6 +93,8 @@ class Spent:
     balance: int
     version: int
     entry_id: int
+    # When it was posted; None in an answer that was given before, which does not make it another answer.
+    at: datetime | None = field(default=None, compare=False)
 
 
 def grant(
@@ -158,7 +160,7 @@ def spend(team_id: str, amount: int, cause_key: str) -> Spent:
     except InsufficientCredits:
         save_book(book)
         raise
-    return Spent(balance=posting.balance_after, version=posting.version, entry_id=save_book(book))
+    return Spent(balance=posting.balance_after, version=posting.version, entry_id=save_book(book), at=book.now)
 
 
 def reverse(team_id: str, grant_cause_key: str, amount: int, cause_key: str) -> int:

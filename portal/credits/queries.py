@@ -7,23 +7,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 
-from portal.core.database import db
+from portal.core.database import db, plain
 from portal.credits.book import SORT_KEYS, Book, Lot
 from portal.credits.models import CreditGrant
 from portal.credits.storage import load_book, lot_from, run
 
 KIND_LABELS = {"subscription": "Plan", "bundle": "Bundle", "gift": "Gift", "adjustment": "Adjustment"}
 
-USED_UP = text(
+USED_UP = plain(
     "select id, kind, amount, remaining, effective_at, expires_at, state, cause_key, source from credit_grants"
     " where team_id = :team_id and state = 'used' and kind = 'subscription' and expires_at > :now"
 )
 
 # What was spent since a grant began follows from the balance then, the balance now, and the few entries between that
 # are no spends; nobody has to add up the spends themselves.
-SPENT_SINCE = text(
+SPENT_SINCE = plain(
     "select start.balance_after - :balance + (select cast(coalesce(sum(other.amount), 0) as bigint)"
     "   from credit_entries other where other.team_id = start.team_id and other.grant_id is not null"
     "   and other.version > start.version and other.version <= :version) as spent"

@@ -9,22 +9,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from flask import current_app
-from sqlalchemy import TextClause, text
 from sqlalchemy.engine import Row
 
-from portal.core.database import db
+from portal.core.database import db, plain, send
 from portal.credits.book import Book, Lot
 from portal.credits.errors import LedgerError
 from portal.credits.models import SPEND_ORDERS, STEP_BACK
 
-OPEN_ACCOUNT = text("insert into credit_accounts (team_id) values (:team_id) on conflict do nothing")
+OPEN_ACCOUNT = plain("insert into credit_accounts (team_id) values (:team_id) on conflict do nothing")
 
-LOCK_ACCOUNT = text("select 1 from credit_accounts where team_id = :team_id for update")
+LOCK_ACCOUNT = plain("select 1 from credit_accounts where team_id = :team_id for update")
 
 # One statement, so that account and lots are of one instant. A clock that is put back a little, as clocks are when they
 # are set right, does not take an account's time with it: nothing happens twice or before its time, and entries stay in
 # the order of their times. A clock that went far ahead was wrong then, and is believed when it is right again.
-LOAD = text(
+LOAD = plain(
     "select case when a.as_of between clock.now and clock.now + cast(:step_back as interval) then a.as_of"
     " else clock.now end as now,"
     " a.available, a.reserved, a.debt, a.version,"
@@ -34,12 +33,12 @@ LOAD = text(
     " where a.team_id = :team_id"
 )
 
-WAITING_REVERSALS = text(
+WAITING_REVERSALS = plain(
     "select grant_id, cause_key, amount from credit_reversals"
     " where team_id = :team_id and grant_id = any(cast(:grant_ids as bigint[])) order by id"
 )
 
-SAVE = text(
+SAVE = plain(
     "with posted as ("
     "  insert into credit_entries"
     "    (team_id, version, kind, amount, balance_after, cause_key, grant_id, spend_order, at)"
@@ -82,8 +81,8 @@ def spend_order() -> str:
     return order
 
 
-def run(statement: TextClause, **parameters: Any) -> Sequence[Row[Any]]:
-    return db.session.execute(statement, parameters).all()
+def run(statement: str, **parameters: Any) -> Sequence[Row[Any]]:
+    return send(statement, **parameters).all()
 
 
 def lock_account(team_id: str) -> None:
@@ -94,7 +93,7 @@ def lock_account(team_id: str) -> None:
     db.session.flush()
     if run(LOCK_ACCOUNT, team_id=team_id):
         return
-    db.session.execute(OPEN_ACCOUNT, {"team_id": team_id})
+    send(OPEN_ACCOUNT, team_id=team_id)
     if not run(LOCK_ACCOUNT, team_id=team_id):
         raise LedgerError(f"{team_id}: the account could not be opened")
 

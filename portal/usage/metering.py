@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import text
 from sqlalchemy.engine import Row
 
-from portal.catalog.queries import meter_by_name
-from portal.core.database import db
+from portal.core.database import plain, send
 from portal.core.ids import new_id
 from portal.core.metrics import counter
 from portal.core.unit_of_work import after_commit
@@ -29,13 +27,15 @@ CREATED = 200
 # A meter's name is the catalog's by the time it is counted.
 CONSUMED = counter("billing_credits_consumed_total", "Credits that uses have taken.", "meter")
 
-# The moment comes along, since the answer names it and each statement is a round trip under the account's lock.
-FIND_KEY = text(
-    "select app_now() as now, k.request_hash, k.status, k.body from (values (1)) as one"
+# One round trip before the account's lock: what stands under the key, and what the meter costs.
+FIND = plain(
+    "select k.request_hash, k.status, k.body, m.mode, m.cost_credits"
+    " from (values (1)) as one"
     " left join usage_keys k on k.team_id = :team_id and k.key = :key"
+    " left join meters m on m.key = :meter and m.archived_at is null"
 )
 
-SAVE = text(
+SAVE = plain(
     "with kept as ("
     "  insert into usage_keys (team_id, key, request_hash, status, body, created_at)"
     "  values (:team_id, :key, :request_hash, :status, :body, :at)"
@@ -106,23 +106,22 @@ def record(use: Use, answer: Callable[[Recorded], str]) -> Answer:
 
     Raises `KeyReused`, `UnknownMeter`, `MeterNotAvailable`, and the ledger's `InsufficientCredits`.
     """
-    stored = _stored(use, _find(use))
-    if stored:
-        return stored
-    cost = _cost(use)
-    try:
-        # It waits for the account's lock. Whoever took the key meanwhile is done when we go on: the ledger then knows
-        # the cause, and the key's row says whether it was for the same use.
-        spent = spend(use.team_id, cost, f"usage:{use.key}")
-    except CauseConflict:
-        spent = None
     found = _find(use)
     stored = _stored(use, found)
     if stored:
         return stored
-    if spent is None:
-        raise KeyReused
-    recorded = Recorded(id=new_id("use"), use=use, cost=cost, balance=spent.balance, at=found.now)
+    cost = _cost(use, found)
+    try:
+        spent = spend(use.team_id, cost, f"usage:{use.key}")
+    except CauseConflict:
+        spent = None
+    if spent is None or spent.at is None:
+        # Somebody took the key while we waited for the account's lock, and is done: the key's row says what for.
+        stored = _stored(use, _find(use))
+        if stored is None:
+            raise KeyReused
+        return stored
+    recorded = Recorded(id=new_id("use"), use=use, cost=cost, balance=spent.balance, at=spent.at)
     body = answer(recorded)
     after_commit(CONSUMED.labels(meter=use.meter).inc, cost)
     _save(recorded, body, spent.entry_id)
@@ -130,7 +129,7 @@ def record(use: Use, answer: Callable[[Recorded], str]) -> Answer:
 
 
 def _find(use: Use) -> Row[Any]:
-    return db.session.execute(FIND_KEY, {"team_id": use.team_id, "key": use.key}).one()
+    return send(FIND, team_id=use.team_id, key=use.key, meter=use.meter).one()
 
 
 def _stored(use: Use, found: Row[Any]) -> Answer | None:
@@ -141,14 +140,13 @@ def _stored(use: Use, found: Row[Any]) -> Answer | None:
     return Answer(found.status, found.body, replayed=True)
 
 
-def _cost(use: Use) -> int:
+def _cost(use: Use, meter: Row[Any]) -> int:
     """What the use takes, in credits."""
-    meter = meter_by_name(use.meter)
-    if meter is None:
+    if meter.mode is None:
         raise UnknownMeter(use.meter, credit_meters())
-    if meter.mode != "credits" or meter.cost_credits is None:
+    if meter.mode != "credits":
         raise MeterNotAvailable(f"the meter {use.meter!r} is not paid in credits")
-    return meter.cost_credits * use.quantity
+    return int(meter.cost_credits) * use.quantity
 
 
 def _save(recorded: Recorded, body: str, entry_id: int) -> None:
@@ -167,4 +165,4 @@ def _save(recorded: Recorded, body: str, entry_id: int) -> None:
         "body": body,
         "at": recorded.at,
     }
-    db.session.execute(SAVE, values)
+    send(SAVE, **values)

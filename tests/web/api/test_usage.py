@@ -5,13 +5,17 @@ from __future__ import annotations
 import gzip
 import io
 import json
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, text
+from flask import Flask
+from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import DBAPIError
 
+from portal.catalog.models import Meter
 from portal.core.database import db
+from portal.core.unit_of_work import unit_of_work
 from portal.credits.models import CreditEntry
 from portal.credits.queries import balance
 from portal.usage.models import UsageEvent, UsageKey
@@ -267,9 +271,21 @@ def test_s81_two_teams_may_use_the_same_key_string(backend: Backend, other_backe
     assert mine.get_json()["id"] != theirs.get_json()["id"]
 
 
-def test_a_key_outlives_the_meter_it_was_used_for(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def archive_meter(app: Flask) -> Iterator[Callable[[], None]]:
+    """Takes the meter out of the catalog; it is back afterwards, since the catalog is all tests'."""
+
+    def set_archived(moment: Any) -> None:
+        with unit_of_work() as session:
+            session.execute(update(Meter).where(Meter.key == "send_email").values(archived_at=moment))
+
+    yield lambda: set_archived(func.now())
+    set_archived(None)
+
+
+def test_a_key_outlives_the_meter_it_was_used_for(backend: Backend, archive_meter: Callable[[], None]) -> None:
     first = backend.use(key="order-1")
-    monkeypatch.setattr("portal.usage.metering.meter_by_name", lambda _name: None)
+    archive_meter()
     assert backend.use(key="order-1").data == first.data
     assert error_of(backend.use(key="order-2"))["code"] == "unknown_meter"
 
