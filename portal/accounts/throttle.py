@@ -23,6 +23,7 @@ PROOFS = Quota("proof", "10 per 15 minutes")
 CODES = (Quota("code:short", "5 per 15 minutes"), Quota("code:long", "20 per day"))
 MAILS_FROM_ADDRESS = Quota("mails:address", "30 per hour")
 MAILS_TO_ACCOUNT = Quota("mails:account", "5 per hour")
+WARNINGS = Quota("warnings", "5 per hour")
 
 
 def check_sign_in(email: str) -> None:
@@ -71,6 +72,11 @@ def check_mail_request() -> None:
 def may_mail(email: str) -> bool:
     """Count a mail that a stranger can cause; beyond the quota none is sent, and the page says what it always says."""
     return count(MAILS_TO_ACCOUNT, _digest(email))
+
+
+def may_warn(user_id: str) -> bool:
+    """Count a warning that only a signed-in session can cause. No stranger's mails use it up."""
+    return count(WARNINGS, user_id)
 
 
 def _refuse(seconds: int) -> None:
