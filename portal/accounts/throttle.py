@@ -8,8 +8,10 @@ accounts are counted alike. Redis sees digests only.
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from ipaddress import IPv6Address, ip_address
 
+from flask import current_app
 from werkzeug.exceptions import TooManyRequests
 
 from portal.core.limits import Quota, client_address, count, wait_seconds
@@ -28,7 +30,7 @@ WARNINGS = Quota("warnings", "5 per hour")
 
 def check_sign_in(email: str) -> None:
     """Count a try and refuse it when there were too many. Raises `TooManyRequests`."""
-    address, account = _address(), _digest(email)
+    address, account = _address(), _account(email)
     if not count(TRIES_FROM_ADDRESS, address):
         _refuse(wait_seconds(TRIES_FROM_ADDRESS, address))
     _refuse(wait_seconds(FAILURES_OF_PAIR, account, address))
@@ -37,7 +39,7 @@ def check_sign_in(email: str) -> None:
 
 
 def note_failed_sign_in(email: str) -> None:
-    address, account = _address(), _digest(email)
+    address, account = _address(), _account(email)
     count(FAILURES_OF_PAIR, account, address)
     count(FAILURES_OF_ACCOUNT, account)
     count(FAILURE_UNDER_ATTACK, account, address)
@@ -71,7 +73,7 @@ def check_mail_request() -> None:
 
 def may_mail(email: str) -> bool:
     """Count a mail that a stranger can cause; beyond the quota none is sent, and the page says what it always says."""
-    return count(MAILS_TO_ACCOUNT, _digest(email))
+    return count(MAILS_TO_ACCOUNT, _account(email))
 
 
 def may_warn(user_id: str) -> bool:
@@ -96,5 +98,13 @@ def _address() -> str:
     return text
 
 
+def _account(email: str) -> str:
+    """The same for every spelling by which the library finds the same person."""
+    text = email.strip()
+    with suppress(ValueError):  # not an address: counted as it was typed
+        text = current_app.extensions["security"].mail_util.normalize(text)
+    return _digest(text.lower())
+
+
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.strip().lower().encode()).hexdigest()[:32]
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

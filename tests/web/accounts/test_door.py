@@ -215,6 +215,24 @@ def test_s27_an_ipv6_caller_is_its_whole_network(app: Flask) -> None:
     assert sign_in(app.test_client(), **from_address("2001:db8:0:1::1")).status_code == 302
 
 
+@pytest.mark.parametrize("path", ["/login", "/reset"])
+def test_s27_an_address_spelled_in_another_way_is_counted_with_it(app: Flask, path: str) -> None:
+    make_person()
+    wide = "robin@\N{FULLWIDTH LATIN SMALL LETTER E}xample.com"
+    spellings = ["robin@example.com", wide, "Robin@EXAMPLE.com", f" {wide.title()}"]
+    client = app.test_client()
+    answers = [client.post(path, data={"email": spellings[number % 4], "password": "wrong"}) for number in range(12)]
+    if path == "/login":
+        assert [answer.status_code for answer in answers] == [200] * 10 + [429] * 2
+    db.session.rollback()
+    assert len(mails()) == (5 if path == "/reset" else 0)
+
+
+def test_what_is_no_address_is_counted_as_well(app: Flask) -> None:
+    client = app.test_client()
+    assert [sign_in(client, "no address").status_code for _ in range(11)] == [200] * 10 + [429]
+
+
 def test_s71_the_counts_name_nobody(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     names: list[str] = []
 
