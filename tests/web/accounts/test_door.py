@@ -172,7 +172,8 @@ def test_s27_an_account_under_attack_from_everywhere_still_opens_for_its_person(
 def test_s27_many_tries_spread_over_accounts_and_addresses_are_few_looks_at_a_password(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(throttle, "TRIES_FROM_ADDRESS", Quota("test:address", "20 per 5 minutes"))
+    monkeypatch.setattr(throttle, "FAILURES_FROM_ADDRESS", Quota("test:address", "10 per 5 minutes"))
+    monkeypatch.setattr(throttle, "MOST_FROM_ADDRESS", Quota("test:address-most", "20 per 5 minutes"))
     looks = 0
 
     def look(*_args: Any, **_more: Any) -> str:
@@ -188,6 +189,21 @@ def test_s27_many_tries_spread_over_accounts_and_addresses_are_few_looks_at_a_pa
         refused += sign_in(client, f"person{number % 50}@example.com", "guess", **address).status_code == 429
     assert looks == 4 * 20
     assert refused == 240 - looks
+
+
+def test_s27_somebody_who_guesses_does_not_lock_out_the_others_behind_the_same_address(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in an office, or behind a proxy that `PROXY_HOPS` does not name."""
+    monkeypatch.setattr(throttle, "FAILURES_FROM_ADDRESS", Quota("test:address", "5 per 5 minutes"))
+    make_person()
+    for number in range(5):
+        sign_in(app.test_client(), f"junk{number}@example.com", "guess")
+    assert sign_in(app.test_client(), "junk0@example.com", "guess").status_code == 429
+    for _ in range(6):
+        assert sign_in(app.test_client()).status_code == 302, "a right password counts for nothing"
+    assert sign_in(app.test_client(), password="wrong").status_code == 200
+    assert sign_in(app.test_client(), password="wrong").status_code == 429, "one failure for each account"
 
 
 def test_s27_without_redis_this_process_counts(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
