@@ -18,7 +18,7 @@ from flask.testing import FlaskClient
 from itsdangerous import TimestampSigner, URLSafeTimedSerializer
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 from werkzeug.test import TestResponse
 
 from portal.accounts import door_forms, throttle
@@ -35,6 +35,7 @@ from tests.web.accounts.doors import acts, browser_of, is_in, mails, make_person
 
 SIGN_UP = {"email": "new.person@example.com", "password": PASSWORD, "team_name": "Tide Works", "name": "New Person"}
 NEW = "another long passphrase"
+NO_WAITING = "set local synchronous_commit to off"
 
 
 def from_address(address: str) -> dict[str, Any]:
@@ -349,6 +350,44 @@ def test_s28_the_same_work_is_done_for_nobody(app: Flask, monkeypatch: pytest.Mo
     assert done[0] == done[1]
     assert "hash" in done[0]
     assert ("mail" in done[0]) == (path == "/reset")
+
+
+@pytest.mark.parametrize(
+    ("path", "waits"),
+    [("/login", False), ("/reset", False), ("/confirm", False), ("/signup", True)],
+)
+def test_s28_only_a_known_address_makes_us_save_so_the_answer_does_not_wait_for_the_disk(
+    app: Flask, path: str, waits: bool
+) -> None:
+    """At sign-up something is saved for everybody, and a new account must not be lost."""
+    make_person("known@example.com")
+    if path == "/confirm":
+        with unit_of_work() as session:
+            session.execute(update(User).values(confirmed_at=None))
+    saving: list[list[str]] = [[]]
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        saving[-1].append(statement)
+
+    def end(_connection: Any) -> None:
+        saving.append([])
+
+    listeners: list[tuple[str, Callable[..., Any]]] = [
+        ("before_cursor_execute", note),
+        ("commit", end),
+        ("rollback", end),
+    ]
+    for name, listener in listeners:
+        event.listen(db.engine, name, listener)
+    try:
+        form = {**SIGN_UP, "email": "known@example.com", "password": "not the password"}
+        app.test_client().post(path, data=form)
+    finally:
+        for name, listener in listeners:
+            event.remove(db.engine, name, listener)
+    written = [steps for steps in saving if any(step.startswith(("INSERT", "UPDATE")) for step in steps)]
+    assert written
+    assert [NO_WAITING in steps for steps in written] == [not waits] * len(written)
 
 
 def test_nothing_is_sent_or_saved_for_nobody(app: Flask) -> None:
