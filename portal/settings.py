@@ -150,6 +150,8 @@ def _check_production(settings: Settings, env: Mapping[str, str]) -> None:
         raise SettingsError("MAIL_URL is required in production: people confirm their address by mail")
     if not env.get("MAIL_FROM"):
         raise SettingsError("MAIL_FROM is required in production")
+    if not env.get("PROXY_HOPS"):
+        raise SettingsError("PROXY_HOPS is required in production: how many reverse proxies stand in front, 0 for none")
     if not settings.livemode and not _boolean(env, "ALLOW_TEST_MODE", default=False):
         raise SettingsError("STRIPE_SECRET_KEY is a test key in production; set ALLOW_TEST_MODE=true if that is meant")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from flask_security import RoleMixin, SQLAlchemyUserDatastore
+from flask_security import RoleMixin, SQLAlchemyUserDatastore, UserMixin
 
+from portal.accounts import email_change
 from portal.accounts.models import User
 from portal.core import unit_of_work
 from portal.core.database import db
@@ -18,6 +19,12 @@ class UserDatastore(SQLAlchemyUserDatastore):
 
     def commit(self) -> None:
         unit_of_work.commit()
+
+    def set_uniquifier(self, user: UserMixin, uniquifier: str | None = None) -> None:
+        """Whatever renames the person ends all that was begun before, a move to another address as well."""
+        assert isinstance(user, User)
+        email_change.withdraw(user)
+        super().set_uniquifier(user, uniquifier)
 
 
 class _NoRole(RoleMixin):

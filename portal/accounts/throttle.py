@@ -1,42 +1,47 @@
 """How often somebody may try at the door, so that guessing is hopeless and nobody is locked out by a stranger.
 
-Failures count for the account together with the address they come from. An account under attack from many addresses
-leaves each of them one failure, and a right password from an address that has not failed is always taken. Unknown
-accounts are counted alike. Redis sees digests only.
+Only failures count, for the account together with the address they come from. An account under attack from many
+addresses leaves each of them one failure, and so does an address that failed often to each account, as behind one address
+there may be a whole office. Unknown accounts are counted alike. Redis sees digests of accounts only.
 """
 
 from __future__ import annotations
 
 import hashlib
-from ipaddress import IPv6Address, ip_address
+from contextlib import suppress
 
+from flask import current_app
 from werkzeug.exceptions import TooManyRequests
 
 from portal.core.limits import Quota, client_address, count, wait_seconds
 
-TRIES_FROM_ADDRESS = Quota("sign-in:address", "60 per 5 minutes")
+FAILURES_FROM_ADDRESS = Quota("sign-in:address", "60 per 5 minutes")
+# Beyond this nobody is let in from there: every look at a password costs us time.
+MOST_FROM_ADDRESS = Quota("sign-in:address-most", "300 per 5 minutes")
 FAILURES_OF_PAIR = Quota("sign-in:pair", "10 per 15 minutes")
 FAILURES_OF_ACCOUNT = Quota("sign-in:account", "100 per hour")
 FAILURE_UNDER_ATTACK = Quota("sign-in:attack", "1 per 15 minutes")
 PROOFS = Quota("proof", "10 per 15 minutes")
 # A code has six digits, and whoever may try it has given the right password.
 CODES = (Quota("code:short", "5 per 15 minutes"), Quota("code:long", "20 per day"))
-MAILS_FROM_ADDRESS = Quota("mails:address", "30 per hour")
+MAILS_FROM_ADDRESS = Quota("mails:address", "100 per hour")
 MAILS_TO_ACCOUNT = Quota("mails:account", "5 per hour")
+WARNINGS = Quota("warnings", "5 per hour")
 
 
 def check_sign_in(email: str) -> None:
-    """Count a try and refuse it when there were too many. Raises `TooManyRequests`."""
-    address, account = _address(), _digest(email)
-    if not count(TRIES_FROM_ADDRESS, address):
-        _refuse(wait_seconds(TRIES_FROM_ADDRESS, address))
+    """Before the password is looked at. Raises `TooManyRequests`."""
+    address, account = client_address(), _account(email)
+    _refuse(wait_seconds(MOST_FROM_ADDRESS, address))
     _refuse(wait_seconds(FAILURES_OF_PAIR, account, address))
-    if wait_seconds(FAILURES_OF_ACCOUNT, account):
+    if wait_seconds(FAILURES_FROM_ADDRESS, address) or wait_seconds(FAILURES_OF_ACCOUNT, account):
         _refuse(wait_seconds(FAILURE_UNDER_ATTACK, account, address))
 
 
 def note_failed_sign_in(email: str) -> None:
-    address, account = _address(), _digest(email)
+    address, account = client_address(), _account(email)
+    count(MOST_FROM_ADDRESS, address)
+    count(FAILURES_FROM_ADDRESS, address)
     count(FAILURES_OF_PAIR, account, address)
     count(FAILURES_OF_ACCOUNT, account)
     count(FAILURE_UNDER_ATTACK, account, address)
@@ -64,13 +69,18 @@ def note_failed_code(uniquifier: str) -> None:
 
 def check_mail_request() -> None:
     """Before a form is taken that sends a mail to whatever address it names. Raises `TooManyRequests`."""
-    if not count(MAILS_FROM_ADDRESS, _address()):
-        _refuse(wait_seconds(MAILS_FROM_ADDRESS, _address()))
+    if not count(MAILS_FROM_ADDRESS, client_address()):
+        _refuse(wait_seconds(MAILS_FROM_ADDRESS, client_address()))
 
 
 def may_mail(email: str) -> bool:
     """Count a mail that a stranger can cause; beyond the quota none is sent, and the page says what it always says."""
-    return count(MAILS_TO_ACCOUNT, _digest(email))
+    return count(MAILS_TO_ACCOUNT, _account(email))
+
+
+def may_warn(user_id: str) -> bool:
+    """Count a warning that only a signed-in session can cause. No stranger's mails use it up."""
+    return count(WARNINGS, user_id)
 
 
 def _refuse(seconds: int) -> None:
@@ -78,17 +88,13 @@ def _refuse(seconds: int) -> None:
         raise TooManyRequests(retry_after=seconds)
 
 
-def _address() -> str:
-    """Who asks. An IPv6 caller owns a whole /64 of addresses, so that is one caller."""
-    text = client_address()
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return text
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is None:
-        return str(IPv6Address(int(address) >> 64 << 64))
-    return text
+def _account(email: str) -> str:
+    """The same for every spelling by which the library finds the same person."""
+    text = email.strip()
+    with suppress(ValueError):  # not an address: counted as it was typed
+        text = current_app.extensions["security"].mail_util.normalize(text)
+    return _digest(text.lower())
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.strip().lower().encode()).hexdigest()[:32]
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

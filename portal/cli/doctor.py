@@ -21,7 +21,7 @@ Check = tuple[bool, str, str]
 @click.command("doctor")
 def group() -> None:
     """Check settings, database, Redis, Stripe and the inbox. Exit code 1 when something must be mended."""
-    checks = [_database(), _roles(), _clock(), _redis(), _billing(), _inbox(), _stripe()]
+    checks = [_database(), _roles(), _clock(), _proxy(), _redis(), _billing(), _inbox(), _stripe()]
     for good, name, words in checks:
         click.echo(f"{'ok  ' if good else 'BAD '} {name:<10} {words}")
     sys.exit(0 if all(good for good, _, _ in checks) else 1)
@@ -46,6 +46,16 @@ def _clock() -> Check:
     ahead = clock.offset()
     production = current_app.config["SETTINGS"].production
     return not (production and ahead), "clock", f"moved by {ahead}" if ahead else "real time"
+
+
+def _proxy() -> Check:
+    """A warning and no more: production may well stand without a proxy, on a private network for one."""
+    settings = current_app.config["SETTINGS"]
+    if settings.proxy_hops:
+        return True, "proxy", f"{settings.proxy_hops} in front, whose word on who asks is believed (PROXY_HOPS)"
+    if settings.production:
+        return True, "proxy", "WARNING: none (PROXY_HOPS=0); if one stands in front, all callers share one rate limit"
+    return True, "proxy", "none in front (PROXY_HOPS=0)"
 
 
 def _redis() -> Check:

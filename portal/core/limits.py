@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
 from typing import TypeVar
 
 import structlog
@@ -38,8 +39,18 @@ UNLIMITED = {"webhooks.stripe_webhook", "health.healthz", "health.readyz"}
 
 
 def client_address() -> str:
-    """The address of whoever asks. `ProxyFix` has put it right when `PROXY_HOPS` says whom to believe."""
-    return request.remote_addr or "unknown"
+    """Who asks, as far as counts go. `ProxyFix` has put it right when `PROXY_HOPS` says whom to believe.
+
+    An IPv6 caller owns a whole /64 of addresses, so that is one caller.
+    """
+    text = request.remote_addr or "unknown"
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return text
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is None:
+        return str(IPv6Address(int(address) >> 64 << 64))
+    return text
 
 
 def what_is_asked_for() -> str:

@@ -57,6 +57,17 @@ def new_email_taken(recipient: str, link: str) -> Message:
     return _render("new_email_taken", recipient, link=link, why="another account was to use this address")
 
 
+def email_change_asked_notice(recipient: str, new_email: str, link: str) -> Message:
+    """To the old address, before anything has changed. `link` leads to a new password, which stops the move."""
+    return _render(
+        "email_change_asked_notice",
+        recipient,
+        new_email=new_email,
+        link=link,
+        why="somebody who was signed in asked for another address",
+    )
+
+
 def email_changed_notice(recipient: str, new_email: str, link: str) -> Message:
     """To the old address and to the new one."""
     return _render(

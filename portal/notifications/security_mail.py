@@ -7,14 +7,19 @@ from urllib.parse import urlsplit
 
 from flask import Response, after_this_request, current_app, url_for
 from flask_security import MailUtil
+from sqlalchemy import text
 
 from portal.accounts import throttle
 from portal.core import unit_of_work
+from portal.core.database import db
 from portal.notifications import messages
 from portal.notifications.outbox import put_mail
 
 # Anybody can make us write these to any address, so there is a limit for each.
 ASKED_BY_STRANGERS = {"confirm_email", "reset_password", "already_registered"}
+# Where nothing is saved for an unknown address. Nobody is to read from the time an answer takes which one it is, so the
+# commit does not wait for the disk; a mail that is lost with the machine is asked for once more.
+SAVED_FOR_THE_KNOWN = {"reset_instructions", "confirmation_instructions"}
 
 
 class OutboxMailUtil(MailUtil):
@@ -32,6 +37,8 @@ class OutboxMailUtil(MailUtil):
         if message.name in ASKED_BY_STRANGERS and not throttle.may_mail(message.recipient):
             return
         put_mail(message)
+        if _name(template) in SAVED_FOR_THE_KNOWN:
+            db.session.execute(text("set local synchronous_commit to off"))
         # Some of the library's views send without saving anything, and so would not commit.
         after_this_request(_commit)
 
@@ -42,7 +49,7 @@ def _commit(response: Response) -> Response:
 
 
 def _message(template: str, recipient: str, context: dict[str, Any]) -> messages.Message:
-    name = template.rsplit("/", 1)[-1]
+    name = _name(template)
     if name in {"welcome", "confirmation_instructions"}:
         return messages.confirm_email(recipient, _own(context["confirmation_link"]))
     if name == "reset_instructions":
@@ -54,6 +61,10 @@ def _message(template: str, recipient: str, context: dict[str, Any]) -> messages
             recipient, _own(context.get("confirmation_link") or url_for("security.login"))
         )
     raise LookupError(f"no message of ours for the mail {template!r}")
+
+
+def _name(template: str) -> str:
+    return template.rsplit("/", 1)[-1]
 
 
 def _own(link: str) -> str:

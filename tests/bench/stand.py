@@ -134,6 +134,7 @@ def _environment(database_url: str, redis_url: str, stripe_url: str) -> dict[str
         "STRIPE_SECRET_KEY": API_KEY,
         "STRIPE_WEBHOOK_SECRET": SECRET,
         "STRIPE_API_BASE": stripe_url,
+        "PROXY_HOPS": "0",
         "LOG_LEVEL": "INFO",
         "WEB_CONCURRENCY": str(PROCESSES),
         # The limits are looked at for every request, and refuse none.

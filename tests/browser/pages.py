@@ -202,6 +202,7 @@ def notice(name: str) -> Callable[[Visitor, Company], object]:
         with someone.stack.portal.app_context():
             with someone.stack.portal.test_request_context(), unit_of_work():
                 mail = {
+                    "move-asked": lambda: messages.email_change_asked_notice(email, "cafe@elsewhere.example", link),
                     "moved": lambda: messages.email_changed_notice(email, "cafe@elsewhere.example", link),
                     "taken": lambda: messages.new_email_taken(email, link),
                     "codes-on": lambda: messages.two_factor_notice(email, "on", link),
@@ -559,6 +560,7 @@ PAGES = (
     Scene("audit", "accounts.audit", owner, audited),
     Scene("audit-nothing", "accounts.audit", free, at("/teams/FREE/audit?actor=system")),
     Scene("mail-move", "notifications.dev_mail_message", free, move_mail),
+    Scene("mail-move-asked", "notifications.dev_mail_message", nobody, notice("move-asked")),
     Scene("mail-moved", "notifications.dev_mail_message", nobody, notice("moved")),
     Scene("mail-taken", "notifications.dev_mail_message", nobody, notice("taken")),
     Scene("mail-codes-on", "notifications.dev_mail_message", nobody, notice("codes-on")),

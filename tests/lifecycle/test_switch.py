@@ -145,6 +145,14 @@ def test_the_doctor_shows_the_switch(app: Flask) -> None:
         assert doctor._billing() == (True, "billing", "on for 25% of teams")
 
 
+def test_s27_the_doctor_warns_when_everybody_may_seem_to_come_from_the_proxy(app: Flask) -> None:
+    with switches.settings(app, env="production", proxy_hops=0):
+        assert "WARNING" in doctor._proxy()[2]
+    for fine in ({"env": "production", "proxy_hops": 1}, {"env": "development", "proxy_hops": 0}):
+        with switches.settings(app, **fine):
+            assert "WARNING" not in doctor._proxy()[2]
+
+
 def _event(event_type: str, object_id: str = "in_none") -> dict[str, Any]:
     return {
         "id": new_id("evt"),

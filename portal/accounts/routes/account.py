@@ -77,7 +77,6 @@ def change_password() -> ResponseReturnValue:
     with unit_of_work():
         sessions.end_others(user.id, None)
         user.reset_digest = None
-        email_change.withdraw(user)
         change_user_password(user, form.password.data)
         audit.record(audit.by_user(user.id), "user.password_changed")
     flash("Your password is changed, and every other session is ended.", "success")
@@ -107,7 +106,10 @@ def email() -> str:
 @auth_required("session")
 @fresh("accounts.email")
 def ask_for_email() -> ResponseReturnValue:
-    """Nothing changes yet: a link goes to the new address. The page says the same if it is somebody else's."""
+    """Nothing changes yet: a link goes to the new address and a warning to the old one.
+
+    The page says the same if the address is somebody else's.
+    """
     form, user = NewEmailForm(), signed_in_user()
     if form.validate_on_submit() and form.email.data.lower() == user.email.lower():
         form.email.errors = ["This is your address already."]
@@ -118,6 +120,9 @@ def ask_for_email() -> ResponseReturnValue:
         audit.record(audit.by_user(user.id), "user.email_change_asked")
         if throttle.may_mail(form.email.data):
             put_mail(_mail_to_new_address(form.email.data, token))
+        if throttle.may_warn(user.id):
+            stop = _own(url_for("security.forgot_password"))
+            put_mail(messages.email_change_asked_notice(user.email, form.email.data, stop))
     flash("If the address can be used, a link is on its way to it.", "success")
     return redirect(url_for("accounts.email"), 303)
 

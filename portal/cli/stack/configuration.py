@@ -40,6 +40,7 @@ PUBLISHED = (
     "SENTRY_DSN",
     "MAIL_URL",
     "MAIL_FROM",
+    "PROXY_HOPS",
     "LOG_LEVEL",
 )
 

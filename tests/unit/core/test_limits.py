@@ -42,6 +42,15 @@ def test_each_caller_has_a_count_of_their_own(monkeypatch: pytest.MonkeyPatch) -
     assert client.get("/", environ_base={"REMOTE_ADDR": "192.0.2.0"}).status_code == 200
 
 
+def test_an_ipv6_caller_is_its_whole_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = small_app(monkeypatch, None).test_client()
+    answers = [client.get("/", environ_base={"REMOTE_ADDR": f"2001:db8::{number}"}) for number in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert client.get("/", environ_base={"REMOTE_ADDR": "2001:db8:0:1::1"}).status_code == 200
+    mapped = [client.get("/", environ_base={"REMOTE_ADDR": f"::ffff:192.0.2.{number}"}) for number in range(3)]
+    assert [answer.status_code for answer in mapped] == [200] * 3
+
+
 def test_without_an_answer_from_redis_this_process_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """S-27: a Redis that accepts and never answers neither lets everybody through nor fails the request."""
     with socket.create_server(("127.0.0.1", 0)) as silent:

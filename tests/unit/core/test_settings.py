@@ -21,6 +21,7 @@ PRODUCTION = DEVELOPMENT | {
     "STRIPE_SECRET_KEY": "sk_live_1",
     "MAIL_URL": "smtp://mail.example.com",
     "MAIL_FROM": "billing@example.com",
+    "PROXY_HOPS": "1",
 }
 
 
@@ -46,6 +47,11 @@ def test_production_trusts_its_own_host_only() -> None:
     assert settings.secure
     assert settings.livemode
     assert not settings.sandbox_mode
+
+
+def test_production_may_stand_without_a_proxy_when_that_is_said() -> None:
+    assert load(PRODUCTION, PROXY_HOPS="0").proxy_hops == 0
+    assert load(DEVELOPMENT).proxy_hops == 0
 
 
 def test_several_webhook_secrets_while_one_rolls() -> None:
@@ -90,6 +96,8 @@ def test_settings_cannot_be_changed_afterwards() -> None:
         (PRODUCTION, {"MAIL_URL": "smtp://mail.example.com:smtp"}, "MAIL_URL"),
         (DEVELOPMENT, {"BASE_URL": "https://billing.example.com"}, "MAIL_URL is required"),
         (PRODUCTION, {"MAIL_FROM": None}, "MAIL_FROM"),
+        (PRODUCTION, {"PROXY_HOPS": None}, "PROXY_HOPS is required in production"),
+        (PRODUCTION, {"PROXY_HOPS": "one"}, "PROXY_HOPS"),
         (PRODUCTION, {"STRIPE_SECRET_KEY": "sk_test_1"}, "test key in production"),
         (PRODUCTION, {"STRIPE_API_BASE": "http://127.0.0.1:12111"}, "STRIPE_API_BASE"),
     ],

@@ -46,7 +46,7 @@ def ask_for_move(client: FlaskClient, email: str = MOVED) -> str:
     """Ask for another address and return the link of the newest mail."""
     assert client.post("/account/email", data={"email": email}).status_code == 303
     db.session.rollback()
-    return link_of(mails()[-1])
+    return link_of(mails("confirm_new_email")[-1])
 
 
 # ---------------------------------------------------------------- profile
@@ -154,7 +154,12 @@ def test_s33_the_new_address_is_proven_and_the_old_one_is_told(app: Flask) -> No
     make_person()
     here, there = browser_of(app), browser_of(app)
     link = ask_for_move(here)
-    assert [mail.payload["to"] for mail in mails()] == [MOVED]
+    assert [mail.payload["to"] for mail in mails("confirm_new_email")] == [MOVED]
+    (warning,) = mails("email_change_asked_notice")
+    assert warning.payload["to"] == "robin@example.com"
+    assert MOVED in warning.payload["text"]
+    assert link not in warning.payload["text"] + warning.payload["html"]
+    assert link_of(warning) == "/reset"
     assert sign_in(app.test_client(), MOVED).status_code == 200, "nothing has changed yet"
 
     stranger = app.test_client()
@@ -203,6 +208,38 @@ def test_s33_the_link_ends_with_the_password(app: Flask) -> None:
     link = ask_for_move(here)
     here.post("/account/password", data={"current": PASSWORD, "password": NEW})
     assert here.post(link).status_code == 410
+
+
+def test_s33_the_link_ends_with_a_password_reset(app: Flask) -> None:
+    make_person()
+    link = ask_for_move(browser_of(app))
+    owner = app.test_client()
+    owner.post("/reset", data={"email": "robin@example.com"})
+    db.session.rollback()
+    answer = owner.post(link_of(mails("reset_password")[-1]), data={"password": NEW, "password_confirm": NEW})
+    assert answer.status_code == 302
+    assert app.test_client().get(link).status_code == app.test_client().post(link).status_code == 410
+    assert person().email == "robin@example.com"
+
+
+def test_s33_the_link_ends_with_signing_out_everywhere(app: Flask) -> None:
+    make_person()
+    owner, thief = browser_of(app), browser_of(app)
+    link = ask_for_move(thief)
+    assert owner.post("/account/sessions/end").status_code == 303
+    assert app.test_client().post(link).status_code == 410
+    assert person().new_email is None
+
+
+def test_s33_strangers_cannot_use_up_the_warning_to_the_old_address(app: Flask) -> None:
+    make_person()
+    for _ in range(6):
+        app.test_client().post("/reset", data={"email": "robin@example.com"})
+    here = browser_of(app)
+    for number in range(7):
+        here.post("/account/email", data={"email": f"robin{number}@elsewhere.example"})
+    db.session.rollback()
+    assert len(mails("email_change_asked_notice")) == 5, "told, and not without end"
 
 
 def test_s33_asking_takes_a_password_given_lately(app: Flask) -> None:

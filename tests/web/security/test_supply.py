@@ -106,6 +106,7 @@ def _redis(redis_url: str) -> Redis:
 PRODUCTION = {
     "ENV": "production", "SECRET_KEY": "k" * 32, "BASE_URL": "https://billing.example.com", "MAIL_URL": "smtp://mail.example.com",
     "MAIL_FROM": "billing@example.com", "DATABASE_URL": "postgresql://app@127.0.0.1/turnpike", "STRIPE_WEBHOOK_SECRET": "whsec_1",
+    "PROXY_HOPS": "1",
 }  # fmt: skip
 
 
