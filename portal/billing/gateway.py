@@ -109,6 +109,9 @@ class Gateway:
     def subscription(self, subscription_id: str) -> Json:
         return self._read(self._v1.subscriptions.retrieve, subscription_id)
 
+    def update_subscription(self, subscription_id: str, params: Json, idempotency_key: str) -> Json:
+        return self._change(self._v1.subscriptions.update, idempotency_key, subscription_id, params)
+
     def invoice(self, invoice_id: str) -> Json:
         """The invoice with all its lines: the body brings ten, and prorations stand before the plan's own."""
         invoice = self._read(self._v1.invoices.retrieve, invoice_id)
