@@ -131,6 +131,10 @@ class Gateway:
     def charge(self, charge_id: str) -> Json:
         return self._read(self._v1.charges.retrieve, charge_id)
 
+    def charges_of(self, payment_intent_id: str) -> list[Json]:
+        """Every try to pay an intent, the newest first."""
+        return self._read_all(self._v1.charges.list, {"payment_intent": payment_intent_id})
+
     def refund(self, refund_id: str) -> Json:
         return self._read(self._v1.refunds.retrieve, refund_id)
 
