@@ -31,11 +31,13 @@ Json = dict[str, Any]
 
 
 class GatewayError(Exception):
-    """Stripe did not do what was asked. `code` is Stripe's, `message` is for logs, never for customers."""
+    """Stripe did not do what was asked. `code` and `param`, the parameter at fault, are Stripe's; `message` is for
+    logs, never for customers.
+    """
 
-    def __init__(self, message: str, code: str | None = None) -> None:
+    def __init__(self, message: str, code: str | None = None, param: str | None = None) -> None:
         super().__init__(message)
-        self.message, self.code = message, code
+        self.message, self.code, self.param = message, code, param
 
 
 class InsideTransactionError(RuntimeError):
@@ -216,8 +218,8 @@ class Gateway:
     def create_coupon(self, params: Json, idempotency_key: str) -> Json:
         return self._change(self._v1.coupons.create, idempotency_key, params)
 
-    def rename_coupon(self, coupon_id: str, name: str) -> Json:
-        return self._change(self._v1.coupons.update, f"coupon-{coupon_id}-{name}", coupon_id, {"name": name})
+    def rename_coupon(self, coupon_id: str, name: str, idempotency_key: str) -> Json:
+        return self._change(self._v1.coupons.update, idempotency_key, coupon_id, {"name": name})
 
     def promotion_codes(self, code: str | None = None) -> list[Json]:
         """All promotion codes, or all that are or were called `code`, whatever the case of its letters."""
@@ -285,7 +287,7 @@ def _translated(error: stripe.StripeError) -> GatewayError:
         return InFlight(message, code)
     if isinstance(error, stripe.APIConnectionError) or status is None or status >= 500:
         return Unavailable(message, code)
-    return InvalidRequest(message, code)
+    return InvalidRequest(message, code, getattr(error, "param", None))
 
 
 _BY_CLASS: tuple[tuple[type[stripe.StripeError], type[GatewayError]], ...] = (
