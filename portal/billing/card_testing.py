@@ -7,17 +7,23 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Interval, cast, func, literal, or_, select
+import structlog
+from sqlalchemy import ColumnElement, Interval, Select, cast, func, literal, or_, select, union
 from sqlalchemy.dialects.postgresql import insert
 
 from portal.billing.checkout_order import Buyer, CheckoutRefused
+from portal.billing.gateway import Gateway, GatewayError
 from portal.billing.models import CardDecline, Checkout
 from portal.core.alarms import raise_alarm
 from portal.core.clock import app_now
 from portal.core.database import db
+from portal.core.unit_of_work import end_read
+
+log = structlog.get_logger(__name__)
 
 OPEN_OR_DECLINED_MAX = 5
 WINDOW = timedelta(hours=1)
+IN_MAKING = timedelta(minutes=1)
 ALARM = "card_testing"
 
 
@@ -33,21 +39,23 @@ def refuse_card_testing(team_id: str, buyer: Buyer) -> None:
 
 
 def unpaid_checkouts(team_id: str, buyer: Buyer) -> int:
-    """Checkouts begun in the last hour that were not paid, whatever has become of their pages."""
-    query = select(func.count(Checkout.id)).where(
-        or_(Checkout.team_id == team_id, _begun_by(buyer)), Checkout.created_at > _since(), Checkout.state != "complete"
+    """Checkouts begun in the last hour that were not paid, whatever has become of their pages.
+
+    One that never came to a page takes no card: it counts only for as long as its page may be in the making.
+    """
+    unpaid = select(Checkout.id).where(
+        Checkout.created_at > _since(),
+        Checkout.state != "complete",
+        or_(Checkout.stripe_id.is_not(None), (Checkout.state == "starting") & (Checkout.created_at > _ago(IN_MAKING))),
     )
-    return db.session.execute(query).scalar_one()
+    return _count(unpaid.where(Checkout.team_id == team_id), unpaid.where(_begun_by(buyer)))
 
 
 def declines(team_id: str, buyer: Buyer) -> int:
     """Cards that were refused in the last hour, on the team's checkouts or on the buyer's elsewhere."""
-    query = (
-        select(func.count(CardDecline.attempt_id))
-        .outerjoin(Checkout, Checkout.id == CardDecline.checkout_id)
-        .where(or_(CardDecline.team_id == team_id, _begun_by(buyer)), CardDecline.at > _since())
-    )
-    return db.session.execute(query).scalar_one()
+    recent = select(CardDecline.attempt_id).where(CardDecline.at > _since())
+    elsewhere = recent.join(Checkout, Checkout.id == CardDecline.checkout_id).where(_begun_by(buyer))
+    return _count(recent.where(CardDecline.team_id == team_id), elsewhere)
 
 
 def note_decline(team_id: str, attempt_id: str, checkout_id: str | None = None) -> None:
@@ -59,11 +67,30 @@ def note_decline(team_id: str, attempt_id: str, checkout_id: str | None = None) 
     known = select(Checkout.id).where(Checkout.id == checkout_id, Checkout.team_id == team_id).scalar_subquery()
     row = {"attempt_id": attempt_id, "team_id": team_id, "checkout_id": known}
     db.session.execute(insert(CardDecline).values(row).on_conflict_do_nothing())
-    counted = select(func.count(CardDecline.attempt_id)).where(
-        CardDecline.team_id == team_id, CardDecline.at > _since()
-    )
-    if db.session.execute(counted).scalar_one() >= OPEN_OR_DECLINED_MAX:
+    if _team_declines(team_id) >= OPEN_OR_DECLINED_MAX:
         warn(team_id)
+
+
+def close_tested_pages(gateway: Gateway, team_id: str, cause: str) -> None:
+    """Close the team's open pages for bundles once too many cards were refused: a page takes one card after another.
+
+    Call outside of any unit; `cause` is a part of the keys. What could not be closed is tried again with the next
+    card that is refused there.
+    """
+    tested = _team_declines(team_id) >= OPEN_OR_DECLINED_MAX
+    bundles = (Checkout.team_id == team_id) & (Checkout.purpose == "bundle") & (Checkout.state == "open")
+    pages = list(db.session.execute(select(Checkout.stripe_id).where(bundles)).scalars()) if tested else []
+    end_read()
+    for page_id in filter(None, pages):
+        try:
+            gateway.expire_checkout_session(page_id, f"expire-{page_id}-{cause}")
+        except GatewayError as error:  # most likely it is paid or over, which its own event tells
+            log.warning("tested_page_not_closed", checkout_session=page_id, code=error.code)
+
+
+def _team_declines(team_id: str) -> int:
+    query = select(func.count(CardDecline.attempt_id)).where(CardDecline.team_id == team_id, CardDecline.at > _since())
+    return db.session.execute(query).scalar_one()
 
 
 def warn(team_id: str) -> None:
@@ -75,5 +102,14 @@ def _begun_by(buyer: Buyer) -> ColumnElement[bool]:
     return Checkout.user_id == buyer.user_id if buyer.user_id else Checkout.api_key_id == buyer.api_key_id
 
 
+def _count(*queries: Select[str]) -> int:
+    """How many ids the queries find, each once. Apart they use an index each, which one with `or` does not."""
+    return db.session.execute(select(func.count()).select_from(union(*queries).subquery())).scalar_one()
+
+
 def _since() -> ColumnElement[datetime]:
-    return app_now() - cast(literal(WINDOW), Interval)
+    return _ago(WINDOW)
+
+
+def _ago(span: timedelta) -> ColumnElement[datetime]:
+    return app_now() - cast(literal(span), Interval)

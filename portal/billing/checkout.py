@@ -182,9 +182,15 @@ def _make_page(gateway: Gateway, place: _Place, buyer: Buyer, order: Order, addr
     try:
         return _create_page(gateway, frozen, f"checkout-{checkout.id}")
     except InvalidRequest as error:
-        if order.discount is None:
+        if order.discount is None or not _about_code(error):
             raise
         raise CheckoutRefused("code_not_applicable") from error
+
+
+def _about_code(error: InvalidRequest) -> bool:
+    """Whether Stripe refused the promotion code; what else it refuses is not the buyer's to put right."""
+    code = error.code or ""
+    return (error.param or "").startswith("discounts") or "coupon" in code or "promotion_code" in code
 
 
 def _create_page(gateway: Gateway, params: Json, key: str) -> Json:

@@ -31,7 +31,7 @@ class CouponGateway(Protocol):
 
     def create_coupon(self, params: Json, idempotency_key: str) -> Json: ...
 
-    def rename_coupon(self, coupon_id: str, name: str) -> Json: ...
+    def rename_coupon(self, coupon_id: str, name: str, idempotency_key: str) -> Json: ...
 
     def promotion_codes(self) -> list[Json]: ...
 
@@ -189,11 +189,15 @@ def _ours(found: Json) -> bool:
 
 
 def _create_coupon(params: Json) -> Callable[[CouponGateway], object]:
-    return lambda gateway: gateway.create_coupon(params, f"coupon-{params['id']}")
+    """The key is this run's own: a coupon that was deleted since an earlier one is made again. Its id keeps it single."""
+    key = f"coupon-{params['id']}-{new_id('run')}"
+    return lambda gateway: gateway.create_coupon(params, key)
 
 
 def _rename(stripe_coupon_id: str, name: str) -> Callable[[CouponGateway], object]:
-    return lambda gateway: gateway.rename_coupon(stripe_coupon_id, name)
+    """The key is this run's own: a coupon may be called today what it was called before."""
+    key = f"coupon-{stripe_coupon_id}-name-{new_id('run')}"
+    return lambda gateway: gateway.rename_coupon(stripe_coupon_id, name, key)
 
 
 def _create_code(params: Json, made_before: int) -> Callable[[CouponGateway], object]:

@@ -31,11 +31,13 @@ Json = dict[str, Any]
 
 
 class GatewayError(Exception):
-    """Stripe did not do what was asked. `code` is Stripe's, `message` is for logs, never for customers."""
+    """Stripe did not do what was asked. `code` and `param`, the parameter at fault, are Stripe's; `message` is for
+    logs, never for customers.
+    """
 
-    def __init__(self, message: str, code: str | None = None) -> None:
+    def __init__(self, message: str, code: str | None = None, param: str | None = None) -> None:
         super().__init__(message)
-        self.message, self.code = message, code
+        self.message, self.code, self.param = message, code, param
 
 
 class InsideTransactionError(RuntimeError):
@@ -109,6 +111,9 @@ class Gateway:
     def subscription(self, subscription_id: str) -> Json:
         return self._read(self._v1.subscriptions.retrieve, subscription_id)
 
+    def update_subscription(self, subscription_id: str, params: Json, idempotency_key: str) -> Json:
+        return self._change(self._v1.subscriptions.update, idempotency_key, subscription_id, params)
+
     def invoice(self, invoice_id: str) -> Json:
         """The invoice with all its lines: the body brings ten, and prorations stand before the plan's own."""
         invoice = self._read(self._v1.invoices.retrieve, invoice_id)
@@ -127,6 +132,10 @@ class Gateway:
 
     def charge(self, charge_id: str) -> Json:
         return self._read(self._v1.charges.retrieve, charge_id)
+
+    def charges_of(self, payment_intent_id: str) -> list[Json]:
+        """Every try to pay an intent, the newest first."""
+        return self._read_all(self._v1.charges.list, {"payment_intent": payment_intent_id})
 
     def refund(self, refund_id: str) -> Json:
         return self._read(self._v1.refunds.retrieve, refund_id)
@@ -209,8 +218,8 @@ class Gateway:
     def create_coupon(self, params: Json, idempotency_key: str) -> Json:
         return self._change(self._v1.coupons.create, idempotency_key, params)
 
-    def rename_coupon(self, coupon_id: str, name: str) -> Json:
-        return self._change(self._v1.coupons.update, f"coupon-{coupon_id}-{name}", coupon_id, {"name": name})
+    def rename_coupon(self, coupon_id: str, name: str, idempotency_key: str) -> Json:
+        return self._change(self._v1.coupons.update, idempotency_key, coupon_id, {"name": name})
 
     def promotion_codes(self, code: str | None = None) -> list[Json]:
         """All promotion codes, or all that are or were called `code`, whatever the case of its letters."""
@@ -278,7 +287,7 @@ def _translated(error: stripe.StripeError) -> GatewayError:
         return InFlight(message, code)
     if isinstance(error, stripe.APIConnectionError) or status is None or status >= 500:
         return Unavailable(message, code)
-    return InvalidRequest(message, code)
+    return InvalidRequest(message, code, getattr(error, "param", None))
 
 
 _BY_CLASS: tuple[tuple[type[stripe.StripeError], type[GatewayError]], ...] = (

@@ -92,6 +92,7 @@ class Checkout(Model):
         ),
         Index("ix_checkouts_team_id", "team_id", "created_at"),
         Index("ix_checkouts_user_id", "user_id", "created_at"),
+        Index("ix_checkouts_api_key_id", "api_key_id", "created_at", postgresql_where=text("api_key_id is not null")),
         Index(
             "ix_checkouts_payment_intent",
             "payment_intent_stripe_id",
@@ -134,7 +135,7 @@ class CardDecline(Model):
     """A card that a bank refused, once for each try: too many of them in an hour look like somebody testing cards."""
 
     __tablename__ = "card_declines"
-    __table_args__ = (Index("ix_card_declines_team_id", "team_id", "at"),)
+    __table_args__ = (Index("ix_card_declines_team_id", "team_id", "at"), Index("ix_card_declines_at", "at"))
 
     attempt_id: Mapped[PrimaryId]
     team_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("teams.id"))
@@ -253,6 +254,7 @@ class Payment(Mirrored, Model):
         CheckConstraint("amount_refunded between 0 and greatest(amount, 0)", name="amount_refunded"),
         Index("ix_payments_history", "team_id", text("occurred_at desc"), text("id desc")),
         Index("ix_payments_invoice", "invoice_stripe_id", postgresql_where=text("invoice_stripe_id is not null")),
+        Index("ix_payments_checkout", "checkout_stripe_id", postgresql_where=text("checkout_stripe_id is not null")),
     )
 
     team_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("teams.id"))
@@ -349,6 +351,7 @@ class PaidPeriod(Model):
         CheckConstraint("interval in ('month', 'year')", name="interval"),
         CheckConstraint("period_start < period_end", name="order"),
         CheckConstraint("credits_monthly >= 0", name="credits"),
+        Index("ix_paid_periods_invoice", "invoice_stripe_id"),
         Index("ix_paid_periods_due", "next_grant_at", postgresql_where=text("next_grant_at is not null")),
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, delete, select
 
 from portal.billing.gateway import Gateway
 from portal.billing.invoices import subscription_of
@@ -147,11 +147,14 @@ def record_end(subscription: Subscription) -> None:
 
 def paid_for_invoice(invoice_stripe_id: str) -> list[Payment]:
     """The payments that have succeeded for an invoice."""
-    query = select(Payment).where(Payment.invoice_stripe_id == invoice_stripe_id)
-    return list(db.session.execute(query.where(Payment.status == "succeeded", Payment.type != "refund")).scalars())
+    return _paid(Payment.invoice_stripe_id == invoice_stripe_id)
 
 
 def paid_on_page(checkout_stripe_id: str) -> list[Payment]:
     """The payments that have succeeded on a checkout page, unless they are an invoice's."""
-    query = select(Payment).where(Payment.checkout_stripe_id == checkout_stripe_id)
-    return list(db.session.execute(query.where(Payment.status == "succeeded", Payment.type != "refund")).scalars())
+    return _paid(Payment.checkout_stripe_id == checkout_stripe_id)
+
+
+def _paid(condition: ColumnElement[bool]) -> list[Payment]:
+    query = select(Payment).where(condition, Payment.status == "succeeded", Payment.type != "refund")
+    return list(db.session.execute(query, execution_options={"populate_existing": True}).scalars())

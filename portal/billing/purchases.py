@@ -20,13 +20,16 @@ from portal.billing.sync import SubscriptionState, fetch_subscription_state, mir
 
 @dataclass(frozen=True)
 class Purchase:
-    """`page` is the checkout page of what was bought without a subscription; `refunds` stand under their intent's id."""
+    """`page` is the checkout page of what was bought without a subscription; `refunds` and `declines`, the charges that
+    a bank refused on a page of ours, stand under their intent's id.
+    """
 
     invoice: Fetched | None
     subscription: SubscriptionState | None
     page: Json | None
     intents: tuple[Fetched, ...]
     refunds: dict[str, tuple[Fetched, ...]]
+    declines: dict[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ def fetch_purchase_of_invoice(gateway: Gateway, invoice_id: str, refunded: str |
         page=gateway.checkout_session_of(intents[0].stripe_id) if intents and not subscription_id else None,
         intents=intents,
         refunds=_refunds(gateway, intents, refunded),
+        declines=_declines(gateway, intents),
     )
 
 
@@ -66,6 +70,7 @@ def fetch_purchase_of_intent(gateway: Gateway, intent_id: str, *, refunds: bool 
         page=gateway.checkout_session_of(intent_id),
         intents=(intent,),
         refunds=_refunds(gateway, (intent,), refunded),
+        declines=_declines(gateway, (intent,)),
     )
 
 
@@ -79,6 +84,31 @@ def _has_refunds(intent: Json) -> bool:
     return isinstance(charge, dict) and charge.get("amount_refunded", 0) > 0
 
 
+def _declines(gateway: Gateway, intents: tuple[Fetched, ...]) -> dict[str, tuple[str, ...]]:
+    """The cards that were refused on a checkout page of ours: all of them, since an intent tells only of the last one.
+
+    A renewal that fails is nobody trying cards. Where no charge was made, the intent stands for its last try.
+    """
+    tried = [intent for intent in intents if _checkout_of(intent.data) and _card_error(intent.data)]
+    return {intent.stripe_id: _refused(gateway, intent) for intent in tried}
+
+
+def _refused(gateway: Gateway, intent: Fetched) -> tuple[str, ...]:
+    charges = gateway.charges_of(intent.stripe_id)
+    refused = [str(charge["id"]) for charge in charges if charge["status"] == "failed"]
+    without_charge = not _card_error(intent.data).get("charge")
+    return (*refused, intent.stripe_id) if without_charge else tuple(refused)
+
+
+def _checkout_of(intent: Json) -> str | None:
+    return (intent.get("metadata") or {}).get("checkout_id")
+
+
+def _card_error(intent: Json) -> Json:
+    error: Json = intent.get("last_payment_error") or {}
+    return error if error.get("type") == "card_error" else {}
+
+
 def mirror_purchase(purchase: Purchase) -> Mirrored:
     """Write all of it, in the current unit. Raises `StaleFetch` or `UnknownCustomer`, and then writes nothing."""
     subscription, invoices = _mirror_invoice(purchase)
@@ -87,20 +117,13 @@ def mirror_purchase(purchase: Purchase) -> Mirrored:
         payment = mirror_intent(intent, purchase.invoice, purchase.page)
         if payment is not None:
             payments.append(payment)
-            _note_decline(payment, intent.data)
+            for attempt_id in purchase.declines.get(intent.stripe_id, ()):
+                note_decline(payment.team_id, attempt_id, _checkout_of(intent.data))
             for refund in purchase.refunds.get(intent.stripe_id, ()):
                 mirror_refund(refund, payment.team_id, payment)
     if purchase.invoice is not None:
         mirror_rest(purchase.invoice, purchase.intents)
     return Mirrored(subscription, invoices, payments)
-
-
-def _note_decline(payment: Payment, intent: Json) -> None:
-    """Count a card that was refused on a checkout page of ours; a renewal that fails is nobody trying cards."""
-    checkout_id = (intent.get("metadata") or {}).get("checkout_id")
-    error = intent.get("last_payment_error") or {}
-    if checkout_id and error.get("type") == "card_error":
-        note_decline(payment.team_id, error.get("charge") or payment.stripe_id, checkout_id)
 
 
 def _mirror_invoice(purchase: Purchase) -> tuple[Subscription | None, list[Invoice]]:

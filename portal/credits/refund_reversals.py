@@ -77,14 +77,14 @@ def share_of(lots: Sequence[Lot], place: int, total: int) -> int:
 
 def reverse_refunded_invoice(team_id: str, invoice_stripe_id: str) -> None:
     """Bring the credits of an invoice in line with its refunds. Changes nothing when they are."""
-    _reverse(team_id, paid_for_invoice(invoice_stripe_id), lambda: _lots_of_invoice(invoice_stripe_id))
+    _reverse(team_id, lambda: paid_for_invoice(invoice_stripe_id), lambda: _lots_of_invoice(invoice_stripe_id))
 
 
 def reverse_refunded_page(team_id: str, checkout_stripe_id: str) -> bool:
     """The same for what was bought on a checkout page; returns whether its grant is there."""
     lot = _granted_on(team_id, checkout_stripe_id)
     if lot is not None:
-        _reverse(team_id, paid_on_page(checkout_stripe_id), lambda: [lot])
+        _reverse(team_id, lambda: paid_on_page(checkout_stripe_id), lambda: [lot])
     return lot is not None
 
 
@@ -107,11 +107,14 @@ def _granted_on(team_id: str, checkout_stripe_id: str) -> Lot | None:
     return Lot(cause, amount) if amount is not None else None
 
 
-def _reverse(team_id: str, payments: list[Payment], lots_of: Callable[[], list[Lot]]) -> None:
-    refunds = refunds_of([payment.payment_intent_stripe_id for payment in payments if payment.payment_intent_stripe_id])
-    if not refunds or not (lots := lots_of()):
+def _reverse(team_id: str, payments_of: Callable[[], list[Payment]], lots_of: Callable[[], list[Lot]]) -> None:
+    """Nearly all that is paid is never refunded, so the lock is taken only then, and all is read again under it."""
+    if not _refunds_of(payments_of()) or not lots_of():
         return
     lock_account(team_id)
+    payments, lots = payments_of(), lots_of()
+    if not (refunds := _refunds_of(payments)) or not lots:
+        return
     steps_taken = _steps(refunds)
     paid, granted = sum(payment.amount for payment in payments), sum(lot.amount for lot in lots)
     for place, lot in enumerate(lots):
@@ -128,6 +131,10 @@ def _reverse(team_id: str, payments: list[Payment], lots_of: Callable[[], list[L
     for step in steps_taken:
         step.refund.effect = "taken" if step.after > step.before else "returned"
     db.session.flush()
+
+
+def _refunds_of(payments: list[Payment]) -> list[Refund]:
+    return refunds_of([payment.payment_intent_stripe_id for payment in payments if payment.payment_intent_stripe_id])
 
 
 @dataclass(frozen=True)

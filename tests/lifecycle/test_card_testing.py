@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from portal.accounts.models import Membership
 from portal.billing import card_testing
 from portal.billing.card_testing import OPEN_OR_DECLINED_MAX, note_decline
+from portal.billing.gateway import Gateway, Unavailable
 from portal.billing.models import CardDecline, Checkout
 from portal.core.alarms import Alarm
 from portal.core.authz import Role
@@ -17,7 +18,7 @@ from portal.core.database import db
 from portal.core.limits import limiter
 from portal.core.unit_of_work import unit_of_work
 from tests.cast import Cast, Person
-from tests.stage import Stage
+from tests.stage import DECLINED, VISA, Stage
 
 PLAN = {"plan": "business", "interval": "month"}
 
@@ -92,4 +93,61 @@ def test_s64_a_paid_checkout_is_no_try(cast: Cast, stage: Stage) -> None:
         limiter.reset()
         stage.buy_bundle(cast.owner, cast.team_id)
         stage.deliver_all()
+    assert alarms() == []
+
+
+def declined_tries() -> int:
+    found = db.session.execute(select(func.count(CardDecline.attempt_id))).scalar_one()
+    db.session.remove()
+    return found
+
+
+def test_s64_every_declined_card_of_a_page_counts_however_late_we_look(cast: Cast, stage: Stage) -> None:
+    stage.subscribe(cast.owner, cast.team_id, "business")
+    stage.deliver_all()
+    page = stage.begin_bundle(cast.owner, cast.team_id)
+    for _ in range(3):
+        assert stage.pay(page, DECLINED).status_code == 402
+    stage.deliver_all()
+    assert declined_tries() == 3
+    assert alarms() == []
+    assert stage.pay(page, VISA).status_code == 303, "a person in trouble with a card has a few tries"
+    stage.deliver_all()
+    assert declined_tries() == 3
+
+
+def test_s64_too_many_declined_cards_close_the_pages(cast: Cast, stage: Stage) -> None:
+    stage.subscribe(cast.owner, cast.team_id, "business")
+    stage.deliver_all()
+    page, other = (stage.begin_bundle(cast.owner, cast.team_id) for _ in range(2))
+    for number in range(OPEN_OR_DECLINED_MAX):
+        assert stage.pay(page, DECLINED).status_code == 402, number
+    stage.deliver_all()
+    assert alarms() == [("card_testing", cast.team_id)]
+    db.session.remove()
+    for address in (page, other):
+        assert stage.pay(address, VISA).status_code not in (303, 402), "it takes no card any more"
+    stage.deliver_all()
+    states = select(Checkout.state).where(Checkout.purpose == "bundle")
+    assert list(db.session.execute(states).scalars()) == ["expired", "expired"]
+
+
+def test_checkouts_that_stripe_made_no_page_for_lock_nobody_out(
+    cast: Cast, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.subscribe(cast.owner, cast.team_id, "business")
+    stage.deliver_all()
+
+    def no_answer(*_args: object) -> None:
+        raise Unavailable("no answer")
+
+    bundle = {"bundle": "credits_1000"}
+    with monkeypatch.context() as patch:
+        patch.setattr(Gateway, "create_checkout_session", no_answer)
+        for _ in range(OPEN_OR_DECLINED_MAX):
+            limiter.reset()
+            assert cast.owner.client.post(f"/teams/{cast.team_id}/checkout", data=bundle).status_code == 502
+    stage.advance(timedelta(minutes=1, seconds=1))
+    limiter.reset()
+    assert cast.owner.client.post(f"/teams/{cast.team_id}/checkout", data=bundle).status_code == 303
     assert alarms() == []

@@ -47,7 +47,8 @@ class Account:
         self.made[params["id"]] = dict(params)
         return params
 
-    def rename_coupon(self, coupon_id: str, name: str) -> dict[str, Any]:
+    def rename_coupon(self, coupon_id: str, name: str, idempotency_key: str) -> dict[str, Any]:
+        self._once(idempotency_key)
         self.made[coupon_id]["name"] = name
         return self.made[coupon_id]
 
@@ -131,6 +132,15 @@ def test_other_terms_are_another_coupon_and_the_code_moves_to_it(account: Accoun
 def test_another_name_is_the_same_coupon(account: Account) -> None:
     assert words(account, with_coupon(name="Opening offer")) == ["rename coupon launch to Opening offer"]
     assert account.made[coupon_id(LAUNCH, FILE)]["name"] == "Opening offer"
+
+
+def test_an_earlier_name_can_come_back_and_so_can_a_coupon_that_was_deleted(account: Account) -> None:
+    """Each run asks under keys of its own: an old answer would say that it is done, and nothing would be."""
+    for name in ("Opening offer", LAUNCH.name, "Opening offer"):
+        assert words(account, with_coupon(name=name)) == [f"rename coupon launch to {name}"]
+    del account.made[coupon_id(LAUNCH, FILE)]
+    assert words(account, FILE)[0].startswith("make coupon launch")
+    assert coupon_id(LAUNCH, FILE) in account.made
 
 
 @pytest.mark.parametrize(

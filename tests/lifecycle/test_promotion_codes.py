@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from portal.billing.gateway import Gateway, InvalidRequest
+from portal.billing.gateway import Gateway, InvalidRequest, gateway
 from portal.billing.models import Checkout
 from portal.core.database import db
 from portal.credits.models import CreditGrant
@@ -22,7 +22,7 @@ class Codes:
         self.known = {"LAUNCH20": True, "OLD": False}
         self.looked_up: list[str] = []
         self.pages: list[dict[str, Any]] = []
-        self.refuses = False
+        self.refuses: InvalidRequest | None = None
         create = Gateway.create_checkout_session
 
         def promotion_codes(_gateway: Gateway, code: str | None = None) -> list[dict[str, Any]]:
@@ -32,8 +32,8 @@ class Codes:
 
         def create_checkout_session(gateway: Gateway, params: dict[str, Any], key: str) -> dict[str, Any]:
             self.pages.append(params)
-            if self.refuses:
-                raise InvalidRequest("This promotion code cannot be redeemed.", "promotion_code_not_redeemable")
+            if self.refuses is not None:
+                raise self.refuses
             # The stand-in's page needs no discount for what is told here.
             return create(gateway, {name: value for name, value in params.items() if name != "discounts"}, key)
 
@@ -88,12 +88,45 @@ def test_a_code_that_does_not_work_begins_nothing(cast: Cast, codes: Codes, code
     assert bundles() == []
 
 
-def test_a_code_that_does_not_fit_the_order_is_refused_by_stripe(cast: Cast, codes: Codes) -> None:
-    codes.refuses = True
+@pytest.mark.parametrize(
+    ("code", "param"),
+    [
+        ("promotion_code_not_redeemable", None),
+        ("coupon_expired", None),
+        (None, "discounts[0][promotion_code]"),
+        ("resource_missing", "discounts"),
+    ],
+)
+def test_a_code_that_does_not_fit_the_order_is_refused_by_stripe(
+    cast: Cast, codes: Codes, code: str | None, param: str | None
+) -> None:
+    codes.refuses = InvalidRequest("This promotion code cannot be redeemed.", code, param)
     answer = order(cast, "LAUNCH20")
     assert answer.status_code == 422
     assert "This promotion code does not fit this order" in answer.get_data(as_text=True)
     assert bundles() == ["failed"]
+
+
+@pytest.mark.parametrize(
+    ("code", "param"),
+    [("resource_missing", "line_items[0][price]"), (None, "customer"), (None, None), ("url_invalid", "success_url")],
+)
+def test_what_else_stripe_refuses_is_not_blamed_on_the_code(
+    cast: Cast, codes: Codes, code: str | None, param: str | None
+) -> None:
+    codes.refuses = InvalidRequest("No such price.", code, param)
+    answer = order(cast, "LAUNCH20")
+    assert answer.status_code == 502
+    page = answer.get_data(as_text=True)
+    assert "Stripe did not open a payment page" in page
+    assert "promotion code" not in page
+    assert bundles() == ["failed"]
+
+
+def test_stripes_answer_names_the_parameter_at_fault(cast: Cast, stage: Stage) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        gateway().create_price({"currency": "usd", "unit_amount": -1, "product": "prod_1"}, "price-of-a-test")
+    assert refused.value.param == "unit_amount"
 
 
 def test_the_same_form_with_another_code_is_another_order(cast: Cast, codes: Codes) -> None:

@@ -14,9 +14,10 @@ from portal.catalog.queries import price_for
 from portal.core.database import db
 from portal.core.ids import new_id
 from portal.core.unit_of_work import unit_of_work
-from portal.credits import ledger
+from portal.credits import ledger, refund_reversals
 from portal.credits.models import CreditEntry, CreditGrant, CreditReversal
 from portal.credits.queries import balance
+from portal.credits.storage import lock_account
 from portal.usage.metering import Use, record
 from portal.webhooks import apply
 from portal.webhooks.models import StripeEvent
@@ -175,6 +176,30 @@ def test_a_refund_that_had_failed_before_it_was_told_takes_nothing(cast: Cast, s
     intent = subscribed(cast, stage)
     desk.fail(desk.refund(intent, PAID))
     desk.deliver()
+    assert net(cast.team_id) == (GRANTED, 0)
+    assert reversals() == []
+    assert db.session.execute(select(Refund.effect)).scalar_one() == "none"
+
+
+def test_a_refund_that_fails_while_the_lock_is_waited_for_takes_nothing(
+    cast: Cast, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intent = subscribed(cast, stage)
+
+    def fail_first(team_id: str) -> None:
+        with db.engine.begin() as other:
+            other.execute(text("update refunds set status = 'failed'"))
+        lock_account(team_id)
+
+    with unit_of_work() as session:
+        paid = session.execute(select(Payment)).scalar_one()
+        values = {"amount": PAID, "currency": "usd", "status": "succeeded", "created_at": paid.occurred_at}
+        whose = {"team_id": cast.team_id, "payment_intent_stripe_id": intent}
+        session.add(Refund(id=new_id("ref"), stripe_id="re_1", gen=1, synced_at=paid.occurred_at, **whose, **values))
+        invoice = str(paid.invoice_stripe_id)
+    monkeypatch.setattr(refund_reversals, "lock_account", fail_first)
+    with unit_of_work():
+        refund_reversals.reverse_refunded_invoice(cast.team_id, invoice)
     assert net(cast.team_id) == (GRANTED, 0)
     assert reversals() == []
     assert db.session.execute(select(Refund.effect)).scalar_one() == "none"

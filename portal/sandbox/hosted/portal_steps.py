@@ -92,7 +92,7 @@ def keep(visit: Visit, subscription_id: str) -> Response:
 
 
 def add_card(visit: Visit) -> Response:
-    """Take a new card, have the bank agree to keep it, and let it pay from now on."""
+    """Take a new card, have the bank agree to keep it, and make it the customer's default."""
     if not visit.posted:
         return _card_form(visit)
     entered = read(visit.form, Asked(visit.customer["email"], card=True, email=False), visit.call.now())
@@ -123,15 +123,13 @@ def _card_form(
 
 
 def _pay_with(visit: Visit, payment_method_id: str) -> None:
-    """Make a card the customer's default and that of each living subscription."""
+    """Make a card the customer's default. A subscription with a default of its own keeps it, as at Stripe."""
     settings = {"invoice_settings": {"default_payment_method": payment_method_id}}
     customers.update(visit.call, settings, visit.customer["id"])
-    for subscription in visit.living:
-        subscriptions.update(visit.call, {"default_payment_method": payment_method_id}, subscription["id"])
 
 
 def choose_card(visit: Visit, payment_method_id: str) -> Response:
-    """Let another card of the customer's pay from now on."""
+    """Make another card of the customer's the default."""
     payment_methods.require_of_customer(visit.call, payment_method_id, visit.customer["id"], "payment_method")
     _pay_with(visit, payment_method_id)
     return visit.to(f"{visit.link()}?note=default")

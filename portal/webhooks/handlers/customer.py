@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from portal.billing.card_change import let_new_card_pay
 from portal.billing.customers import default_payment_method, fetch_customer, mirror_customer
 from portal.billing.gateway import gateway
 from portal.billing.payment_methods import fetch_payment_method, mirror_payment_method
@@ -13,6 +14,7 @@ def on_customer_updated(event: Claimed) -> None:
     fetched = fetch_customer(stripe, str(event.object_id))
     card_id = default_payment_method(fetched.data)
     card = fetch_payment_method(stripe, card_id) if card_id else None
+    let_new_card_pay(stripe, fetched, event.event_id)
     with applying(event):
         customer = mirror_customer(fetched)
         if card is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from portal.billing.card_testing import close_tested_pages
 from portal.billing.gateway import Gateway, gateway
 from portal.billing.mirror import ref
 from portal.billing.purchases import fetch_purchase_of_intent
@@ -11,9 +12,12 @@ from portal.webhooks.claim import Claimed, applying
 
 
 def on_payment_intent(event: Claimed) -> None:
-    purchase = fetch_purchase_of_intent(gateway(), str(event.object_id))
+    stripe = gateway()
+    purchase = fetch_purchase_of_intent(stripe, str(event.object_id))
     with applying(event):
-        settle(purchase)
+        teams = {payment.team_id for payment in settle(purchase).payments}
+    for team_id in teams if purchase.declines else ():
+        close_tested_pages(stripe, team_id, event.event_id)
 
 
 def on_charge_refunded(event: Claimed) -> None:
