@@ -30,6 +30,7 @@ CODES = {
     "checkout_replaced": "A newer checkout of the team took this one's place. Send a new request with a new key.",
     "checkout_paid": "A checkout of the team was paid just now. Look at its billing before opening another.",
     "too_many_checkouts": "Too many checkouts were begun and not paid within an hour; wait as Retry-After says.",
+    "too_many_promotion_codes": "Promotion codes that do not work were tried too often; wait, or order without a code.",
     "bundles_not_included": "The team's plan has no bundles.",
     "no_subscription": "The team is on no paid plan, so there is nothing to cancel.",
     "no_customer": "The team has never bought anything, so there is nothing to show in a customer portal yet.",

@@ -13,6 +13,7 @@ from portal.accounts.api_keys import Scope
 from portal.accounts.models import Team
 from portal.api.authentication import caller
 from portal.api.blueprint import BODY_ERRORS, ApiBlueprint
+from portal.api.limits import PAGES, count_for_team
 from portal.api.once import REPLAYED_HEADER, once
 from portal.api.schemas.common import IdempotencyHeaders
 from portal.api.schemas.errors import ErrorAnswer
@@ -45,6 +46,7 @@ REFUSALS = {
     "replaced": (409, "invalid_request_error", "checkout_replaced"),
     "no_bundles": (403, "permission_error", "bundles_not_included"),
     "too_many": (429, "rate_limit_error", "too_many_checkouts"),
+    "too_many_codes": (429, "rate_limit_error", "too_many_promotion_codes"),
     "code_unknown": (422, "invalid_request_error", "promotion_code_invalid"),
     "code_ended": (422, "invalid_request_error", "promotion_code_invalid"),
     "code_not_applicable": (422, "invalid_request_error", "promotion_code_invalid"),
@@ -77,6 +79,7 @@ def create_checkout_session(try_id: str, fields: dict[str, Any]) -> Response:
     team, buyer = caller().team, Buyer(api_key_id=caller().key_id)
     order = Order(_item(fields), token=try_id, promotion_code=fields.get("promotion_code"))
     addresses = _addresses(team, fields)
+    count_for_team(PAGES, team.id)
     end_read()
     try:
         started = checkout.start(gateway(), team, buyer, order, addresses)
@@ -106,6 +109,7 @@ def create_portal_session(try_id: str, fields: dict[str, Any]) -> Response:
     """
     team, flow = caller().team, fields.get("flow")
     return_url = _allowed("return_url", fields["return_url"])
+    count_for_team(PAGES, team.id)
     with unit_of_work():
         audit.record(audit.by_key(caller().key_id), "portal.opened", team_id=team.id, flow=flow)
     try:
