@@ -43,6 +43,6 @@ CODES = {
     "promotion_code_invalid": "The promotion code does not exist, has ended, or is not for this order.",
     "too_many_requests": "Slow down: wait as Retry-After says, then send the same again.",
     "payment_provider_unavailable": "Stripe did not answer in time. Send the same again with the same key.",
-    "payment_provider_refused": "Stripe refused what we asked of it; the reason is in our log. Nothing was charged.",
+    "payment_provider_refused": "Stripe refused what we asked of it, for a reason that is in our log. Nothing was charged; the same is refused until it is mended.",
     "internal": "Something went wrong on our side; we have been told. Send the same again with the same key.",
 }

@@ -14,7 +14,7 @@ from portal.accounts.models import Team
 from portal.api.authentication import caller
 from portal.api.blueprint import BODY_ERRORS, ApiBlueprint
 from portal.api.limits import PAGES, count_for_team
-from portal.api.once import REPLAYED_HEADER, once
+from portal.api.once import REPLAYED_HEADER, RefusedElsewhere, once
 from portal.api.schemas.common import IdempotencyHeaders
 from portal.api.schemas.errors import ErrorAnswer
 from portal.api.schemas.sessions import (
@@ -26,7 +26,17 @@ from portal.api.schemas.sessions import (
 from portal.billing import checkout, customer_portal
 from portal.billing.checkout_order import Buyer, CheckoutRefused, Order, ReturnAddresses
 from portal.billing.customer_portal import PortalRefused
-from portal.billing.gateway import GatewayError, InFlight, RateLimited, Unavailable, gateway
+from portal.billing.gateway import (
+    CardDeclined,
+    GatewayError,
+    InFlight,
+    InvalidRequest,
+    NotFound,
+    RateLimited,
+    Unauthenticated,
+    Unavailable,
+    gateway,
+)
 from portal.billing.hosted_pages import is_hosted
 from portal.billing.refusals import WORDS
 from portal.catalog.queries import BundlePrice, PlanPrice, bundle_price_for, price_for
@@ -37,6 +47,8 @@ from portal.core.unit_of_work import end_read, unit_of_work
 bp = ApiBlueprint("api_sessions", __name__, description="Where your customers pay, and manage what they bought")
 
 HOUR_SECONDS = 3600
+# Stripe has answered, and there is no page.
+REFUSED_BY_STRIPE = (InvalidRequest, NotFound, CardDeclined, Unauthenticated)
 ERRORS = (*BODY_ERRORS, HTTPStatus.BAD_GATEWAY)
 # By the reason of a refusal: status, type and code of the error.
 REFUSALS = {
@@ -178,4 +190,5 @@ def _no_page(error: GatewayError) -> NoReturn:
         headers = {"Retry-After": "5"}
         raise ApiError(503, "api_error", "payment_provider_unavailable", message, headers=headers) from error
     message = "Stripe did not open the page, for a reason on our side; it is in our log. Nothing was charged."
-    raise ApiError(502, "api_error", "payment_provider_refused", message) from error
+    kind = RefusedElsewhere if isinstance(error, REFUSED_BY_STRIPE) else ApiError
+    raise kind(502, "api_error", "payment_provider_refused", message) from error

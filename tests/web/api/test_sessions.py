@@ -15,7 +15,15 @@ from sqlalchemy import func, select, text, update
 from werkzeug.test import TestResponse
 
 from portal.accounts.models import AuditEntry
-from portal.billing.gateway import Gateway, GatewayError, InvalidRequest, Unavailable
+from portal.billing.gateway import (
+    CardDeclined,
+    Gateway,
+    GatewayError,
+    InvalidRequest,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+)
 from portal.billing.models import Checkout
 from portal.core.database import db
 from portal.core.idempotency import IdempotencyKey
@@ -26,6 +34,7 @@ from tests.web.api.backend import Backend, backend_of, error_of, set_up_portal
 from tests.web.api.test_billing import subscribe
 
 THANKS = "https://app.example.com/thanks"
+PORTAL = {"return_url": THANKS}
 PLAN = {"plan": "business", "interval": "month"}
 
 
@@ -249,6 +258,33 @@ def test_a_refusal_of_stripe_is_502_without_its_words(
     answer = buying.post(PLAN)
     assert (answer.status_code, error_of(answer)["code"]) == (status, "payment_provider_refused")
     assert trouble.message not in answer.get_data(as_text=True)
+    assert "Retry-After" not in answer.headers
+
+
+@pytest.mark.parametrize("path", ["/checkout-sessions", "/portal-sessions"])
+@pytest.mark.parametrize("trouble", [InvalidRequest, NotFound, CardDeclined, Unauthenticated, Unavailable])
+def test_a_refusal_of_stripe_leaves_the_key_free(
+    buying: Buying, monkeypatch: pytest.MonkeyPatch, path: str, trouble: type[GatewayError]
+) -> None:
+    """Stripe keeps a refusal under our key, so that the next try needs another one; an unknown outcome keeps its own."""
+    known_to_stripe(buying)
+    keys: list[str] = []
+
+    def refuse(*asked: Any, **named: Any) -> Any:
+        keys.append(str(asked[-1]))
+        raise trouble("no")
+
+    is_checkout = path == "/checkout-sessions"
+    body, other = (
+        (PLAN, PLAN | {"interval": "year"}) if is_checkout else (PORTAL, PORTAL | {"return_url": THANKS + "?2"})
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(Gateway, "create_checkout_session" if is_checkout else "create_portal_session", refuse)
+        tries = [buying.post(body, "mine", path) for _ in range(2)]
+    free = trouble is not Unavailable
+    assert [answer.status_code for answer in tries] == [502 if free else 503] * 2
+    assert len(set(keys)) == (2 if free else 1)
+    assert buying.post(other, "mine", path).status_code == (200 if free else 409)
 
 
 @pytest.mark.parametrize("code", ["NOSUCHCODE", "no code; at all", "x" * 80])
