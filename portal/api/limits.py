@@ -16,6 +16,8 @@ from portal.core.limits import TOO_MANY, Quota, api_calls, client_address, count
 REFUSED_TRIES = "60 per minute"
 # Each of them is a few calls to Stripe, which has limits of its own that all teams share.
 PAGES = Quota("api-pages", "20 per minute")
+# Each of them reads every use of up to a year.
+SPANS = Quota("api-spans", "60 per minute")
 
 
 def init_api_headers(app: Flask) -> None:
