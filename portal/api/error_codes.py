@@ -30,6 +30,7 @@ CODES = {
     "checkout_replaced": "A newer checkout of the team took this one's place. Send a new request with a new key.",
     "checkout_paid": "A checkout of the team was paid just now. Look at its billing before opening another.",
     "too_many_checkouts": "Too many checkouts were begun and not paid within an hour; wait as Retry-After says.",
+    "too_many_promotion_codes": "Promotion codes that do not work were tried too often; wait, or order without a code.",
     "bundles_not_included": "The team's plan has no bundles.",
     "no_subscription": "The team is on no paid plan, so there is nothing to cancel.",
     "no_customer": "The team has never bought anything, so there is nothing to show in a customer portal yet.",
@@ -42,6 +43,6 @@ CODES = {
     "promotion_code_invalid": "The promotion code does not exist, has ended, or is not for this order.",
     "too_many_requests": "Slow down: wait as Retry-After says, then send the same again.",
     "payment_provider_unavailable": "Stripe did not answer in time. Send the same again with the same key.",
-    "payment_provider_refused": "Stripe refused what we asked of it; the reason is in our log. Nothing was charged.",
+    "payment_provider_refused": "Stripe refused what we asked of it, for a reason that is in our log. Nothing was charged; the same is refused until it is mended.",
     "internal": "Something went wrong on our side; we have been told. Send the same again with the same key.",
 }

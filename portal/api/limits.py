@@ -10,10 +10,14 @@ from __future__ import annotations
 from flask import Flask, Response, g, request
 
 from portal.api.version import API_VERSION, VERSION_HEADER
-from portal.core.errors import API_PREFIX
-from portal.core.limits import TOO_MANY, api_calls, client_address, limiter, standing
+from portal.core.errors import API_PREFIX, API_TYPES, ApiError
+from portal.core.limits import TOO_MANY, Quota, api_calls, client_address, count, limiter, standing, wait_seconds
 
 REFUSED_TRIES = "60 per minute"
+# Each of them is a few calls to Stripe, which has limits of its own that all teams share.
+PAGES = Quota("api-pages", "20 per minute")
+# Each of them reads every use of up to a year.
+SPANS = Quota("api-spans", "60 per minute")
 
 
 def init_api_headers(app: Flask) -> None:
@@ -38,3 +42,10 @@ def count_call() -> None:
 @limiter.shared_limit(REFUSED_TRIES, scope="api-refused", key_func=client_address, error_message=TOO_MANY)
 def count_refused_key() -> None:
     """Count a try with a key that is not valid. Keys cannot be guessed; this spares the database."""
+
+
+def count_for_team(quota: Quota, team_id: str) -> None:
+    """Count what costs more than other calls; raises a 429 when the team has done it too often."""
+    if not count(quota, team_id):
+        headers = {"Retry-After": str(max(1, wait_seconds(quota, team_id)))}
+        raise ApiError(429, *API_TYPES[429], TOO_MANY, headers=headers)

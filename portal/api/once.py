@@ -1,7 +1,7 @@
 """`Idempotency-Key`: a POST is done once for each key of the team, and answered as it was then when it is sent again.
 
-What is refused (4xx) leaves the key free, since nothing happened. Where the outcome is not known (5xx), the key stays
-taken and the next try goes on under the same id.
+What is refused (4xx, or by Stripe) leaves the key free, since nothing happened. Where the outcome is not known (5xx),
+the key stays taken and the next try goes on under the same id.
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ View = Callable[..., Response]
 
 REPLAYED = "Idempotent-Replayed"
 REPLAYED_HEADER = {REPLAYED: {"description": "`true` on a stored answer.", "schema": {"type": "string"}}}
+
+
+class RefusedElsewhere(ApiError):
+    """A 5xx that is no unknown outcome: whoever does the work has refused it, and the next try begins afresh."""
 
 
 def once(view: View) -> View:
@@ -68,7 +72,7 @@ def _try(view: View, taken: Try, fields: dict[str, Any]) -> Response:
         return view(taken.id, fields)
     except Exception as error:
         db.session.rollback()
-        refused = _status(error) < 500
+        refused = isinstance(error, RefusedElsewhere) or _status(error) < 500
         with unit_of_work():
             (idempotency.forget if refused else idempotency.give_up)(taken)
         raise

@@ -13,7 +13,8 @@ from portal.accounts.api_keys import Scope
 from portal.accounts.models import Team
 from portal.api.authentication import caller
 from portal.api.blueprint import BODY_ERRORS, ApiBlueprint
-from portal.api.once import REPLAYED_HEADER, once
+from portal.api.limits import PAGES, count_for_team
+from portal.api.once import REPLAYED_HEADER, RefusedElsewhere, once
 from portal.api.schemas.common import IdempotencyHeaders
 from portal.api.schemas.errors import ErrorAnswer
 from portal.api.schemas.sessions import (
@@ -25,7 +26,17 @@ from portal.api.schemas.sessions import (
 from portal.billing import checkout, customer_portal
 from portal.billing.checkout_order import Buyer, CheckoutRefused, Order, ReturnAddresses
 from portal.billing.customer_portal import PortalRefused
-from portal.billing.gateway import GatewayError, InFlight, RateLimited, Unavailable, gateway
+from portal.billing.gateway import (
+    CardDeclined,
+    GatewayError,
+    InFlight,
+    InvalidRequest,
+    NotFound,
+    RateLimited,
+    Unauthenticated,
+    Unavailable,
+    gateway,
+)
 from portal.billing.hosted_pages import is_hosted
 from portal.billing.refusals import WORDS
 from portal.catalog.queries import BundlePrice, PlanPrice, bundle_price_for, price_for
@@ -36,6 +47,8 @@ from portal.core.unit_of_work import end_read, unit_of_work
 bp = ApiBlueprint("api_sessions", __name__, description="Where your customers pay, and manage what they bought")
 
 HOUR_SECONDS = 3600
+# Stripe has answered, and there is no page.
+REFUSED_BY_STRIPE = (InvalidRequest, NotFound, CardDeclined, Unauthenticated)
 ERRORS = (*BODY_ERRORS, HTTPStatus.BAD_GATEWAY)
 # By the reason of a refusal: status, type and code of the error.
 REFUSALS = {
@@ -45,6 +58,7 @@ REFUSALS = {
     "replaced": (409, "invalid_request_error", "checkout_replaced"),
     "no_bundles": (403, "permission_error", "bundles_not_included"),
     "too_many": (429, "rate_limit_error", "too_many_checkouts"),
+    "too_many_codes": (429, "rate_limit_error", "too_many_promotion_codes"),
     "code_unknown": (422, "invalid_request_error", "promotion_code_invalid"),
     "code_ended": (422, "invalid_request_error", "promotion_code_invalid"),
     "code_not_applicable": (422, "invalid_request_error", "promotion_code_invalid"),
@@ -77,6 +91,7 @@ def create_checkout_session(try_id: str, fields: dict[str, Any]) -> Response:
     team, buyer = caller().team, Buyer(api_key_id=caller().key_id)
     order = Order(_item(fields), token=try_id, promotion_code=fields.get("promotion_code"))
     addresses = _addresses(team, fields)
+    count_for_team(PAGES, team.id)
     end_read()
     try:
         started = checkout.start(gateway(), team, buyer, order, addresses)
@@ -106,6 +121,7 @@ def create_portal_session(try_id: str, fields: dict[str, Any]) -> Response:
     """
     team, flow = caller().team, fields.get("flow")
     return_url = _allowed("return_url", fields["return_url"])
+    count_for_team(PAGES, team.id)
     with unit_of_work():
         audit.record(audit.by_key(caller().key_id), "portal.opened", team_id=team.id, flow=flow)
     try:
@@ -174,4 +190,5 @@ def _no_page(error: GatewayError) -> NoReturn:
         headers = {"Retry-After": "5"}
         raise ApiError(503, "api_error", "payment_provider_unavailable", message, headers=headers) from error
     message = "Stripe did not open the page, for a reason on our side; it is in our log. Nothing was charged."
-    raise ApiError(502, "api_error", "payment_provider_refused", message) from error
+    kind = RefusedElsewhere if isinstance(error, REFUSED_BY_STRIPE) else ApiError
+    raise kind(502, "api_error", "payment_provider_refused", message) from error

@@ -12,6 +12,7 @@ from flask import Response, current_app
 from portal.accounts.api_keys import Scope
 from portal.api.authentication import caller
 from portal.api.blueprint import BODY_ERRORS, ApiBlueprint
+from portal.api.limits import SPANS, count_for_team
 from portal.api.lists import Rows, page
 from portal.api.moments import rfc3339
 from portal.api.once import REPLAYED, REPLAYED_HEADER
@@ -82,6 +83,7 @@ def read_usage(asked: dict[str, datetime]) -> dict[str, Any]:
     if not timedelta() <= until - since <= TIME_MAX:
         message = f"until: Must not lie before since, nor more than {TIME_MAX.days} days after it."
         raise ApiError(422, "invalid_request_error", "invalid_field", message, param="until")
+    count_for_team(SPANS, team.id)
     return totals_of(team, rights, since, until)
 
 

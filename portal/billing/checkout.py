@@ -7,6 +7,8 @@ saves where the page is. Nothing is granted here; that happens when Stripe says 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,7 +51,9 @@ def start(gateway: Gateway, team: Team, buyer: Buyer, order: Order, addresses: R
     ones are closed first.
     """
     if order.promotion_code:
-        order = replace(order, discount=find_promotion_code(gateway, order.promotion_code))
+        with _deciding(team) as session:
+            _begun(session, team, buyer, order)  # what is refused in any case is refused before Stripe is asked
+        order = replace(order, discount=find_promotion_code(gateway, team.id, order.promotion_code))
     place = _take_place(team, buyer, order)
     if place.checkout.state == "open":
         found = _still_open(gateway, place.checkout)
@@ -71,15 +75,23 @@ def start(gateway: Gateway, team: Team, buyer: Buyer, order: Order, addresses: R
 
 
 def _take_place(team: Team, buyer: Buyer, order: Order) -> _Place:
-    """Decide under the team's lock. The row is a weak lock: a full one would wait for everybody who writes a row that
+    with _deciding(team) as session:
+        known = _begun(session, team, buyer, order)
+        if isinstance(order.item, PlanPrice):
+            checkout = known or _begin_plan(session, team, buyer, order.item, order.key)
+            return _Place(checkout, _to_close(session, team.id))
+        return _Place(known or _begin_bundle(session, team, buyer, order.item, order.key or new_id("ord")), [])
+
+
+@contextmanager
+def _deciding(team: Team) -> Iterator[Session]:
+    """A unit under the team's lock. The row is a weak lock: a full one would wait for everybody who writes a row that
     names the team, and they for us.
     """
     try:
         with unit_of_work() as session:
             session.execute(select(Team.id).where(Team.id == team.id).with_for_update(key_share=True))
-            if isinstance(order.item, PlanPrice):
-                return _place_of_plan(session, team, buyer, order.item, order.key)
-            return _place_of_bundle(session, team, buyer, order.item, order.key or new_id("ord"))
+            yield session
     except CheckoutRefused as refused:
         if refused.reason == "too_many":
             with unit_of_work():
@@ -87,21 +99,28 @@ def _take_place(team: Team, buyer: Buyer, order: Order) -> _Place:
         raise
 
 
-def _place_of_plan(session: Session, team: Team, buyer: Buyer, price: PlanPrice, order_key: str | None) -> _Place:
+def _begun(session: Session, team: Team, buyer: Buyer, order: Order) -> Checkout | None:
+    """The checkout that this order has begun already; None when the team may begin one. Else raises."""
+    if isinstance(order.item, PlanPrice):
+        if live_subscription(team.id) is not None:
+            raise CheckoutRefused("subscribed")
+    elif not bundles_allowed(team.id):
+        raise CheckoutRefused("no_bundles")
+    known = _known(session, team.id, order.key)
+    if known is None:
+        card_testing.refuse_card_testing(team.id, buyer)
+    return known
+
+
+def _begin_plan(session: Session, team: Team, buyer: Buyer, price: PlanPrice, order_key: str | None) -> Checkout:
     """Take the team's one place for a plan. A replaced checkout counts until its page is known to be closed, however
     many tries that takes.
     """
-    if live_subscription(team.id) is not None:
-        raise CheckoutRefused("subscribed")
-    known = _known(session, team.id, order_key)
-    if known is not None:
-        return _Place(known, _to_close(session, team.id))
-    card_testing.refuse_card_testing(team.id, buyer)
     plans = (Checkout.team_id == team.id) & (Checkout.purpose == "plan")
     current = plans & Checkout.state.in_(("starting", "open"))
     session.execute(update(Checkout).where(current).values(state="replaced"))
     what = {"plan_key": price.plan_key, "order_key": order_key, **_price_values(price)}
-    return _Place(_begin(session, team, buyer, purpose="plan", **what), _to_close(session, team.id))
+    return _begin(session, team, buyer, purpose="plan", **what)
 
 
 def _to_close(session: Session, team_id: str) -> list[str]:
@@ -123,21 +142,15 @@ def _known(session: Session, team_id: str, order_key: str | None) -> Checkout | 
     return known
 
 
-def _place_of_bundle(session: Session, team: Team, buyer: Buyer, bundle: BundlePrice, order_key: str) -> _Place:
-    """The checkout that this order has begun, or a new one. Bundles stand in nobody's way: several may be open."""
-    if not bundles_allowed(team.id):
-        raise CheckoutRefused("no_bundles")
-    known = _known(session, team.id, order_key)
-    if known is not None:
-        return _Place(known, [])
-    card_testing.refuse_card_testing(team.id, buyer)
+def _begin_bundle(session: Session, team: Team, buyer: Buyer, bundle: BundlePrice, order_key: str) -> Checkout:
+    """Bundles stand in nobody's way: several may be open."""
     frozen = {
         "bundle_key": bundle.bundle_key,
         "credits": bundle.credits,
         "expires_after_months": bundle.expires_after_months,
         "order_key": order_key,
     }
-    return _Place(_begin(session, team, buyer, purpose="bundle", **frozen, **_price_values(bundle)), [])
+    return _begin(session, team, buyer, purpose="bundle", **frozen, **_price_values(bundle))
 
 
 def _price_values(price: PlanPrice | BundlePrice) -> Json:

@@ -40,6 +40,10 @@ WORDS = {
         "Too many checkouts were begun and not paid",
         "We stop here to keep cards safe. Nothing was charged. Pay on a page that is still open, or try again in an hour.",
     ),
+    "too_many_codes": (
+        "Too many promotion codes were tried that do not work",
+        "Nothing was charged. Go on without a code, or try again in an hour.",
+    ),
     "code_unknown": (
         "There is no such promotion code",
         "Nothing was charged. Check the spelling, or go on without a code.",
@@ -56,6 +60,7 @@ WORDS = {
 STATUSES = {
     "no_bundles": HTTPStatus.FORBIDDEN,
     "too_many": HTTPStatus.TOO_MANY_REQUESTS,
+    "too_many_codes": HTTPStatus.TOO_MANY_REQUESTS,
     "code_unknown": HTTPStatus.UNPROCESSABLE_ENTITY,
     "code_ended": HTTPStatus.UNPROCESSABLE_ENTITY,
     "code_not_applicable": HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -84,7 +89,7 @@ def _way_out(refused: CheckoutRefused, team_id: str, purpose: str) -> tuple[str,
         return "See what was bought", address
     if refused.reason == "no_bundles":
         return back_to("plan", team_id)
-    if refused.reason.startswith("code_"):
+    if refused.reason.startswith("code_") or refused.reason == "too_many_codes":
         return back_to(purpose, team_id)
     return OVERVIEW, url_for("billing.overview", team_id=team_id)
 

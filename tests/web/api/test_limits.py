@@ -93,3 +93,17 @@ def test_every_answer_says_how_many_are_left(client: FlaskClient, method: str, p
 
 def test_pages_carry_no_headers_of_the_api(client: FlaskClient) -> None:
     assert not [name for name, _ in client.get("/pricing").headers if name.startswith(("X-RateLimit", "Turnpike"))]
+
+
+def test_s63_sums_over_a_span_have_a_limit_for_the_team(
+    app: Flask, cast: Cast, backend: Backend, other_backend: Backend
+) -> None:
+    """Each reads every use of the span. Other keys are no way around it; the month under way is not counted."""
+    span = "/usage?since=2026-01-01T00:00:00Z&until=2026-02-01T00:00:00Z"
+    assert {backend.call("GET", span).status_code for _ in range(60)} == {200}
+    for key in (backend, backend_of(app, cast.team_id, cast.owner)):
+        refused = key.call("GET", span)
+        assert (refused.status_code, error_of(refused)["code"]) == (429, "too_many_requests")
+        assert 1 <= int(refused.headers["Retry-After"]) <= 61
+    assert backend.call("GET", "/usage").status_code == 200
+    assert other_backend.call("GET", span).status_code == 200

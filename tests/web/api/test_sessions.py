@@ -15,15 +15,26 @@ from sqlalchemy import func, select, text, update
 from werkzeug.test import TestResponse
 
 from portal.accounts.models import AuditEntry
-from portal.billing.gateway import Gateway, GatewayError, InvalidRequest, Unavailable
+from portal.billing.gateway import (
+    CardDeclined,
+    Gateway,
+    GatewayError,
+    InvalidRequest,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+)
 from portal.billing.models import Checkout
 from portal.core.database import db
 from portal.core.idempotency import IdempotencyKey
+from portal.core.limits import limiter
 from portal.core.unit_of_work import unit_of_work
-from tests.web.api.backend import Backend, error_of, set_up_portal
+from tests.cast import Cast
+from tests.web.api.backend import Backend, backend_of, error_of, set_up_portal
 from tests.web.api.test_billing import subscribe
 
 THANKS = "https://app.example.com/thanks"
+PORTAL = {"return_url": THANKS}
 PLAN = {"plan": "business", "interval": "month"}
 
 
@@ -247,6 +258,33 @@ def test_a_refusal_of_stripe_is_502_without_its_words(
     answer = buying.post(PLAN)
     assert (answer.status_code, error_of(answer)["code"]) == (status, "payment_provider_refused")
     assert trouble.message not in answer.get_data(as_text=True)
+    assert "Retry-After" not in answer.headers
+
+
+@pytest.mark.parametrize("path", ["/checkout-sessions", "/portal-sessions"])
+@pytest.mark.parametrize("trouble", [InvalidRequest, NotFound, CardDeclined, Unauthenticated, Unavailable])
+def test_a_refusal_of_stripe_leaves_the_key_free(
+    buying: Buying, monkeypatch: pytest.MonkeyPatch, path: str, trouble: type[GatewayError]
+) -> None:
+    """Stripe keeps a refusal under our key, so that the next try needs another one; an unknown outcome keeps its own."""
+    known_to_stripe(buying)
+    keys: list[str] = []
+
+    def refuse(*asked: Any, **named: Any) -> Any:
+        keys.append(str(asked[-1]))
+        raise trouble("no")
+
+    is_checkout = path == "/checkout-sessions"
+    body, other = (
+        (PLAN, PLAN | {"interval": "year"}) if is_checkout else (PORTAL, PORTAL | {"return_url": THANKS + "?2"})
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(Gateway, "create_checkout_session" if is_checkout else "create_portal_session", refuse)
+        tries = [buying.post(body, "mine", path) for _ in range(2)]
+    free = trouble is not Unavailable
+    assert [answer.status_code for answer in tries] == [502 if free else 503] * 2
+    assert len(set(keys)) == (2 if free else 1)
+    assert buying.post(other, "mine", path).status_code == (200 if free else 409)
 
 
 @pytest.mark.parametrize("code", ["NOSUCHCODE", "no code; at all", "x" * 80])
@@ -336,3 +374,70 @@ def test_each_page_wants_its_scope(buying: Buying) -> None:
         answer = limited.post(PLAN, path=path)
         assert (answer.status_code, error_of(answer)["code"]) == (403, "missing_scope")
     assert buying.checkouts() == []
+
+
+def test_s63_pages_at_stripe_have_a_limit_for_the_team(
+    buying: Buying, other_backend: Backend, app: Flask, cast: Cast
+) -> None:
+    """Neither another key nor the other kind of page is a way around it; stored answers and other calls are."""
+    known_to_stripe(buying)
+    first, portal = buying.post(PLAN, "mine"), {"return_url": THANKS}
+    opened = [buying.post(portal, path="/portal-sessions") for _ in range(18)]
+    assert {answer.status_code for answer in opened} == {200}
+    colleague = replace(buying, backend=backend_of(app, cast.team_id, cast.owner))
+    for refused in (buying.post(portal, path="/portal-sessions"), colleague.post(PLAN, "refused")):
+        assert (refused.status_code, error_of(refused)["code"]) == (429, "too_many_requests")
+        assert 1 <= int(refused.headers["Retry-After"]) <= 61
+    with app.app_context():
+        entries = select(func.count()).select_from(AuditEntry).where(AuditEntry.action == "portal.opened")
+        assert db.session.execute(entries).scalar_one() == 18, "what is refused leaves no entry"
+    assert buying.post(PLAN, "mine").data == first.data
+    assert buying.backend.call("GET", "/credits").status_code == 200
+    assert replace(buying, backend=other_backend).post(PLAN).status_code == 200
+    limiter.reset()
+    assert buying.post(PLAN, "refused").status_code == 200, "the refused request left its key free"
+
+
+@dataclass
+class Guesses:
+    """Which promotion codes Stripe was asked for; it knows one, `RIGHT`."""
+
+    asked: list[str] = field(default_factory=list)
+
+    def answer(self, code: str) -> list[dict[str, Any]]:
+        self.asked.append(code)
+        return [{"id": "promo_right", "active": True}] if code == "RIGHT" else []
+
+
+@pytest.fixture
+def guesses(monkeypatch: pytest.MonkeyPatch) -> Guesses:
+    made = Guesses()
+    monkeypatch.setattr(Gateway, "promotion_codes", made.answer)
+    return made
+
+
+def test_a_promotion_code_cannot_be_found_by_trying(buying: Buying, other_backend: Backend, guesses: Guesses) -> None:
+    """After ten wrong ones an hour even the right one is refused, which tells a guesser nothing; orders go on."""
+    tries = [buying.post(PLAN | {"promotion_code": f"GUESS{number}"}) for number in range(10)]
+    assert {error_of(answer)["code"] for answer in tries} == {"promotion_code_invalid"}
+    for code in ("GUESS10", "RIGHT"):
+        refused = buying.post(PLAN | {"promotion_code": code})
+        assert (refused.status_code, error_of(refused)["code"]) == (429, "too_many_promotion_codes")
+        assert refused.headers["Retry-After"] == "3600"
+    assert len(guesses.asked) == 10
+    assert error_of(replace(buying, backend=other_backend).post(PLAN | {"promotion_code": "GUESS"}))["param"]
+    assert buying.post(PLAN).status_code == 200
+
+
+@pytest.mark.parametrize("why", ["already_subscribed", "too_many_checkouts", "bundles_not_included"])
+def test_an_order_that_is_refused_in_any_case_does_not_ask_about_its_code(
+    buying: Buying, guesses: Guesses, why: str
+) -> None:
+    if why == "already_subscribed":
+        subscribe(buying.backend)
+    elif why == "too_many_checkouts":
+        for _ in range(5):
+            buying.post(PLAN)
+    item = {"bundle": "credits_1000"} if why == "bundles_not_included" else PLAN
+    assert error_of(buying.post(item | {"promotion_code": "WRONG"}))["code"] == why
+    assert guesses.asked == []
