@@ -122,8 +122,6 @@ def create_portal_session(try_id: str, fields: dict[str, Any]) -> Response:
     team, flow = caller().team, fields.get("flow")
     return_url = _allowed("return_url", fields["return_url"])
     count_for_team(PAGES, team.id)
-    with unit_of_work():
-        audit.record(audit.by_key(caller().key_id), "portal.opened", team_id=team.id, flow=flow)
     try:
         session = customer_portal.open_session(gateway(), team, return_url=return_url, flow=flow, key=try_id)
     except PortalRefused as refused:
@@ -131,6 +129,8 @@ def create_portal_session(try_id: str, fields: dict[str, Any]) -> Response:
         raise ApiError(409, "invalid_request_error", code, message) from refused
     except GatewayError as error:
         _no_page(error)
+    with unit_of_work():
+        audit.record(audit.by_key(caller().key_id), "portal.opened", team_id=team.id, flow=flow)
     return _page("portal_session", session["id"], session["url"])
 
 

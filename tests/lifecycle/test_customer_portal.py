@@ -233,6 +233,7 @@ def test_when_stripe_does_not_open_it_the_page_says_so(
     page = answer.get_data(as_text=True)
     assert words in page
     assert "Nothing was charged and nothing has changed." in page
+    assert db.session.execute(select(AuditEntry).where(AuditEntry.action == "portal.opened")).first() is None
 
 
 def test_the_buttons_are_for_those_who_may(cast: Cast, stage: Stage) -> None:

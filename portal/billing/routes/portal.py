@@ -57,17 +57,19 @@ def open_portal() -> ResponseReturnValue:
 
 
 def _start(team: Team, flow: str | None) -> str:
-    """Note who goes there and what for, then open a session with ways back to our pages."""
+    """Note what for, open a session with ways back to our pages, and record that it was opened."""
     back = own_address("billing.overview", team_id=team.id, back="stripe")
     user_id, done = signed_in_user().id, None
-    with unit_of_work() as session:
-        audit.record(audit.by_user(user_id), "portal.opened", team_id=team.id, flow=flow)
-        if flow is not None:
+    if flow is not None:
+        with unit_of_work() as session:
             before = portal_status.state_before(team.id, flow)
             visit = PortalVisit(id=new_id("visit"), team_id=team.id, user_id=user_id, flow=flow, before=before)
             session.add(visit)
             done = own_address("billing.portal_return", team_id=team.id, visit_id=visit.id)
-    return customer_portal.start(gateway(), team, return_url=back, flow=flow, done_url=done)
+    address = customer_portal.start(gateway(), team, return_url=back, flow=flow, done_url=done)
+    with unit_of_work():
+        audit.record(audit.by_user(user_id), "portal.opened", team_id=team.id, flow=flow)
+    return address
 
 
 @bp.get("/teams/<team_id>/portal/<visit_id>")

@@ -341,6 +341,9 @@ def test_there_is_nothing_to_cancel_without_a_plan(buying: Buying) -> None:
     known_to_stripe(buying)
     answer = buying.post({"return_url": THANKS, "flow": "subscription_cancel"}, path="/portal-sessions")
     assert (answer.status_code, error_of(answer)["code"]) == (409, "no_subscription")
+    with buying.backend.app.app_context():
+        opened = db.session.execute(select(AuditEntry).where(AuditEntry.action == "portal.opened")).first()
+    assert opened is None, "nothing was opened"
 
 
 @pytest.mark.parametrize(
