@@ -6,6 +6,7 @@ MEANINGS = {
     "card_testing": "A team has begun and left, or had declined, more checkouts than anybody needs.",
     "dead_event": "An event of Stripe's could not be applied.",
     "dead_mail": "A mail could not be sent.",
+    "given_up_event": "An event of Stripe's waited a day for something that did not come.",
     "ledger_drift": "The proof of the credit ledger found something wrong.",
     "payment_failures": "Many more payments fail than usual.",
     "proof_missing": "The ledger was not proved for two days.",

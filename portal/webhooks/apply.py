@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from portal.billing.mirror import NotYet, StaleFetch
+from portal.billing.mirror import NotYet, StaleFetch, UnknownCustomer
 from portal.billing.switch import billing_is_on
 from portal.core.database import db
 from portal.core.stopping import stopping
@@ -53,7 +53,7 @@ def _apply_or_settle(event: Claimed) -> None:
         raise
     except NotYet as reason:
         _recover()
-        park(event, str(reason))
+        park(event, str(reason), ours=not isinstance(reason, UnknownCustomer))
     except Exception as error:
         _recover()
         log.warning("event_failed", attempt=event.attempts, exc_info=error)

@@ -128,14 +128,16 @@ def applying(event: Claimed) -> Iterator[Session]:
     failpoint("webhooks.committed")
 
 
-def park(event: Claimed, reason: str) -> None:
+def park(event: Claimed, reason: str, *, ours: bool = True) -> None:
     """Something the event needs is not here yet: look again soon, then ever later, and give up after a day.
 
-    Waiting is no failure, so it uses up none of the attempts.
+    Waiting is no failure, so it uses up none of the attempts. Giving up raises an alarm if what is missing is `ours`.
     """
     if event.waiting_for > PARK_FOR:
         with unit_of_work():
             _settle(event, state="ignored", finished_at=app_now(), last_error=reason)
+            if ours:
+                raise_alarm("given_up_event", event.event_id, type=event.type, reason=reason)
         return
     pause = min(max(event.waiting_for, PARK_MIN), PARK_MAX)
     with unit_of_work():

@@ -8,7 +8,10 @@ import pytest
 import requests
 from sqlalchemy import select, text
 
+from portal.billing.card_change import let_new_card_pay
+from portal.billing.customers import fetch_customer
 from portal.billing.gateway import gateway
+from portal.billing.mirror import StaleFetch
 from portal.billing.models import Customer, Payment, Subscription
 from portal.billing.portal_configuration import sync_portal_configuration
 from portal.catalog.current import catalog
@@ -122,3 +125,20 @@ def test_a_name_that_changes_moves_no_card(cast: Cast, stage: Stage) -> None:
     stage.deliver_all()
     assert own_card(stage, subscription) == before
     assert stage.new_events() == []
+
+
+def test_an_answer_that_was_overtaken_moves_no_card_back(cast: Cast, stage: Stage) -> None:
+    """Two workers at once: the one that has asked first comes last."""
+    subscription = subscribed(cast, stage)
+    customer = db.session.execute(select(Customer.stripe_id)).scalar_one()
+    assert customer is not None
+    change_card(cast, stage, MASTERCARD)
+    slow = fetch_customer(gateway(), customer)
+    change_card(cast, stage, VISA)
+    stage.deliver_all()
+    newest = own_card(stage, subscription)
+    with pytest.raises(StaleFetch):
+        let_new_card_pay(gateway(), slow, "evt_slow")
+    db.session.remove()
+    assert own_card(stage, subscription) == newest
+    assert brand(stage, newest) == "visa"

@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, text
 
-from portal.billing.mirror import UnknownCustomer
+from portal.billing.mirror import NotYet, UnknownCustomer
 from portal.core import liveness
 from portal.core.alarms import Alarm
 from portal.core.database import db
@@ -142,6 +142,24 @@ def test_what_waited_a_day_for_its_customer_is_given_up(event: str, monkeypatch:
     db.session.commit()
     apply.drain()
     assert (row().state, row().last_error) == ("ignored", "no team has the customer cus_1")
+    assert db.session.execute(select(Alarm.kind)).first() is None, "it is most likely another product's"
+
+
+def test_what_waited_a_day_for_something_of_ours_is_given_up_with_an_alarm(
+    event: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(_event: Claimed) -> None:
+        raise NotYet("the credits of cs_1 are not granted yet")
+
+    monkeypatch.setitem(handlers.HANDLERS, "invoice.paid", missing)
+    apply.drain()
+    assert row().state == "parked"
+    assert db.session.execute(select(Alarm.kind)).first() is None
+    db.session.execute(text("update stripe_events set received_at = now() - interval '25 hours', run_at = app_now()"))
+    db.session.commit()
+    apply.drain()
+    assert (row().state, row().last_error) == ("ignored", "the credits of cs_1 are not granted yet")
+    assert [tuple(one) for one in db.session.execute(select(Alarm.kind, Alarm.subject))] == [("given_up_event", event)]
 
 
 def test_losing_the_lease_while_settling_does_not_stop_the_drain(
