@@ -6,7 +6,7 @@ import json
 from http import HTTPStatus
 from typing import Any, NoReturn
 
-from flask import Response, current_app, url_for
+from flask import Response, current_app
 
 from portal.accounts import audit
 from portal.accounts.api_keys import Scope
@@ -40,6 +40,7 @@ from portal.billing.gateway import (
 from portal.billing.hosted_pages import is_hosted
 from portal.billing.refusals import WORDS
 from portal.catalog.queries import BundlePrice, PlanPrice, bundle_price_for, price_for
+from portal.core.addresses import own_address
 from portal.core.errors import ApiError
 from portal.core.redirects import leads_to
 from portal.core.unit_of_work import end_read, unit_of_work
@@ -148,8 +149,8 @@ def _item(fields: dict[str, Any]) -> PlanPrice | BundlePrice:
 
 
 def _addresses(team: Team, fields: dict[str, Any]) -> ReturnAddresses:
-    path = url_for("billing.checkout_return", team_id=team.id, checkout_id="CHECKOUT")
-    own = current_app.config["SETTINGS"].base_url + path.replace("CHECKOUT", "{checkout_id}")
+    page = own_address("billing.checkout_return", team_id=team.id, checkout_id="CHECKOUT")
+    own = page.removesuffix("CHECKOUT") + "{checkout_id}"
     given = {
         name: _allowed(name, fields[name]).replace("{", "{{").replace("}", "}}")
         for name in ("success_url", "cancel_url")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from datetime import UTC, datetime
 
 from flask import Flask, g, has_request_context, request
 from markupsafe import Markup
 
 from portal.core.logging import request_id
 from portal.core.money import amount_text, money_markup, money_words
-from portal.core.reader import Reader
+from portal.core.reader import DEFAULT_LOCALE, Reader
+from portal.core.times import day_words, moment_words, zone_of
 from portal.settings import Settings
 
 
@@ -29,7 +29,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         return {
             "request_id": request_id(),
             "theme": _theme(),
-            "time_zone": _zone().key,
+            "time_zone": _zone(),
             "sandbox_mode": settings.sandbox_mode,
             "sandbox_url": settings.stripe_api_base if settings.sandbox_mode else None,
             "livemode": settings.livemode,
@@ -45,12 +45,13 @@ def _reader() -> Reader:
     return g.get("person") or Reader()
 
 
-def _zone() -> ZoneInfo:
+def _locale() -> str:
+    return _reader().locale or DEFAULT_LOCALE
+
+
+def _zone() -> str:
     """The zone of the person who reads, else of the team on whose page we are (set by the route's guard), else UTC."""
-    try:
-        return ZoneInfo(_reader().time_zone or g.get("time_zone", "UTC"))
-    except (ZoneInfoNotFoundError, ValueError):
-        return ZoneInfo("UTC")
+    return zone_of(_reader().time_zone or g.get("time_zone", "UTC")).key
 
 
 def whole(number: int) -> str:
@@ -64,38 +65,20 @@ def web_address(address: str | None) -> str:
 
 def day(moment: datetime) -> Markup:
     """`18 Nov 2026` in the reader's zone; a hover shows the exact instant."""
-    return _time(moment, _day_words(moment.astimezone(_zone())))
+    return _time(moment, day_words(moment, _zone(), _locale()))
 
 
 def when(moment: datetime) -> Markup:
     """`18 Nov 2026, 14:02 CET` in the reader's zone; a hover shows the exact instant."""
-    local = moment.astimezone(_zone())
-    return _time(moment, f"{_day_words(local)}, {_clock_words(local)} {local.tzname()}")
+    return _time(moment, moment_words(moment, _zone(), _locale()))
 
 
 def exactly(moment: datetime) -> Markup:
     """`18 Nov 2026, 14:02:33 CET`, for what may matter to the second."""
-    local = moment.astimezone(_zone())
-    return _time(moment, f"{_day_words(local)}, {_clock_words(local, f':{local:%S}')} {local.tzname()}")
-
-
-def _day_words(local: datetime) -> str:
-    match _reader().locale:
-        case "en-US":
-            return f"{local:%b} {local.day}, {local.year}"
-        case "en-SE":
-            return f"{local:%Y-%m-%d}"
-        case _:
-            return f"{local.day} {local:%b %Y}"
-
-
-def _clock_words(local: datetime, seconds: str = "") -> str:
-    if _reader().locale == "en-US":
-        return f"{local.hour % 12 or 12}:{local:%M}{seconds} {local:%p}"
-    return f"{local:%H:%M}{seconds}"
+    return _time(moment, moment_words(moment, _zone(), _locale(), seconds=True))
 
 
 def _time(moment: datetime, words: str) -> Markup:
-    exact = moment.astimezone(ZoneInfo("UTC"))
-    title = f"{_day_words(exact)}, {exact:%H:%M:%S} UTC"
+    exact = moment.astimezone(UTC)
+    title = f"{day_words(exact, 'UTC', _locale())}, {exact:%H:%M:%S} UTC"
     return Markup('<time datetime="{}" title="{}">{}</time>').format(exact.strftime("%Y-%m-%dT%H:%M:%SZ"), title, words)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Response, after_this_request, current_app, url_for
+from flask import Response, after_this_request, current_app
 from flask_security import MailUtil
 from sqlalchemy import text
 
 from portal.accounts import throttle
 from portal.core import unit_of_work
+from portal.core.addresses import own_address
 from portal.core.database import db
 from portal.notifications import messages
 from portal.notifications.outbox import put_mail
@@ -55,11 +56,10 @@ def _message(template: str, recipient: str, context: dict[str, Any]) -> messages
     if name == "reset_instructions":
         return messages.reset_password(recipient, _own(context["reset_link"]))
     if name in {"reset_notice", "change_notice"}:
-        return messages.password_reset_notice(recipient, _own(url_for("security.forgot_password")))
+        return messages.password_reset_notice(recipient, own_address("security.forgot_password"))
     if name == "welcome_existing":
-        return messages.already_registered(
-            recipient, _own(context.get("confirmation_link") or url_for("security.login"))
-        )
+        link = context.get("confirmation_link")
+        return messages.already_registered(recipient, _own(link) if link else own_address("security.login"))
     raise LookupError(f"no message of ours for the mail {template!r}")
 
 

@@ -16,6 +16,7 @@ from portal.accounts.freshness import fresh
 from portal.accounts.models import User
 from portal.accounts.routes.people import bp
 from portal.accounts.sign_in import current_session
+from portal.core.addresses import own_address
 from portal.core.reader import DEFAULT_LOCALE
 from portal.core.unit_of_work import unit_of_work
 from portal.notifications import messages
@@ -129,8 +130,8 @@ def ask_for_email() -> ResponseReturnValue:
 
 def _mail_to_new_address(address: str, token: str | None) -> messages.Message:
     if token is None:
-        return messages.new_email_taken(address, _own(url_for("security.login")))
-    return messages.confirm_new_email(address, _own(url_for("accounts.new_email", token=token)))
+        return messages.new_email_taken(address, own_address("security.login"))
+    return messages.confirm_new_email(address, own_address("accounts.new_email", token=token))
 
 
 @bp.post("/account/email/withdrawal")
@@ -172,7 +173,7 @@ def _apply(token: str, kept_session_id: str | None) -> Changed:
     sessions.end_others(changed.user.id, kept_session_id)
     audit.record(audit.by_user(changed.user.id), "user.email_changed")
     for address in (changed.before, changed.after):
-        put_mail(messages.email_changed_notice(address, changed.after, _own(url_for("accounts.security"))))
+        put_mail(messages.email_changed_notice(address, changed.after, own_address("accounts.security")))
     return changed
 
 
@@ -200,7 +201,3 @@ def end_sessions() -> ResponseReturnValue:
     session["_user_id"] = user.fs_uniquifier
     flash("You are signed out everywhere else.", "success")
     return redirect(url_for("accounts.security"), 303)
-
-
-def _own(path: str) -> str:
-    return str(current_app.config["SETTINGS"].base_url) + path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import current_app, flash, redirect, render_template, session, url_for
+from flask import flash, redirect, render_template, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_security import auth_required
 
@@ -13,6 +13,7 @@ from portal.accounts.freshness import fresh
 from portal.accounts.models import User
 from portal.accounts.routes.people import bp
 from portal.catalog.current import catalog
+from portal.core.addresses import own_address
 from portal.core.unit_of_work import unit_of_work
 from portal.notifications import messages
 from portal.notifications.outbox import put_mail
@@ -88,5 +89,4 @@ def _setup_page(user: User, form: CodeForm) -> str:
 
 def _tell(user: User, action: str, state: str) -> None:
     audit.record(audit.by_user(user.id), action)
-    link = current_app.config["SETTINGS"].base_url + url_for("accounts.password")
-    put_mail(messages.two_factor_notice(user.email, state, link))
+    put_mail(messages.two_factor_notice(user.email, state, own_address("accounts.password")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import cast
 
-from flask import current_app, redirect, render_template, request, url_for
+from flask import redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import UnprocessableEntity
 
@@ -19,6 +19,7 @@ from portal.billing.models import Checkout
 from portal.billing.refusals import Refusal, gateway_trouble, refusal_of
 from portal.billing.routes.overview import bp
 from portal.catalog.queries import BundlePrice, PlanPrice, bundle_price_for, price_for
+from portal.core.addresses import own_address
 from portal.core.authz import Action
 from portal.core.clock import now
 from portal.core.ids import is_id
@@ -118,8 +119,8 @@ def _granted(visit: Checkout) -> int:
 
 def _addresses(team_id: str) -> ReturnAddresses:
     """Made from the configured origin, never from what the request says its host is."""
-    path = url_for("billing.checkout_return", team_id=team_id, checkout_id="CHECKOUT")
-    success = current_app.config["SETTINGS"].base_url + path.replace("CHECKOUT", "{checkout_id}")
+    page = own_address("billing.checkout_return", team_id=team_id, checkout_id="CHECKOUT")
+    success = page.removesuffix("CHECKOUT") + "{checkout_id}"
     return ReturnAddresses(success=success, cancel=success + "?canceled=1")
 
 
