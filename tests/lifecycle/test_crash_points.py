@@ -247,7 +247,7 @@ def test_killed_at_every_point_of_reporting_a_use_it_is_taken_once(cast: Cast, a
         assert entries in ([], [-3])
         db.session.rollback()
     assert answer["done"] == 200
-    assert kills > 10
+    assert kills >= 8
     assert backend.credits()["available"] == 997
     assert violations() == []
 
