@@ -122,7 +122,7 @@ def ask_for_email() -> ResponseReturnValue:
         if throttle.may_mail(form.email.data):
             put_mail(_mail_to_new_address(form.email.data, token))
         if throttle.may_warn(user.id):
-            stop = _own(url_for("security.forgot_password"))
+            stop = own_address("security.forgot_password")
             put_mail(messages.email_change_asked_notice(user.email, form.email.data, stop))
     flash("If the address can be used, a link is on its way to it.", "success")
     return redirect(url_for("accounts.email"), 303)
