@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,8 @@ def ask(team_id: str, key: str, amount: int) -> dict[str, Any] | None:
     """The answer of the ledger; a lock that took too long changed nothing and is asked for again."""
     for _ in range(ATTEMPTS_MAX):
         try:
-            return asdict(run_in_unit(lambda: ledger.spend(team_id, amount, key)))
+            spent = run_in_unit(lambda: ledger.spend(team_id, amount, key))
+            return {"balance": spent.balance, "version": spent.version, "entry_id": spent.entry_id}
         except ledger.InsufficientCredits:
             return None
         except OperationalError as error:

@@ -88,7 +88,8 @@ def test_a_hot_account_is_drained_to_exactly_zero(app: Flask, tmp_path: Path) ->
     environment = environment_of(app, None)
     clients = [Client(tmp_path, number, requests, environment) for number, requests in enumerate(lists)]
     try:
-        until(lambda: len(clients[0].answers) > 100, "the first client spends", SECONDS_MAX)
+        until(lambda: clients[0].running.poll() is not None or len(clients[0].answers) > 100, "the first client spends")
+        assert clients[0].running.poll() is None, clients[0].errors.read_text()
         clients[0].kill_and_start_again()
         for client in clients:
             assert client.running.wait(SECONDS_MAX) == 0, client.errors.read_text()
