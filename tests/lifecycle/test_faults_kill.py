@@ -123,7 +123,7 @@ def locks(plan: Plan) -> int:
 
 
 def cut_connections(plan: Plan) -> None:
-    """End every session of this test's database, as a restart would."""
-    query = "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = %s"
+    """End every session of this test's database, as a restart would: when it is over, all of them have ended."""
+    query = "select count(pg_terminate_backend(pid, 5000)) from pg_stat_activity where datname = %s"
     with services.connect(plan.admin) as connection:
         connection.execute(query, [db.engine.url.database])
