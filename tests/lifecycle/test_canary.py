@@ -200,10 +200,18 @@ def _redis(url: str) -> Iterator[str]:
             for field, value in redis.execute_command("HGETALL", key).items():
                 yield f"{field!r}: {value!r}"
                 if field == b"data":
-                    yield zlib.decompress(value).decode()
+                    yield _unpacked(value)
         elif kind == b"string":
             yield repr(redis.get(key))
         elif kind == b"list":
             yield repr(redis.execute_command("LRANGE", key, 0, -1))
         elif kind == b"zset":
             yield repr(redis.execute_command("ZRANGE", key, 0, -1))
+
+
+def _unpacked(data: bytes) -> str:
+    """A job's data as the library reads it: compressed, or as it is."""
+    try:
+        return zlib.decompress(data).decode()
+    except zlib.error:
+        return data.decode("latin-1")
