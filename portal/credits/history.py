@@ -38,6 +38,11 @@ class HistoryRow:
     amount: int
     balance_after: int
 
+    @property
+    def gain(self) -> bool:
+        """Whether the entry gave credits."""
+        return self.amount > 0
+
 
 @dataclass(frozen=True)
 class HistoryPage:
