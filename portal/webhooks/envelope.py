@@ -11,6 +11,8 @@ from typing import Any, NoReturn
 TEXT_MAX = 255
 EPOCH_MAX = 253_402_300_799  # the end of the year 9999, the last that a datetime can hold
 THIN = "v2.core.event"
+# Thin events have the types of the snapshot events with this in front.
+THIN_PREFIX = "v1."
 # An escaped NUL that is not itself a backslash followed by "u0000".
 NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 

@@ -8,7 +8,7 @@ from portal.core.ids import new_id
 from portal.core.unit_of_work import Run, after_commit
 from portal.webhooks.counters import OTHER, count_event
 from portal.webhooks.envelope import Envelope
-from portal.webhooks.handlers import THIN_PREFIX, handler_of
+from portal.webhooks.handlers import handler_of
 from portal.webhooks.models import WAITING
 
 # Plain SQL on purpose: Stripe waits for its answer meanwhile, and anything more takes longer than the statement itself.
@@ -28,6 +28,7 @@ def keep(envelope: Envelope, body: bytes, run: Run) -> bool:
     While billing is switched off, what would be applied is held. A duplicate of an event that still waits wakes the
     worker again: Stripe repeats what it has no answer for, and the first hint may have been lost.
     """
+    known = handler_of(envelope.type) is not None
     waits = "pending" if billing_is_on() else "held"
     values = {
         "id": new_id("evt"),
@@ -39,13 +40,12 @@ def keep(envelope: Envelope, body: bytes, run: Run) -> bool:
         "livemode": envelope.livemode,
         "created_at": envelope.created_at,
         "body": body,
-        "state": waits if handler_of(envelope.type) is not None else "ignored",
+        "state": waits if known else "ignored",
     }
     kept = run(KEEP, values)
     ((found,),) = kept or run(STATE, values)
     state = str(found)
-    known = envelope.type.removeprefix(THIN_PREFIX) if handler_of(envelope.type) else OTHER
-    count_event(known, {"pending": "kept"}.get(state, state) if kept else "duplicate")
+    count_event(envelope.type if known else OTHER, {"pending": "kept"}.get(state, state) if kept else "duplicate")
     if state in WAITING:
         after_commit(jobs.hint_soon)
     return bool(kept)

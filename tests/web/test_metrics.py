@@ -34,6 +34,7 @@ from tests import switches
 from tests.cast import Cast
 from tests.stage import Stage
 from tests.web.api.backend import backend_of
+from tests.web.door import THIN
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -99,6 +100,8 @@ def test_labels_are_bounded(app: Flask, cast: Cast, stage: Stage) -> None:
     cast.owner.client.open("/pricing", method="PROPFIND")
     stage.deliver({"id": new_id("evt"), "object": "event", "type": f"made.up.{new_id('x')}", "created": 1_790_000_000,
                    "livemode": False, "data": {"object": {"id": "x"}}})  # fmt: skip
+    stage.deliver({**THIN, "id": new_id("evt")})
+    stage.drain()
     with unit_of_work():
         raise_alarm("dead_event", new_id("evt"))
     bounds = {

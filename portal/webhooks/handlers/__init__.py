@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from portal.webhooks.claim import Claimed
+from portal.webhooks.envelope import THIN_PREFIX
 from portal.webhooks.handlers.checkout import on_checkout
 from portal.webhooks.handlers.customer import on_customer_updated
 from portal.webhooks.handlers.invoice import on_invoice, on_payment_action_required
@@ -43,9 +44,6 @@ HANDLERS: dict[str, Callable[[Claimed], None]] = {
     "payment_method.detached": on_payment_method,
     "payment_method.updated": on_payment_method,
 }
-
-# Thin events have the names of the snapshot events with this in front.
-THIN_PREFIX = "v1."
 
 
 def handler_of(event_type: str) -> Callable[[Claimed], None] | None:
