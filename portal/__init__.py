@@ -20,7 +20,6 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     from portal.core.error_tracking import init_error_tracking
     from portal.core.errors import init_errors
-    from portal.core.limits import init_limits
     from portal.core.logging import configure_logging, init_request_logging
     from portal.core.metrics import init_metrics
     from portal.core.request_limits import init_request_limits
@@ -47,7 +46,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     init_request_logging(app)
     init_metrics(app, (read for module in modules("gauges") for read in module.GAUGES))
     init_errors(app)
-    init_limits(app, settings)
     init_request_limits(app)
     init_same_origin(app, settings)
     init_extensions(app, settings)

@@ -22,7 +22,7 @@ from portal.billing.gateway import gateway
 from portal.catalog.current import catalog
 from portal.cli.stack.errors import StackError
 from portal.core.database import db
-from portal.core.limits import limiter
+from portal.core.limits import forget_counts
 from portal.settings import load_settings
 from tests import loopback, services
 from tests.cast import Cast, gather
@@ -129,7 +129,7 @@ def app(portal_app: Flask) -> Iterator[Flask]:
     """The app on an empty database, with a context pushed; what a test commits is really committed."""
     empty_tables(portal_app)
     with portal_app.app_context():
-        limiter.reset()
+        forget_counts()
         yield portal_app
         db.session.remove()
 

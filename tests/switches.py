@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from flask import Flask
+
+from portal.core import limits
 
 
 @contextmanager
@@ -19,3 +22,13 @@ def settings(app: Flask, **changes: Any) -> Iterator[None]:
         yield
     finally:
         app.config["SETTINGS"] = before
+
+
+def without_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has to wait, however often they ask."""
+
+    def free(windows: Sequence[limits.Window], *, counting: bool) -> limits.Counted:
+        sizes = [window.quota.item.amount for window in windows]
+        return limits.Counted(True, tuple(limits.Standing(size, size, 0, 0) for size in sizes))
+
+    monkeypatch.setattr(limits, "_ask", free)

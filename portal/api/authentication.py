@@ -13,7 +13,7 @@ from flask import current_app, g, request
 from portal.accounts.api_key_format import looks_like_key
 from portal.accounts.api_keys import KnownKey, Scope, find_key, note_use
 from portal.accounts.models import Team
-from portal.api.limits import count_call, count_refused_key
+from portal.api.limits import count_call, count_refused_key, count_stranger
 from portal.api.version import refuse_other_versions
 from portal.billing import switch
 from portal.core.database import db
@@ -46,12 +46,9 @@ def requires(scope: Scope, parameters: Collection[str] = ()) -> Callable[[View],
     def decorate(view: View) -> View:
         @wraps(view)
         def guarded(*args: Any, **values: Any) -> Any:
-            _check_address(parameters)
-            refuse_other_versions()
-            key = _authenticated()
+            key = _admitted(parameters)
             g.caller = Caller(key.team_id, key.id)
             structlog.contextvars.bind_contextvars(team_id=key.team_id, key_id=key.id)
-            count_call()
             if scope not in key.scopes:
                 message = f"This API key does not have the scope {scope.value}."
                 raise ApiError(403, "permission_error", "missing_scope", message)
@@ -76,6 +73,19 @@ def _refuse_while_closed(scope: Scope, team_id: str) -> None:
 
 def caller() -> Caller:
     return cast(Caller, g.caller)
+
+
+def _admitted(parameters: Collection[str]) -> KnownKey:
+    """The caller's key, the call being counted, whatever comes of it. Raises `ApiError`."""
+    try:
+        _check_address(parameters)
+        refuse_other_versions()
+        key = _authenticated()
+    except ApiError as error:
+        (count_refused_key if error.status == 401 else count_stranger)()
+        raise
+    count_call(key.id, key.team_id)
+    return key
 
 
 def _check_address(parameters: Collection[str]) -> None:
@@ -114,7 +124,6 @@ def _authenticated() -> KnownKey:
 
 
 def _refused(code: str, message: str) -> ApiError:
-    count_refused_key()
     return ApiError(401, "authentication_error", code, message)
 
 

@@ -12,7 +12,7 @@ from flask_smorest import Api
 from portal.api.billing import bp as billing_calls
 from portal.api.credits import bp as credits_calls
 from portal.api.document import completed
-from portal.api.limits import init_api_headers
+from portal.api.limits import init_api_limits
 from portal.api.schemas.errors import ErrorAnswer
 from portal.api.sessions import bp as session_calls
 from portal.api.usage import bp as usage_calls
@@ -65,4 +65,4 @@ def init_app(app: Flask, settings: Settings) -> None:
     for calls in (usage_calls, credits_calls, billing_calls, session_calls):
         csrf.exempt(calls)
         api.register_blueprint(calls)
-    init_api_headers(app)
+    init_api_limits(app)

@@ -11,10 +11,11 @@ from functools import lru_cache
 
 import structlog
 from flask import current_app
-from redis import Redis
 from redis.exceptions import RedisError
 from rq import Queue
 from rq.serializers import JSONSerializer
+
+from portal.core.redis_client import redis_at
 
 log = structlog.get_logger(__name__)
 
@@ -22,20 +23,13 @@ QUEUE = "turnpike"
 DRAIN = "portal.worker.drain"
 # How much of one kind of work the worker does before it looks at the others.
 ROUND = 50
-# A hint takes a quarter of a second at worst, also when Redis hangs instead of refusing.
-HINT_SECONDS = 0.25
 # While requests come in one after another, they share hints that are this far apart.
-HINT_PAUSE_SECONDS = 0.01
-
-
-@lru_cache(maxsize=4)
-def _connection(url: str) -> Redis:
-    return Redis.from_url(url, socket_connect_timeout=HINT_SECONDS, socket_timeout=HINT_SECONDS, retry=None)
+HINT_PAUSE_SECONDS = 0.05
 
 
 @lru_cache(maxsize=4)
 def _queue(url: str) -> Queue:
-    return Queue(QUEUE, connection=_connection(url), serializer=JSONSerializer)
+    return Queue(QUEUE, connection=redis_at(url), serializer=JSONSerializer)
 
 
 def hint_soon() -> None:
@@ -110,7 +104,7 @@ def redis_state() -> str:
     if url is None:
         return "none"
     try:
-        _connection(url).ping()
+        redis_at(url).ping()
     except (RedisError, OSError):
         return "degraded"
     return "ok"

@@ -1,41 +1,69 @@
-"""Rate limits: who may do something how often. One limiter for pages and API, counted in Redis, else in this process.
+"""Rate limits: who may do something how often. Pages and API count alike, in Redis, else in this process.
 
-Redis may hang or be absent: a count costs at most a quarter of a second, and then each process counts for itself, so a
-limit is never off. The webhook route is not limited here; its signature is checked before anything costs much.
+A window moves with the clock, so that at no time more than the quota lies within it. All that a request is counted for
+is asked of Redis at once. Redis may hang or be absent: a request waits for it a quarter of a second, and for a while
+each process counts for itself, so a limit is never off. The webhook route is not limited; its signature is checked
+before anything costs much.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, wraps
 from ipaddress import IPv6Address, ip_address
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import structlog
-from flask import Flask, Response, current_app, request
-from flask_limiter import Limiter, RequestLimit
+from flask import current_app, request
 from limits import RateLimitItem, parse
-from limits.errors import StorageError
 from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter, RateLimiter
+from limits.strategies import MovingWindowRateLimiter
 from redis.exceptions import RedisError
+from werkzeug.exceptions import TooManyRequests
 
-from portal.core.errors import API_PREFIX
-from portal.settings import Settings
+from portal.core.redis_client import redis_at
 
 log = structlog.get_logger(__name__)
 
-T = TypeVar("T")
+View = TypeVar("View", bound=Callable[..., Any])
 
-# Like the hints to the worker: what a request may lose to a Redis that hangs.
-REDIS_SECONDS = 0.25
 REDIS_REST_SECONDS = 10
+PREFIX = "turnpike:limits"
 
 TOO_MANY = "Too many requests in a short time. Nothing was done; wait as Retry-After says and send the same again."
 
-
-UNLIMITED = {"webhooks.stripe_webhook", "health.healthz", "health.readyz"}
+# For each window its times, newest first. Counted is in all of them or, when one is full, in none. `ARGV[1]` is how
+# many to count, 0 to look only; then come size and seconds of each window. A window's answer is how many are in it,
+# and how long (in milliseconds) until the oldest and until the newest of them leave it.
+WINDOWS = """
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local free, found = true, {}
+for i, key in ipairs(KEYS) do
+  local size, span = tonumber(ARGV[2 * i]), ARGV[2 * i + 1] * 1000
+  local oldest = redis.call('LINDEX', key, -1)
+  while oldest and oldest + span <= now do
+    redis.call('RPOP', key)
+    oldest = redis.call('LINDEX', key, -1)
+  end
+  local used = redis.call('LLEN', key)
+  local newest = redis.call('LINDEX', key, 0)
+  free = free and used < size
+  found[i] = {used, oldest and oldest + span - now or 0, newest and newest + span - now or 0}
+end
+if free and ARGV[1] == '1' then
+  for i, key in ipairs(KEYS) do
+    local span = ARGV[2 * i + 1] * 1000
+    redis.call('LPUSH', key, now)
+    redis.call('PEXPIRE', key, span)
+    found[i] = {found[i][1] + 1, found[i][2] > 0 and found[i][2] or span, span}
+  end
+end
+return {free and 1 or 0, found}
+"""
 
 
 def client_address() -> str:
@@ -53,140 +81,155 @@ def client_address() -> str:
     return text
 
 
-def what_is_asked_for() -> str:
-    """The route, also where there is none: addresses that do not exist are counted too."""
-    return request.endpoint or "nowhere"
-
-
-limiter = Limiter(
-    key_func=client_address,
-    strategy="moving-window",
-    headers_enabled=False,
-    request_identifier=what_is_asked_for,
-)
-
-
-def api_calls(times: int) -> Callable[[], str]:
-    """The limit on calls of the API, this many times what one key has."""
-    return lambda: f"{current_app.config['SETTINGS'].api_requests_per_minute * times} per minute"
-
-
-@limiter.shared_limit(api_calls(4), scope="api-address", error_message=TOO_MANY)
-def count_api_call_of_address() -> None:
-    """Count a call from this address; 429 when it has made too many. One host may speak for several teams."""
-
-
-def init_limits(app: Flask, settings: Settings) -> None:
-    app.config.update(
-        RATELIMIT_STORAGE_URI=_storage_uri(settings.redis_url),
-        RATELIMIT_STORAGE_OPTIONS=_storage_options(settings.redis_url),
-        RATELIMIT_KEY_PREFIX="turnpike",
-        RATELIMIT_IN_MEMORY_FALLBACK_ENABLED=True,
-        RATELIMIT_SWALLOW_ERRORS=False,
-    )
-    limiter.init_app(app)
-
-    @app.before_request
-    def count_address() -> None:
-        """Before anything reads the request, so that a flood costs little."""
-        if request.path.startswith(API_PREFIX):
-            count_api_call_of_address()
-
-    @app.after_request
-    def say_when(response: Response) -> Response:
-        left = standing() if response.status_code == 429 and breached() else None
-        if left is not None:
-            response.headers["Retry-After"] = str(max(1, left.reset_at - int(time.time())))
-        return response
-
-
-@limiter.request_filter
-def _without_limits() -> bool:
-    """Whether the request is of a route that has no limits, for which the library would all the same look for some."""
-    return request.endpoint in UNLIMITED
-
-
-def _storage_uri(redis_url: str | None) -> str:
-    """The limiter's spelling of the address; its name for a Unix socket is its own."""
-    if redis_url is None:
-        return "memory://"
-    return "redis+" + redis_url if redis_url.startswith("unix://") else redis_url
-
-
-def _storage_options(redis_url: str | None) -> dict[str, object]:
-    if redis_url is None:
-        return {}
-    return {"socket_connect_timeout": REDIS_SECONDS, "socket_timeout": REDIS_SECONDS, "retry": None}
-
-
-def breached() -> RequestLimit | None:
-    """The limit that this request has run into, if any."""
-    found = [limit for limit in limiter.current_limits if limit.breached]
-    return found[0] if found else None
-
-
 @dataclass(frozen=True)
 class Quota:
-    """So many in such a time, spelled as the limiter does (`10 per 15 minutes`), for what no route stands for."""
+    """So many in such a time, as in `10 per 15 minutes`. The name keeps its counts apart from those of others."""
 
     name: str
     text: str
 
     @property
     def item(self) -> RateLimitItem:
-        return parse(self.text)
+        return _parsed(self.text)
 
 
-def wait_seconds(quota: Quota, *subject: str) -> int:
-    """How long until the subject may again; 0 when it may now. Nothing is counted."""
-    free = _ask(lambda counts: counts.test(quota.item, quota.name, *subject))
-    if free:
-        return 0
-    reset = _ask(lambda counts: counts.get_window_stats(quota.item, quota.name, *subject).reset_time)
-    return max(1, int(reset - time.time()) + 1)
+@cache
+def _parsed(text: str) -> RateLimitItem:
+    return parse(text)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A quota as it applies to one subject."""
+
+    quota: Quota
+    subject: str
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the subject of a window stands: `limit` in all, `remaining` of it, and seconds until all of it is back.
+
+    `wait_seconds` is how long until there is one again, 0 when there is one now.
+    """
+
+    limit: int
+    remaining: int
+    reset_seconds: int
+    wait_seconds: int
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What came of counting: whether every window had room, and how each of them stands now."""
+
+    free: bool
+    standings: tuple[Standing, ...]
+
+    @property
+    def tightest(self) -> Standing:
+        """The one to tell: what the subject must wait for longest, else what has the smallest limit."""
+        return max(
+            self.standings, key=lambda standing: (standing.wait_seconds if not self.free else 0, -standing.limit)
+        )
+
+
+def count_all(*windows: Window) -> Counted:
+    """Count one in all the windows, or in none when one of them is full."""
+    return _ask(windows, counting=True)
 
 
 def count(quota: Quota, *subject: str) -> bool:
     """Count one for the subject; whether that was still within the quota."""
-    return _ask(lambda counts: counts.hit(quota.item, quota.name, *subject))
+    return count_all(Window(quota, ":".join(subject))).free
+
+
+def wait_seconds(quota: Quota, *subject: str) -> int:
+    """How long until the subject may again; 0 when it may now. Nothing is counted."""
+    return _ask([Window(quota, ":".join(subject))], counting=False).standings[0].wait_seconds
+
+
+def limited(quota: Quota, *subjects: Callable[[], str]) -> Callable[[View], View]:
+    """Let a page's view be reached so often by each of the subjects, which are asked for with every request.
+
+    Beyond that the view raises `TooManyRequests` and does nothing.
+    """
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def counted(*args: Any, **values: Any) -> Any:
+            found = count_all(*(Window(quota, subject()) for subject in subjects))
+            if not found.free:
+                raise TooManyRequests(TOO_MANY, retry_after=found.tightest.wait_seconds)
+            return view(*args, **values)
+
+        return cast(View, counted)
+
+    return decorate
 
 
 _own_counts = MovingWindowRateLimiter(MemoryStorage())
 _redis_rests_until = 0.0
 
 
-def _ask(question: Callable[[RateLimiter], T]) -> T:
+def _ask(windows: Sequence[Window], *, counting: bool) -> Counted:
     """Ask Redis; while it is away, ask this process, so that one request does not wait for it again and again."""
     global _redis_rests_until  # noqa: PLW0603  one Redis, one state
-    if time.monotonic() >= _redis_rests_until:
+    url = current_app.config["SETTINGS"].redis_url
+    if url is not None and time.monotonic() >= _redis_rests_until:
         try:
-            return question(limiter.limiter)
-        except (RedisError, StorageError, OSError) as error:
+            return _ask_redis(url, windows, counting=counting)
+        except (RedisError, OSError) as error:
             log.warning("limits_counted_here", reason=type(error).__name__)
             _redis_rests_until = time.monotonic() + REDIS_REST_SECONDS
-    return question(_own_counts)
+    return _ask_here(windows, counting=counting)
 
 
-@dataclass(frozen=True)
-class Standing:
-    """How a caller stands: `limit` in all, `remaining` of it, and the second since 1970 when all of it is back."""
+def _ask_redis(url: str, windows: Sequence[Window], *, counting: bool) -> Counted:
+    sizes = [size for window in windows for size in (window.quota.item.amount, window.quota.item.get_expiry())]
+    free, found = _script(url)(keys=[_key(window) for window in windows], args=[int(counting), *sizes])
+    standings = [
+        _standing(window, used, oldest / 1000, newest / 1000)
+        for window, (used, oldest, newest) in zip(windows, found, strict=True)
+    ]
+    return Counted(bool(free), tuple(standings))
 
-    limit: int
-    remaining: int
-    reset_at: int
+
+@cache
+def _script(url: str) -> Callable[..., Any]:
+    return redis_at(url).register_script(WINDOWS)
 
 
-def standing() -> Standing | None:
-    """The limit that this request ran into, else the tightest that was looked at last; None without any.
+def _key(window: Window) -> str:
+    return f"{PREFIX}:{window.quota.name}:{window.quota.text}:{window.subject}"
 
-    Also None when Redis went away since the request was counted.
-    """
-    limits = limiter.current_limits
-    if not limits:
-        return None
-    shown = breached() or min(limits, key=lambda limit: limit.limit.amount)
-    try:
-        return Standing(shown.limit.amount, shown.remaining, shown.reset_at)
-    except (RedisError, StorageError, OSError) as error:
-        log.warning("limit_unknown", reason=type(error).__name__)
-        return None
+
+def _ask_here(windows: Sequence[Window], *, counting: bool) -> Counted:
+    of_each = [(window, window.quota.item, (window.quota.name, window.subject)) for window in windows]
+    free = all(_own_counts.test(item, *names) for _, item, names in of_each)
+    if free and counting:
+        for _, item, names in of_each:
+            _own_counts.hit(item, *names)
+    standings = []
+    for window, item, names in of_each:
+        left = _own_counts.get_window_stats(item, *names)
+        oldest = max(0.0, left.reset_time - time.time())
+        # The library knows only when the oldest leaves; the newest does so after one whole time at most.
+        standings.append(_standing(window, item.amount - left.remaining, oldest, item.get_expiry() if oldest else 0.0))
+    return Counted(free, tuple(standings))
+
+
+def _standing(window: Window, used: int, oldest: float, newest: float) -> Standing:
+    limit = window.quota.item.amount
+    wait = max(1, math.ceil(oldest)) if used >= limit else 0
+    return Standing(limit, max(0, limit - used), math.ceil(newest), wait)
+
+
+def forget_counts() -> None:
+    """Begin all counts anew, in Redis and in this process."""
+    _own_counts.storage.reset()
+    url = current_app.config["SETTINGS"].redis_url
+    if url is not None:
+        redis = redis_at(url)
+        for key in redis.scan_iter(f"{PREFIX}:*", count=1000):
+            redis.delete(key)

@@ -49,8 +49,8 @@ def configure_logging(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.log_level)
-    # Below warning the Stripe SDK and urllib3 log addresses and bodies, and the limiter who has asked too often.
-    for noisy in ("stripe", "urllib3", "rq", "rq.worker", "flask-limiter"):
+    # Below warning the Stripe SDK and urllib3 log addresses and bodies.
+    for noisy in ("stripe", "urllib3", "rq", "rq.worker"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

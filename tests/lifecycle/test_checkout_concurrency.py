@@ -18,9 +18,9 @@ from portal.billing.models import Checkout
 from portal.core.alarms import Alarm
 from portal.core.database import db
 from portal.core.ids import new_id
-from portal.core.limits import limiter
 from portal.core.unit_of_work import unit_of_work
 from portal.credits.models import CreditGrant
+from tests import switches
 from tests.cast import Cast, signed_in
 from tests.purchases import BUSINESS_CREDITS, paid_grants, violations
 from tests.stage import Stage
@@ -32,7 +32,7 @@ BUSINESS = {"plan": "business", "interval": "month"}
 @pytest.fixture(autouse=True)
 def unlimited(monkeypatch: pytest.MonkeyPatch) -> None:
     """All twenty reach the place where they contend, past the limits that would let five through."""
-    monkeypatch.setattr(limiter, "enabled", False)
+    switches.without_limits(monkeypatch)
     monkeypatch.setattr(card_testing, "OPEN_OR_DECLINED_MAX", 1_000)
 
 

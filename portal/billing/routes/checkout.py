@@ -23,29 +23,28 @@ from portal.core.addresses import own_address
 from portal.core.authz import Action
 from portal.core.clock import now
 from portal.core.ids import is_id
-from portal.core.limits import limiter
+from portal.core.limits import Quota, limited
 from portal.core.tenancy import load_for
 from portal.core.unit_of_work import end_read
 from portal.credits.bundle_grants import cause_key
 from portal.credits.queries import balance, granted_for, period_credits_granted
 
 SLOW_AFTER = timedelta(seconds=60)
-BEGUN_A_MINUTE = "5 per minute"
+BEGUN = Quota("checkouts", "5 per minute")
 HOUR_SECONDS = 3600
 
 
 def _this_person() -> str:
-    return f"checkout:{signed_in_user().id}"
+    return signed_in_user().id
 
 
 def _this_team() -> str:
-    return f"checkout:{current_team().id}"
+    return current_team().id
 
 
 @bp.post("/teams/<team_id>/checkout")
 @team_page(Action.BUY)
-@limiter.limit(BEGUN_A_MINUTE, key_func=_this_person)
-@limiter.limit(BEGUN_A_MINUTE, key_func=_this_team)
+@limited(BEGUN, _this_person, _this_team)
 def start_checkout() -> ResponseReturnValue:
     """The form only names what is wanted: a plan and its interval, or a bundle. Prices come from the catalog."""
     team, order = current_team(), _order()

@@ -25,21 +25,21 @@ from portal.core.addresses import own_address
 from portal.core.authz import Action
 from portal.core.clock import now
 from portal.core.ids import new_id
-from portal.core.limits import limiter
+from portal.core.limits import Quota, limited
 from portal.core.tenancy import load_for
 from portal.core.unit_of_work import unit_of_work
 
 SLOW_AFTER = timedelta(seconds=30)
-OPENED_A_MINUTE = "10 per minute"
+OPENED = Quota("portal-visits", "10 per minute")
 
 
 def _this_person() -> str:
-    return f"portal:{signed_in_user().id}"
+    return signed_in_user().id
 
 
 @bp.post("/teams/<team_id>/portal")
 @team_page(Action.MANAGE_BILLING)
-@limiter.limit(OPENED_A_MINUTE, key_func=_this_person)
+@limited(OPENED, _this_person)
 def open_portal() -> ResponseReturnValue:
     """Only what is to be done is taken from the form; whose customer it is follows from the team."""
     team, flow = current_team(), request.form.get("flow") or None

@@ -154,12 +154,25 @@ def test_the_victim_of_a_deadlock_does_its_work_again(app: Flask) -> None:
     with unit_of_work():
         raise_alarm("test", "a")
         raise_alarm("test", "b")
-    both_hold_one = threading.Barrier(2, timeout=60)
+    both_hold_one, one_is_done = threading.Barrier(2, timeout=60), threading.Event()
     tries: list[str] = []
+
+    def touch_both(first: str, second: str) -> None:
+        tries.append(first)
+        again = tries.count(first) > 1
+        if again:  # else it could be quicker than the other's waking up, and both would stand there again
+            one_is_done.wait(60)
+        # Else the limit on waiting for a lock could come before the deadlock is found.
+        db.session.execute(text("set local lock_timeout = '30s'"))
+        _touch(first)
+        if not again:
+            both_hold_one.wait()
+        _touch(second)
 
     def take(first: str, second: str) -> None:
         with app.app_context():
-            run_in_unit(lambda: _touch_both(first, second, both_hold_one, tries))
+            run_in_unit(lambda: touch_both(first, second))
+            one_is_done.set()
 
     threads = [threading.Thread(target=take, args=pair) for pair in (("a", "b"), ("b", "a"))]
     for thread in threads:
@@ -169,16 +182,6 @@ def test_the_victim_of_a_deadlock_does_its_work_again(app: Flask) -> None:
     assert len(tries) == 3
     counts = db.session.execute(select(Alarm.detail["n"].as_integer())).scalars().all()
     assert counts == [2, 2]
-
-
-def _touch_both(first: str, second: str, meet: threading.Barrier, tries: list[str]) -> None:
-    tries.append(first)
-    # Else the limit on waiting for a lock could come before the deadlock is found.
-    db.session.execute(text("set local lock_timeout = '30s'"))
-    _touch(first)
-    if tries.count(first) == 1:
-        meet.wait()
-    _touch(second)
 
 
 def _touch(subject: str) -> None:

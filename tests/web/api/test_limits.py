@@ -11,8 +11,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from portal.accounts.api_key_format import new_key
-from portal.api.limits import REFUSED_TRIES
-from portal.core.limits import limiter
+from portal.api.limits import REFUSED_KEYS
+from portal.core.limits import forget_counts
 from tests.cast import Cast
 from tests.web.api.backend import Backend, backend_of, error_of
 
@@ -26,7 +26,7 @@ def few(app: Flask) -> Iterator[None]:
     app.config["SETTINGS"] = replace(settings, api_requests_per_minute=A_MINUTE)
     yield
     app.config["SETTINGS"] = settings
-    limiter.reset()
+    forget_counts()
 
 
 def statuses(backend: Backend, times: int, address: str = "192.0.2.1") -> list[int]:
@@ -49,7 +49,7 @@ def test_s63_a_key_has_so_many_a_minute_and_is_told(backend: Backend, few: None)
 def test_s63_a_refused_call_has_no_effect_and_may_be_sent_again(backend: Backend, few: None) -> None:
     statuses(backend, A_MINUTE)
     assert backend.use(key="order-1").status_code == 429
-    limiter.reset()
+    forget_counts()
     answer = backend.use(key="order-1")
     assert answer.status_code == 200
     assert "Idempotent-Replayed" not in answer.headers
@@ -74,7 +74,7 @@ def test_s63_an_address_has_a_limit_of_its_own(client: FlaskClient, few: None) -
 
 def test_s63_who_tries_keys_is_slowed_down_and_nobody_else(backend: Backend) -> None:
     stranger = replace(backend, secret=new_key(livemode=False).secret)
-    tries = statuses(stranger, int(REFUSED_TRIES.split()[0]) + 1)
+    tries = statuses(stranger, int(REFUSED_KEYS.text.split()[0]) + 1)
     assert tries == [401] * (len(tries) - 1) + [429]
     assert statuses(backend, 1) == [200], "a valid key from the same address goes on"
 

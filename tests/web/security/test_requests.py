@@ -17,7 +17,7 @@ from werkzeug.test import TestResponse
 
 from portal import create_app
 from portal.core.database import db
-from portal.core.limits import client_address, limiter
+from portal.core.limits import client_address, forget_counts
 from portal.core.security_headers import PUBLIC_ENDPOINTS, content_policy
 from portal.core.unit_of_work import unit_of_work
 from tests import switches
@@ -32,11 +32,9 @@ BY_KEY = re.compile(r"^/(api/|webhooks/|metrics)")
 
 
 @pytest.fixture(autouse=True)
-def unlimited() -> Iterator[None]:
+def unlimited(monkeypatch: pytest.MonkeyPatch) -> None:
     """These checks ask everything many times over; limits have tests of their own."""
-    limiter.enabled = False
-    yield
-    limiter.enabled = True
+    switches.without_limits(monkeypatch)
 
 
 @pytest.fixture
@@ -186,7 +184,7 @@ def test_s42_signing_in_goes_on_to_no_other_site(app: Flask) -> None:
         user = make_user("way@example.com")
         user.password = hash_password(PASSWORD)
     for address in ("/pricing", *ASTRAY):
-        limiter.reset()
+        forget_counts()
         form = {"email": "way@example.com", "password": PASSWORD, "next": address}
         answer = ask(app.test_client(), "POST", "/login", data=form, query_string={"next": address})
         if address == "/pricing":
