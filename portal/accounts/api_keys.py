@@ -17,7 +17,7 @@ from sqlalchemy.orm import joinedload
 from portal.accounts import audit
 from portal.accounts.api_key_format import KeyText, new_key, read_key
 from portal.accounts.models import ApiKey, Team, User
-from portal.core.clock import app_now
+from portal.core.clock import APP_NOW, app_now
 from portal.core.database import db, plain, send
 from portal.core.tenancy import load_for
 
@@ -29,9 +29,10 @@ LAST_USED_EVERY = timedelta(minutes=1)
 NO_DIGEST = "0" * 64
 
 FIND_KEY = plain(
-    "select id, team_id, scopes, livemode, revoked_at, digest, coalesce(expires_at <= app_now(), false) as expired,"
-    " coalesce(last_used_at > app_now() - cast(:lately as interval), false) as used_lately"
-    " from api_keys where prefix = :prefix"
+    "select id, team_id, scopes, livemode, revoked_at, digest,"  # noqa: S608  all of it is ours
+    " coalesce(expires_at <= clock.now, false) as expired,"
+    " coalesce(last_used_at > clock.now - cast(:lately as interval), false) as used_lately"
+    f" from api_keys cross join (select {APP_NOW} as now) clock where prefix = :prefix"
 )
 
 EXPIRED = func.coalesce(ApiKey.expires_at <= app_now(), False)

@@ -1,8 +1,8 @@
 """The one writer of the ledger. It runs inside the caller's unit of work and never commits.
 
-Every act is the same four steps. It waits for the account's lock, as a statement of its own. It looks whether its
-cause has already had its effect (I3): if so, that is the answer. It reads the book as of now and posts all starts and
-expiries that are due. Then it acts, and one statement writes entries, consumptions, lots and account together.
+Every act is the same four steps. It waits for the account's lock, as a statement of its own. It reads the book as of
+now, and whether its cause has already had its effect (I3): if so, that is the answer. It posts all starts and expiries
+that are due. Then it acts, and one statement writes entries, consumptions, lots and account together.
 
 All amounts are whole credits from 1 to `AMOUNT_MAX`. Cause keys name the business fact and are unique in a team:
 `period:<subscription>:<kind>:<start>`, `bundle:<checkout>`, `usage:<client key>`, `refund:<refund>`; keys that begin
@@ -21,7 +21,16 @@ from portal.core.database import plain
 from portal.credits.book import BALANCE_MAX, Book, Lot
 from portal.credits.errors import CauseConflict, CreditOverflow, InsufficientCredits, LedgerError, UnknownGrant
 from portal.credits.models import KIND_RANK
-from portal.credits.storage import load_book, lock_account, lot_from, run, save_book, spend_order
+from portal.credits.storage import (
+    find_cause,
+    load_book_with_cause,
+    lock_account,
+    locked_book,
+    lot_from,
+    run,
+    save_book,
+    spend_order,
+)
 
 __all__ = [
     "AMOUNT_MAX",
@@ -47,16 +56,6 @@ TEXT_LENGTH_MAX = 500
 
 # The namespace of the ledger's own causes.
 OWN_CAUSES = "expire:"
-
-# A cause may stand as a grant that has not started, as an order to reverse that came to nothing, or as an entry.
-FIND_CAUSE = plain(
-    "select 'entry' as what, id, kind, amount, version, balance_after, grant_id"
-    " from credit_entries where team_id = :team_id and cause_key = :cause_key"
-    " union all select 'grant', id, kind, amount, null, null, id"
-    " from credit_grants where team_id = :team_id and cause_key = :cause_key"
-    " union all select 'reversal', id, null, amount, null, null, grant_id"
-    " from credit_reversals where team_id = :team_id and cause_key = :cause_key"
-)
 
 INSERT_GRANT = plain(
     "insert into credit_grants"
@@ -119,13 +118,12 @@ def grant(
     """
     _check_grant(kind, amount, cause_key, source, effective_at, expires_at)
     lock_account(team_id)
-    known = _find_cause(team_id, cause_key)
+    book, known = load_book_with_cause(team_id, cause_key)
     if known:
         first = known.get("grant")
         if first is None or (first.kind, first.amount) != (kind, amount):
             raise _conflict(cause_key)
         return False
-    book = _book(team_id)
     book.post_due()
     if amount + book.reserved + sum(lot.remaining for lot in book.lots.values()) > BALANCE_MAX:
         raise CreditOverflow(f"{team_id}: the grant of {amount} credits would pass the largest balance")
@@ -147,13 +145,12 @@ def spend(team_id: str, amount: int, cause_key: str) -> Spent:
     _check_amount(amount)
     _check_cause(cause_key)
     lock_account(team_id)
-    known = _find_cause(team_id, cause_key)
+    book, known = load_book_with_cause(team_id, cause_key)
     if known:
         first = known.get("entry")
         if first is None or (first.kind, first.amount) != ("spent", -amount):
             raise _conflict(cause_key)
         return Spent(balance=first.balance_after, version=first.version, entry_id=first.id)
-    book = _book(team_id)
     book.post_due()
     try:
         posting = book.spend(amount, cause_key)
@@ -178,11 +175,11 @@ def reverse(team_id: str, grant_cause_key: str, amount: int, cause_key: str) -> 
     _check_amount(amount)
     _check_cause(cause_key)
     lock_account(team_id)
-    book = _book(team_id)
+    book = locked_book(team_id)
     book.post_due()
     save_book(book)
     found = _find_grant(team_id, grant_cause_key)
-    known = _find_cause(team_id, cause_key)
+    known = find_cause(team_id, cause_key)
     if known:
         first, entry = known.get("reversal"), known.get("entry")
         if first is None or (first.grant_id, first.amount) != (found.id, amount):
@@ -204,7 +201,7 @@ def end_early(team_id: str, grant_cause_key: str) -> bool:
     that has not started never will. Returns whether it changed anything. Raises `UnknownGrant`.
     """
     lock_account(team_id)
-    book = _book(team_id)
+    book = locked_book(team_id)
     book.post_due()
     save_book(book)
     found = _find_grant(team_id, grant_cause_key)
@@ -218,7 +215,7 @@ def end_early(team_id: str, grant_cause_key: str) -> bool:
 def post_due(team_id: str) -> int:
     """Post the account's due starts and expiries; returns how many entries that made. For the schedule."""
     lock_account(team_id)
-    book = _book(team_id)
+    book = locked_book(team_id)
     book.post_due()
     entries = len(book.postings)
     save_book(book)
@@ -230,22 +227,11 @@ def accounts_with_due(limit: int) -> list[str]:
     return [row.team_id for row in run(DUE_ACCOUNTS, limit=limit)]
 
 
-def _book(team_id: str) -> Book:
-    book = load_book(team_id)
-    if book is None:
-        raise LedgerError(f"{team_id}: the account has vanished under its lock")
-    return book
-
-
 def _lot_of(book: Book, found: Row[Any]) -> Lot:
     """The grant as a lot of this book; one that was closed before is brought in again, with nothing left in it."""
     if found.id not in book.lots:
         book.lots[found.id] = lot_from(found)
     return book.lots[found.id]
-
-
-def _find_cause(team_id: str, cause_key: str) -> dict[str, Row[Any]]:
-    return {row.what: row for row in run(FIND_CAUSE, team_id=team_id, cause_key=cause_key)}
 
 
 def _find_grant(team_id: str, cause_key: str) -> Row[Any]:

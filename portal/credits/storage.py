@@ -6,11 +6,12 @@ The statements are plain SQL on purpose: this is the hot path, and each of them 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from flask import current_app
 from sqlalchemy.engine import Row
 
+from portal.core.clock import APP_NOW
 from portal.core.database import db, plain, send
 from portal.credits.book import Book, Lot
 from portal.credits.errors import LedgerError
@@ -23,14 +24,31 @@ LOCK_ACCOUNT = plain("select 1 from credit_accounts where team_id = :team_id for
 # One statement, so that account and lots are of one instant. A clock that is put back a little, as clocks are when they
 # are set right, does not take an account's time with it: nothing happens twice or before its time, and entries stay in
 # the order of their times. A clock that went far ahead was wrong then, and is believed when it is right again.
-LOAD = plain(
-    "select case when a.as_of between clock.now and clock.now + cast(:step_back as interval) then a.as_of"
+_BOOK = (
+    " case when a.as_of between clock.now and clock.now + cast(:step_back as interval) then a.as_of"
     " else clock.now end as now,"
     " a.available, a.reserved, a.debt, a.version,"
     " g.id, g.kind, g.amount, g.remaining, g.effective_at, g.expires_at, g.state, g.cause_key, g.source"
-    " from (select app_now() as now) clock cross join credit_accounts a"
+    f" from (select {APP_NOW} as now) clock cross join credit_accounts a"
     " left join credit_grants g on g.team_id = a.team_id and g.state in ('waiting', 'live')"
     " where a.team_id = :team_id"
+)
+LOAD = plain("select" + _BOOK)
+
+# A cause may stand as a grant that has not started, as an order to reverse that came to nothing, or as an entry.
+_KNOWN = (
+    "select 'entry' as what, id, kind, amount, version, balance_after, grant_id"
+    " from credit_entries where team_id = :team_id and cause_key = :cause_key"
+    " union all select 'grant', id, kind, amount, null, null, id"
+    " from credit_grants where team_id = :team_id and cause_key = :cause_key"
+    " union all select 'reversal', id, null, amount, null, null, grant_id"
+    " from credit_reversals where team_id = :team_id and cause_key = :cause_key"
+)
+FIND_CAUSE = plain(_KNOWN)
+LOAD_WITH_CAUSE = plain(
+    "select (select json_object_agg(what,"  # noqa: S608  all of it is ours
+    " json_build_array(id, kind, amount, version, balance_after, grant_id))"
+    f" from ({_KNOWN}) known) as known,{_BOOK}"
 )
 
 WAITING_REVERSALS = plain(
@@ -98,11 +116,53 @@ def lock_account(team_id: str) -> None:
         raise LedgerError(f"{team_id}: the account could not be opened")
 
 
+class Known(NamedTuple):
+    """What a cause stands for already: an entry, a grant or an order to reverse."""
+
+    id: int
+    kind: str | None
+    amount: int
+    version: Any  # this and the balance only entries have
+    balance_after: Any
+    grant_id: int | None
+
+
 def load_book(team_id: str) -> Book | None:
     """The team's book as of now, or None when it has no account. Whoever wants to write holds the lock already."""
     rows = run(LOAD, team_id=team_id, step_back=STEP_BACK)
+    return _book_of(team_id, rows) if rows else None
+
+
+def load_book_with_cause(team_id: str, cause_key: str) -> tuple[Book, dict[str, Known]]:
+    """In one round trip: the team's book as of now, and what the cause stands for already. The lock is held.
+
+    Raises `LedgerError` when there is no account.
+    """
+    rows = run(LOAD_WITH_CAUSE, team_id=team_id, step_back=STEP_BACK, cause_key=cause_key)
     if not rows:
-        return None
+        raise _vanished(team_id)
+    known = {what: Known(*values) for what, values in (rows[0].known or {}).items()}
+    return _book_of(team_id, rows), known
+
+
+def locked_book(team_id: str) -> Book:
+    """The book of an account whose lock is held. Raises `LedgerError` when there is none."""
+    book = load_book(team_id)
+    if book is None:
+        raise _vanished(team_id)
+    return book
+
+
+def find_cause(team_id: str, cause_key: str) -> dict[str, Known]:
+    """What the cause stands for already."""
+    return {row[0]: Known._make(row[1:]) for row in run(FIND_CAUSE, team_id=team_id, cause_key=cause_key)}
+
+
+def _vanished(team_id: str) -> LedgerError:
+    return LedgerError(f"{team_id}: the account has vanished under its lock")
+
+
+def _book_of(team_id: str, rows: Sequence[Row[Any]]) -> Book:
     first = rows[0]
     book = Book(
         team_id=team_id,

@@ -18,13 +18,17 @@ from portal.accounts.models import Team
 from portal.core.database import db
 from portal.core.unit_of_work import unit_of_work
 
-# A second `app_now()` in a schema of its own: transactions that put the schema on their path see the test's time.
+# A second `app_now()` in a schema of its own, and a second offset for statements that write it out: transactions that
+# put the schema on their path see the test's time.
 STILL_CLOCK = """
 create schema if not exists still_clock;
 create or replace function still_clock.app_now() returns timestamptz language sql stable as $$
     select current_setting('still_clock.now')::timestamptz
 $$;
-grant usage on schema still_clock to public
+create or replace view still_clock.clock_offset as
+    select current_setting('still_clock.now')::timestamptz - statement_timestamp() as ahead_by;
+grant usage on schema still_clock to public;
+grant select on still_clock.clock_offset to public
 """
 
 STAND_STILL = text(
