@@ -18,6 +18,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from flask import Flask
     from werkzeug.middleware.proxy_fix import ProxyFix
 
+    from portal.core.cookies import PeoplesSessions
     from portal.core.error_tracking import init_error_tracking
     from portal.core.errors import init_errors
     from portal.core.logging import configure_logging, init_request_logging
@@ -40,6 +41,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         instance_path=str(ROOT / "instance"),
     )
     app.config.from_mapping(_flask_config(settings))
+    app.session_interface = PeoplesSessions()
     if settings.proxy_hops:
         hops = settings.proxy_hops
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
