@@ -5,14 +5,7 @@ The server is this file's own, so that it may be killed.
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -22,73 +15,44 @@ from portal import create_app
 from portal.billing.catalog_sync import sync_catalog
 from portal.billing.gateway import gateway
 from portal.catalog.current import catalog
-from portal.cli.stack import process
-from portal.cli.stack.postgres import EmbeddedPostgres
 from portal.core.database import db
 from portal.settings import load_settings
 from tests.cast import Cast, gather
+from tests.conftest import empty_tables
+from tests.own_servers import OwnPostgres, migrate, postgres_of_our_own
 from tests.purchases import BUSINESS_CREDITS, nothing_waits, paid_grants, states, violations, waiting
-from tests.services import FAST, DatabaseUrls, app_environment
+from tests.services import DatabaseUrls, app_environment
 from tests.stage import WEBHOOK_SECRET, Stage
-from tests.worker_process import ROOT, SECONDS_MAX, Workers, until
+from tests.worker_process import Workers, until
 
 
-@dataclass
-class OwnPostgres:
-    server: EmbeddedPostgres
-    running: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        environment = os.environ | {"LC_ALL": "C"}
-        running = process.start(
-            self.server.command,
-            environment=environment,
-            folder=Path("/"),
-            user=self.server.user,
-            if_orphaned=signal.SIGINT,
-        )
-        self.running = running
-        self.server.wait(lambda: running.poll() is None)
-
-    def crash(self) -> None:
-        """No checkpoint, no goodbye: every session ends where it stands."""
-        self.stop(signal.SIGQUIT)
-
-    def stop(self, number: signal.Signals = signal.SIGINT) -> None:
-        if self.running:
-            process.stop(self.running, number, seconds_max=SECONDS_MAX)
-
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def own_postgres() -> Iterator[OwnPostgres]:
-    folder = Path(tempfile.mkdtemp(prefix="turnpike-test-"))
-    (folder / "sockets").mkdir()
-    server = EmbeddedPostgres(folder / "postgres", folder / "sockets", FAST)
-    server.prepare(lambda _note: None)
-    made = OwnPostgres(server)
-    try:
-        made.start()
+    with postgres_of_our_own() as made:
         yield made
-    finally:
-        made.stop()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture
-def crash_app(own_postgres: OwnPostgres, stripe_url: str) -> Iterator[Flask]:
-    url = own_postgres.server.url("postgres", "postgres")
-    environment = app_environment(DatabaseUrls(url, url), "none") | {
+@pytest.fixture(scope="module")
+def crash_portal(own_postgres: OwnPostgres, stripe_url: str) -> Flask:
+    environment = app_environment(DatabaseUrls(own_postgres.url, own_postgres.url), "none") | {
         "STRIPE_API_BASE": stripe_url,
         "HOSTED_PAGE_ORIGINS": stripe_url,
         "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
+        "API_REQUESTS_PER_MINUTE": "1000000",
     }
-    command = [sys.executable, "-m", "flask", "--app", "wsgi", "db", "upgrade"]
-    subprocess.run(command, cwd=ROOT, env=os.environ | environment, check=True, capture_output=True)
+    migrate(environment)
     app = create_app(load_settings(environment))
     app.config["WTF_CSRF_ENABLED"] = False
     with app.app_context():
         sync_catalog(gateway(), catalog())
-        yield app
+    return app
+
+
+@pytest.fixture
+def crash_app(crash_portal: Flask) -> Iterator[Flask]:
+    empty_tables(crash_portal)
+    with crash_portal.app_context():
+        yield crash_portal
         db.session.remove()
         db.engine.dispose()
 
