@@ -5,25 +5,32 @@ The server is this file's own, so that it may be killed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from flask import Flask
+from sqlalchemy import func, select
 
 from portal import create_app
 from portal.billing.catalog_sync import sync_catalog
 from portal.billing.gateway import gateway
 from portal.catalog.current import catalog
 from portal.core.database import db
+from portal.credits.queries import balance
 from portal.settings import load_settings
+from portal.usage.models import UsageEvent
+from portal.webhooks.models import StripeEvent
 from tests.cast import Cast, gather
-from tests.conftest import empty_tables
+from tests.conftest import FreshContextClient, empty_tables
 from tests.own_servers import OwnPostgres, migrate, postgres_of_our_own
-from tests.purchases import BUSINESS_CREDITS, nothing_waits, paid_grants, states, violations, waiting
+from tests.purchases import BUSINESS_CREDITS, make_buyer, nothing_waits, paid_grants, states, violations, waiting
 from tests.services import DatabaseUrls, app_environment
 from tests.stage import WEBHOOK_SECRET, Stage
+from tests.web.api.backend import backend_of
 from tests.worker_process import Workers, until
+from tests.writers import Writers
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +50,7 @@ def crash_portal(own_postgres: OwnPostgres, stripe_url: str) -> Flask:
     migrate(environment)
     app = create_app(load_settings(environment))
     app.config["WTF_CSRF_ENABLED"] = False
+    app.test_client_class = FreshContextClient
     with app.app_context():
         sync_catalog(gateway(), catalog())
     return app
@@ -96,3 +104,53 @@ def test_a_crash_in_the_applying_unit_leaves_nothing_of_it_and_it_is_done_again(
     assert states() == {"done"}
     assert paid_grants(crash_cast.team_id) == [BUSINESS_CREDITS]
     assert violations() == []
+
+
+def test_restarted_under_a_batch_of_writers_what_was_acknowledged_is_there_once(
+    crash_app: Flask, own_postgres: OwnPostgres, stripe_url: str, tmp_path: Path
+) -> None:
+    """Stopped fast, as for an upgrade, and at once, as by a crash. Clients send again what had no answer or a 503."""
+    stage = Stage(crash_app, stripe_url)
+    teams = [_buy(stage, number) for number in range(3)]
+    person, metered = make_buyer(crash_app, "Metered")
+    backend = backend_of(crash_app, metered, person)
+    backend.give(1_000_000)
+    writers = Writers(stage, backend, stage.new_events())
+    workers = Workers(crash_app, tmp_path)
+    try:
+        worker = workers.start(redis_url="none").started()
+        db.session.remove()
+        with writers.writing():
+            for how in (signal.SIGINT, signal.SIGQUIT):
+                _more(writers.acknowledged, 20)
+                own_postgres.stop(how)
+                _more(writers.refused, 4)
+                own_postgres.start()
+                _more(writers.acknowledged, 20)
+        until(nothing_waits, "all is applied")
+        assert worker.terminate() == 0
+    finally:
+        workers.kill_all()
+
+    assert set(writers.statuses) == {200, 503}
+    kept = list(db.session.execute(select(StripeEvent.event_id)).scalars())
+    assert sorted(kept) == sorted(writers.kept)
+    assert states() == {"done", "ignored"}
+    uses = {row.key: row.id for row in db.session.execute(select(UsageEvent.key, UsageEvent.id)).all()}
+    assert {key: {uses[key]} for key in writers.uses} == {key: set(ids) for key, ids in writers.uses.items()}
+    assert len(uses) == len(writers.uses)
+    taken = select(func.sum(UsageEvent.cost)).where(UsageEvent.team_id == metered)
+    assert balance(metered).available == 1_000_000 - db.session.execute(taken).scalar_one()
+    assert [paid_grants(team_id) for team_id in teams] == [[BUSINESS_CREDITS]] * len(teams)
+    assert violations() == []
+
+
+def _buy(stage: Stage, number: int) -> str:
+    person, team_id = make_buyer(stage.app, f"Team {number}")
+    stage.subscribe(person, team_id, "business")
+    return team_id
+
+
+def _more(count: Callable[[], int], number: int) -> None:
+    enough = count() + number
+    until(lambda: count() >= enough, f"{number} more")
