@@ -19,7 +19,9 @@ from redis import Redis
 from portal.cli.stack import process, redis_server
 from portal.cli.stack.postgres import EmbeddedPostgres
 from portal.cli.stack.redis_server import EmbeddedRedis
+from portal.core.database import db
 from portal.core.jobs import QUEUE
+from tests import services
 from tests.worker_process import ROOT, SECONDS_MAX
 
 KEY = f"rq:queue:{QUEUE}"
@@ -130,3 +132,13 @@ def postgres_of_our_own() -> Iterator[OwnPostgres]:
 def migrate(environment: Mapping[str, str]) -> None:
     command = [sys.executable, "-m", "flask", "--app", "wsgi", "db", "upgrade"]
     subprocess.run(command, cwd=ROOT, env=os.environ | environment, check=True, capture_output=True)
+
+
+def cut_connections(admin: str) -> None:
+    """End every session of the session's database, as a restart would: when it is over, all of them have ended."""
+    query = (
+        "select count(pg_terminate_backend(pid, 5000)) from pg_stat_activity"
+        " where datname = %s and pid <> pg_backend_pid()"
+    )
+    with services.connect(admin) as connection:
+        connection.execute(query, [db.engine.url.database])

@@ -13,7 +13,7 @@ from portal.cli.stack import redis_server
 from tests.own_servers import OwnRedis, redis_of_our_own
 from tests.worker_process import Workers
 
-WITH_REDIS = ["test_faults_redis.py", "test_faults_redis_stages.py", "test_faults_redis_pages.py"]
+WITH_REDIS = ["test_chaos.py", "test_faults_redis.py", "test_faults_redis_stages.py", "test_faults_redis_pages.py"]
 collect_ignore = [] if redis_server.program() else WITH_REDIS
 
 
