@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test bench check reset format lock install
+.PHONY: help run test bench chaos check reset format lock install
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -14,6 +14,7 @@ help: ## List the targets
 	@echo
 	@echo "  make run PORT=9000 SANDBOX_PORT=9001 DATABASE_URL=... REDIS_URL=...   any setting of .env.example"
 	@echo "  make test ARGS='tests/unit -k money'                                 arguments for pytest"
+	@echo "  make chaos SEED=7 ROUNDS=200                                         the same choices again, or more of them"
 
 run: install ## Set everything up and start it; Ctrl-C stops it again
 	@exec $(PYTHON) -m portal.cli.stack run
@@ -23,6 +24,9 @@ test: install ## Run all tests, the browser's too
 
 bench: install ## Measure against a bare insert; writes docs/performance.md, fails when a target is missed
 	@exec $(PYTHON) -m tests.bench
+
+chaos: install ## Break workers, Redis and connections between purchases; fails when anything is lost or doubled
+	@exec $(PYTHON) -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 check: install ## Lint, formatting, types, templates
 	$(PYTHON) -m ruff check .

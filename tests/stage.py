@@ -18,6 +18,7 @@ from typing import Any
 import requests
 from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.test import TestResponse
 
 from portal.core import clock
 from portal.core.database import db
@@ -141,10 +142,12 @@ class Stage:
 
     def deliver(self, event: dict[str, Any]) -> int:
         """Send one event to the front door, signed; returns the status."""
+        return self.send(event).status_code
+
+    def send(self, event: dict[str, Any]) -> TestResponse:
         body = json.dumps(event).encode()
         header = sign(body, WEBHOOK_SECRET, int(time.time()))
-        answer = self.app.test_client().post("/webhooks/stripe", data=body, headers={"Stripe-Signature": header})
-        return answer.status_code
+        return self.app.test_client().post("/webhooks/stripe", data=body, headers={"Stripe-Signature": header})
 
     def deliver_all(self) -> list[dict[str, Any]]:
         """Deliver everything new in order and apply it."""

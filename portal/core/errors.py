@@ -51,6 +51,9 @@ API_TYPES = {
     422: ("invalid_request_error", "invalid_field"),
     429: ("rate_limit_error", "too_many_requests"),
 }
+# Where the web server's own errors live: it reads a body only when we do, so that broken chunks come up in a view.
+# By name, since the commands and other servers do without it.
+UNREADABLE = "gunicorn.http.errors"
 API_FALLBACK = {True: ("api_error", "internal"), False: ("invalid_request_error", "bad_request")}
 
 
@@ -137,6 +140,8 @@ def _not_storable(error: Exception) -> ResponseReturnValue:
 
 
 def _unexpected(error: Exception) -> ResponseReturnValue:
+    if type(error).__module__ == UNREADABLE:
+        return _http_error(BadRequest("The body does not come as its headers say."))
     log.error("unexpected_error", exc_info=error)
     db.session.rollback()
     return _http_error(InternalServerError("Something went wrong on our side. Nothing was charged."))

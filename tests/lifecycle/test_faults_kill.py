@@ -14,6 +14,7 @@ from portal.core.liveness import FAMILY
 from portal.webhooks.models import StripeEvent
 from tests import services
 from tests.cast import Cast
+from tests.own_servers import cut_connections
 from tests.purchases import (
     BUSINESS_CREDITS,
     forget_effects,
@@ -101,7 +102,7 @@ def test_a_worker_whose_connections_are_all_cut_goes_on(
     """As after a restart of PostgreSQL: the pool is full of dead connections, and the lock on being alive is gone."""
     worker = workers.start().started()
     until(lambda: locks(test_plan) == 1, "the worker has announced itself")
-    cut_connections(test_plan)
+    cut_connections(test_plan.admin)
     deliver_purchase(cast, stage)
     until(nothing_waits, "all is applied")
     until(lambda: locks(test_plan) == 1, "the worker has announced itself again")
@@ -120,10 +121,3 @@ def locks(plan: Plan) -> int:
         row = connection.execute(query, [FAMILY, db.engine.url.database]).fetchone()
     assert row is not None
     return int(row[0])
-
-
-def cut_connections(plan: Plan) -> None:
-    """End every session of this test's database, as a restart would: when it is over, all of them have ended."""
-    query = "select count(pg_terminate_backend(pid, 5000)) from pg_stat_activity where datname = %s"
-    with services.connect(plan.admin) as connection:
-        connection.execute(query, [db.engine.url.database])

@@ -6,84 +6,17 @@ The Redis of these tests is their own, so that it may be killed and emptied.
 from __future__ import annotations
 
 import signal
-import subprocess
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from flask import Flask
-from redis import Redis
 
-from portal.cli.stack import process, redis_server
-from portal.cli.stack.redis_server import EmbeddedRedis
 from portal.core import jobs
-from portal.core.jobs import QUEUE
 from tests.cast import Cast
+from tests.own_servers import KEY, OwnRedis
 from tests.purchases import BUSINESS_CREDITS, make_buyer, nothing_waits, paid_grants, violations, waiting
 from tests.stage import Stage
 from tests.worker_process import Workers, until
-
-KEY = f"rq:queue:{QUEUE}"
-
-
-@dataclass
-class OwnRedis:
-    """A Redis that a test may do anything to. It forgets everything when it stops, and returns to the same port."""
-
-    server: EmbeddedRedis
-    running: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return self.server.url
-
-    @property
-    def client(self) -> Any:  # its types cannot tell an answer from a promise of one
-        return Redis.from_url(self.url, socket_timeout=5)
-
-    def start(self) -> None:
-        running = process.start(self.server.command, environment={}, folder=Path("/"))
-        self.running = running
-        self.server.wait(lambda: running.poll() is None)
-
-    def send(self, number: signal.Signals) -> None:
-        assert self.running
-        self.running.send_signal(number)
-
-    def kill(self) -> None:
-        if self.running:
-            self.running.kill()
-            self.running.wait()
-
-    def hints(self) -> int:
-        return int(self.client.llen(KEY))
-
-    def workers(self) -> int:
-        """How many RQ workers have registered since it started."""
-        return int(self.client.scard("rq:workers"))
-
-
-@pytest.fixture
-def own_redis(tmp_path: Path) -> Iterator[OwnRedis]:
-    program = redis_server.program()
-    assert program
-    server = EmbeddedRedis(program, tmp_path / "redis")
-    server.prepare()
-    made = OwnRedis(server)
-    made.start()
-    try:
-        yield made
-    finally:
-        made.kill()
-
-
-@pytest.fixture
-def on_own_redis(app: Flask, own_redis: OwnRedis, monkeypatch: pytest.MonkeyPatch) -> OwnRedis:
-    """The web side uses it too."""
-    monkeypatch.setitem(app.config, "SETTINGS", replace(app.config["SETTINGS"], redis_url=own_redis.url))
-    return own_redis
 
 
 def full(redis: OwnRedis) -> None:
@@ -130,7 +63,7 @@ def test_hints_that_are_flushed_away_cost_nothing(
     stage.subscribe(cast.owner, cast.team_id, "business")
     for event in stage.new_events():
         stage.deliver(event)
-    assert on_own_redis.hints() > 0
+    until(on_own_redis.hints, "a thread of the web has left a hint")
     on_own_redis.client.flushall()
     worker = workers.start(redis_url=on_own_redis.url)
     until(nothing_waits, "all is applied")
