@@ -20,7 +20,6 @@ from redis.exceptions import TimeoutError as RedisTimeout
 from portal import create_app
 from portal.core import limits
 from portal.core.database import db
-from portal.core.limits import limiter
 from portal.settings import load_settings
 from tests import services
 from tests.cast import PASSWORD, Cast, gather
@@ -71,7 +70,7 @@ def hanging_app(
     portal_app: Flask, database_urls: DatabaseUrls, stripe_url: str, own_redis: OwnRedis
 ) -> Iterator[Flask]:
     """An app that counts in a Redis of the test's own; afterwards the limiter counts where it did before."""
-    before = dict(vars(limiter)), dict(vars(limits))
+    before = dict(vars(limits))
     environment = services.app_environment(database_urls, own_redis.url) | {
         "STRIPE_API_BASE": stripe_url,
         "HOSTED_PAGE_ORIGINS": stripe_url,
@@ -86,8 +85,7 @@ def hanging_app(
         yield app
         db.session.remove()
         db.engine.dispose()
-    vars(limiter).update(before[0])
-    vars(limits).update(before[1])
+    vars(limits).update(before)
 
 
 @dataclass
@@ -148,14 +146,13 @@ def test_while_redis_hangs_every_request_is_answered_and_waits_for_it_three_time
     by.backend.give(1_000)
     for name in ("pricing", "a wrong password", "GET /billing", "POST /usage"):  # the connections are open
         assert REQUESTS[name][1](by) == REQUESTS[name][0]
-    unaware = dict(vars(limiter)), dict(vars(limits))
+    unaware = dict(vars(limits))
     waits = Waits()
     waits.watch(monkeypatch)
     own_redis.send(signal.SIGSTOP)
     found = {}
     for name, (expected, request) in REQUESTS.items():
-        vars(limiter).update(unaware[0])
-        vars(limits).update(unaware[1])
+        vars(limits).update(unaware)
         found[name] = _waits_of(by, request, expected, waits), _waits_of(by, request, expected, waits)
     own_redis.send(signal.SIGCONT)
 
