@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from flask import Flask, current_app
 from flask.testing import FlaskClient
-from sqlalchemy import update
 
 from portal.accounts import sessions
 from portal.accounts.models import Membership, Team, User, UserSession
@@ -16,7 +16,6 @@ from portal.accounts.registration import make_team
 from portal.accounts.sign_in import TOKEN
 from portal.core import clock
 from portal.core.authz import Role
-from portal.core.clock import app_now
 from portal.core.database import db
 from portal.core.ids import new_id
 from portal.core.unit_of_work import unit_of_work
@@ -49,9 +48,9 @@ class Cast:
 def make_user(email: str | None = None, **values: Any) -> User:
     """A confirmed user; no password, since tests sign in by session (hashing one takes most of a test's time)."""
     email = email or f"{new_id('p').lower().replace('_', '')}@example.com"
-    return current_app.extensions["security"].datastore.create_user(
-        email=email, password=None, confirmed_at=clock.now(), **values
-    )
+    if "confirmed_at" not in values:
+        values["confirmed_at"] = clock.now()
+    return current_app.extensions["security"].datastore.create_user(email=email, password=None, **values)
 
 
 def signed_in(app: Flask, user: User, *, always_fresh: bool = False) -> FlaskClient:
@@ -59,12 +58,32 @@ def signed_in(app: Flask, user: User, *, always_fresh: bool = False) -> FlaskCli
 
     `always_fresh`: as if the person gave the password again whenever they are asked.
     """
-    with unit_of_work() as saving:
-        token = sessions.begin(user, kept=True, ip="127.0.0.1", user_agent="tests")
-        lasting = update(UserSession).where(UserSession.user_id == user.id)
-        saving.execute(lasting.values(expires_at=app_now() + timedelta(days=3650)))
-        if always_fresh:
-            saving.execute(lasting.values(proven_at=app_now() + timedelta(days=3650)))
+    with unit_of_work():
+        now = clock.now()
+        token = _begin_session(user, now, now + LASTING if always_fresh else now)
+    return _browser(app, user, token)
+
+
+LASTING = timedelta(days=3650)
+
+
+def _begin_session(user: User, now: datetime, proven_at: datetime) -> str:
+    """The row that `sessions.begin` makes, for longer; written along with what else the unit saves."""
+    token = secrets.token_urlsafe(sessions.TOKEN_BYTES)
+    session = UserSession(
+        user_id=user.id,
+        digest=sessions._digest(token),
+        kept=True,
+        expires_at=now + LASTING,
+        proven_at=proven_at,
+        ip="127.0.0.1",
+        user_agent="tests",
+    )
+    db.session.add(session)
+    return token
+
+
+def _browser(app: Flask, user: User, token: str) -> FlaskClient:
     client = app.test_client()
     with client.session_transaction() as session:
         session["_user_id"] = user.fs_uniquifier
@@ -82,12 +101,15 @@ def make_team_of(owner: User, name: str = "Harbor Analytics") -> Team:
 def gather(app: Flask) -> Cast:
     """Make the cast, in one unit of work."""
     with unit_of_work():
-        users = {role: make_user(f"{role}@example.com") for role in ("owner", "admin", "billing", "member", "outsider")}
+        now = clock.now()
+        names = ("owner", "admin", "billing", "member", "outsider")
+        users = {name: make_user(f"{name}@example.com", confirmed_at=now) for name in names}
         team = make_team_of(users["owner"])
         for role in (Role.ADMIN, Role.BILLING, Role.MEMBER):
             user = users[role.value]
             db.session.add(Membership(team=team, user=user, team_id=team.id, user_id=user.id, role=role))
         other = make_team_of(users["outsider"], "Quayside Labs")
-    people = {name: Person(user.id, user.email, signed_in(app, user)) for name, user in users.items()}
+        tokens = {name: _begin_session(user, now, now) for name, user in users.items()}
+    people = {name: Person(user.id, user.email, _browser(app, user, tokens[name])) for name, user in users.items()}
     db.session.remove()
     return Cast(team_id=team.id, other_team_id=other.id, anonymous=app.test_client(), **people)

@@ -19,7 +19,7 @@ from flask import Flask
 from sqlalchemy.orm import configure_mappers
 
 from portal import create_app
-from portal.billing.gateway import Gateway, gateway
+from portal.billing.gateway import Gateway, _gateway, gateway
 from portal.core import liveness
 from portal.core.database import db
 from portal.webhooks import apply
@@ -106,13 +106,17 @@ def _child(app: Flask, job: dict[str, Any], answer_to: int) -> NoReturn:
 
 
 def _warm_up(app: Flask) -> None:
-    """Do once what every child would otherwise do for itself. There must be nothing to apply yet."""
+    """Do once what every child would otherwise do for itself: apply what is there, which composes the statements.
+
+    Connections are not handed down, since all children would talk on the same one.
+    """
     configure_mappers()
     with app.app_context():
-        gateway()
         apply.drain()
         db.session.remove()
         db.engine.dispose()
+        _gateway.cache_clear()
+        gateway()
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ from portal.core.database import db
 from portal.core.unit_of_work import end_read, unit_of_work
 from portal.settings import load_settings
 from tests import services
-from tests.conftest import WORKER, empty_tables
+from tests.conftest import WORKER, empty_tables, owner_engine
 from tests.services import Plan as Servers
 from tests.stage import serve_sandbox
 
@@ -60,6 +60,7 @@ def shop(test_plan: Servers) -> Iterator[Flask]:
         yield app
         with app.app_context():
             db.engine.dispose()
+        owner_engine(urls.owner).dispose()
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ from portal.credits import ledger
 from portal.credits.models import CreditEntry, CreditGrant
 from portal.credits.queries import balance
 from tests.cast import Cast
+from tests.conftest import empty_tables
 from tests.purchases import BUSINESS_CREDITS, make_buyer, nothing_waits, paid_grants, states, violations
 from tests.refund_desk import RefundDesk
 from tests.stage import Stage
@@ -78,11 +79,27 @@ class Crasher:
         self._process.communicate()
 
 
-@pytest.fixture
-def crasher(app: Flask, tmp_path: Path) -> Iterator[Crasher]:
-    made = Crasher(app, tmp_path / "crashes.log")
+@pytest.fixture(scope="module")
+def crasher(portal_app: Flask, stripe_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crasher]:
+    """One for all of these tests: to load the application takes as long as dozens of children."""
+    empty_tables(portal_app)
+    with portal_app.app_context():
+        _rehearse(Stage(portal_app, stripe_url))
+        db.session.remove()
+    made = Crasher(portal_app, tmp_path_factory.mktemp("crashes") / "log")
     yield made
     made.stop()
+
+
+def _rehearse(stage: Stage) -> None:
+    """A subscription and a bundle whose events wait: by applying them the process learns what each child has to do."""
+    first, second = (make_buyer(stage.app, name) for name in ("The first", "The second"))
+    stage.subscribe(*first, "business")
+    stage.deliver_all()
+    stage.buy_bundle(*first)
+    stage.subscribe(*second, "business")
+    for event in stage.new_events():
+        assert stage.deliver(event) == 200
 
 
 class Books:

@@ -11,12 +11,12 @@ from typing import Any
 
 import psycopg
 from sqlalchemy import text
-from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
 from portal.accounts.models import Team
-from portal.core.database import db
+from portal.core.database import db, plain
 from portal.core.unit_of_work import unit_of_work
+from tests.services import connect
 
 # A second `app_now()` in a schema of its own, and a second offset for statements that write it out: transactions that
 # put the schema on their path see the test's time.
@@ -32,10 +32,11 @@ grant select on still_clock.clock_offset to public
 """
 
 STAND_STILL = text(
-    "select set_config('search_path', 'still_clock, public', true), set_config('still_clock.now', :moment, true)"
+    "select set_config('search_path', 'still_clock, public', :in_this_transaction),"
+    " set_config('still_clock.now', :moment, :in_this_transaction)"
 )
 
-READ = text("""
+READ = """
 select row_to_json(a) as account,
     (select json_agg(json_build_object('key', cause_key, 'id', id, 'remaining', remaining, 'state', state) order by id)
         from credit_grants where team_id = a.team_id) as grants,
@@ -45,12 +46,12 @@ select row_to_json(a) as account,
             order by e.version)
         from credit_entries e where e.team_id = a.team_id and e.version > :known) as entries
 from credit_accounts a where a.team_id = :team_id
-""")
+"""
+PLAIN_READ = plain(READ).encode()
 
 
 def make_still_clock(owner_url: str) -> None:
-    address = make_url(owner_url).set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(address, autocommit=True) as connection:
+    with connect(owner_url) as connection:
         connection.execute(STILL_CLOCK)
 
 
@@ -58,8 +59,24 @@ def make_still_clock(owner_url: str) -> None:
 def unit_at(moment: datetime) -> Iterator[Session]:
     """A unit of work in which it is exactly `moment`."""
     with unit_of_work() as session:
-        session.execute(STAND_STILL, {"moment": moment.isoformat()})
+        session.execute(STAND_STILL, {"moment": moment.isoformat(), "in_this_transaction": True})
         yield session
+
+
+@contextmanager
+def one_connection() -> Iterator[None]:
+    """Every unit of work inside has the same connection, so that what `stand_still` sets there lasts."""
+    db.session.remove()
+    db.engine.dispose()
+    yield
+    db.session.remove()
+    db.engine.dispose()
+
+
+def stand_still(moment: datetime) -> None:
+    """From here on it is exactly `moment` in all units of `one_connection`."""
+    with unit_of_work() as session:
+        session.execute(STAND_STILL, {"moment": moment.isoformat(), "in_this_transaction": False})
 
 
 def new_team() -> str:
@@ -79,14 +96,21 @@ class Rows:
 
 def read_rows(team_id: str, known: int = 0) -> Rows | None:
     """The account's rows; of the entries only those after version `known`. `used` names lots by their cause key."""
-    row = db.session.execute(READ, {"team_id": team_id, "known": known}).one_or_none()
-    if row is None:
-        return None
-    grants = row.grants or []
+    row = db.session.execute(text(READ), {"team_id": team_id, "known": known}).one_or_none()
+    return None if row is None else _rows(*row)
+
+
+def committed_rows(connection: psycopg.Connection, team_id: str, known: int) -> Rows | None:
+    """The same, as anybody else sees it at this moment: on a connection of its own, on which each read stands alone."""
+    row = connection.execute(PLAIN_READ, {"team_id": team_id, "known": known}).fetchone()
+    return None if row is None else _rows(*row)
+
+
+def _rows(account: dict[str, Any], grants: list[dict[str, Any]] | None, entries: list[dict[str, Any]] | None) -> Rows:
+    grants, entries = grants or [], entries or []
     keys = {grant["id"]: grant["key"] for grant in grants}
-    entries = row.entries or []
     for entry in entries:
         entry["used"] = Counter({keys[int(grant_id)]: amount for grant_id, amount in (entry["used"] or {}).items()})
         if entry["key"].startswith("expire:grant:"):
             entry["key"] = "expire:" + keys[int(entry["key"].removeprefix("expire:grant:"))]
-    return Rows(row.account, grants, entries)
+    return Rows(account, grants, entries)

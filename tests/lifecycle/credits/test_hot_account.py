@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
 import subprocess
 import sys
 from collections import defaultdict
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -56,48 +59,52 @@ def open_account() -> str:
     return team_id
 
 
-class Client:
-    """One spender process, its list and its log."""
+class Clients:
+    """The spender processes, their lists and their logs."""
 
-    def __init__(self, folder: Path, number: int, requests: list[Request], environment: dict[str, str]) -> None:
-        self.plan, self.log = folder / f"{number}.plan", folder / f"{number}.log"
-        self.errors = folder / f"{number}.errors"
-        self.plan.write_text("".join(json.dumps(request) + "\n" for request in requests))
-        self.environment = environment
-        self.running = self.start()
+    def __init__(self, folder: Path, lists: list[list[Request]], environment: dict[str, str]) -> None:
+        self._folder, self._errors = folder, folder / "errors"
+        for number, requests in enumerate(lists):
+            (folder / f"{number}.plan").write_text("".join(json.dumps(request) + "\n" for request in requests))
+        command = [sys.executable, "-m", "tests.lifecycle.credits.spender", str(folder), str(len(lists))]
+        with self._errors.open("wb") as errors:
+            self._running = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=errors, start_new_session=True)
 
-    def start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "tests.lifecycle.credits.spender", str(self.plan), str(self.log)]
-        with self.errors.open("ab") as errors:
-            return subprocess.Popen(command, cwd=ROOT, env=self.environment, stderr=errors)
+    def answers(self, number: int) -> list[Any]:
+        log = self._folder / f"{number}.log"
+        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
-    def kill_and_start_again(self) -> None:
-        self.running.kill()
-        self.running.wait()
-        self.running = self.start()
+    def pid(self, number: int) -> int:
+        return int((self._folder / f"{number}.pid").read_text())
 
-    @property
-    def answers(self) -> list[Any]:
-        return [json.loads(line) for line in self.log.read_text().splitlines()] if self.log.exists() else []
+    def has_answers(self, number: int, count: int) -> bool:
+        assert self._running.poll() is None, self._errors.read_text()
+        log = self._folder / f"{number}.log"
+        return log.exists() and log.read_bytes().count(b"\n") > count
+
+    def wait(self) -> None:
+        assert self._running.wait(SECONDS_MAX) == 0, self._errors.read_text()
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._running.pid, signal.SIGKILL)
+        self._running.wait()
 
 
 @pytest.mark.lifecycle
 def test_a_hot_account_is_drained_to_exactly_zero(app: Flask, tmp_path: Path) -> None:
     team_id = open_account()
     lists = plans(team_id, random.Random(20_000))
-    environment = environment_of(app, None)
-    clients = [Client(tmp_path, number, requests, environment) for number, requests in enumerate(lists)]
+    clients = Clients(tmp_path, lists, environment_of(app, None))
     try:
-        until(lambda: clients[0].running.poll() is not None or len(clients[0].answers) > 100, "the first client spends")
-        assert clients[0].running.poll() is None, clients[0].errors.read_text()
-        clients[0].kill_and_start_again()
-        for client in clients:
-            assert client.running.wait(SECONDS_MAX) == 0, client.errors.read_text()
+        until(lambda: clients.has_answers(0, 100), "the first client spends")
+        killed = clients.pid(0)
+        os.kill(killed, signal.SIGKILL)
+        clients.wait()
+        assert clients.pid(0) != killed
     finally:
-        for client in clients:
-            client.running.kill()
-            client.running.wait()
-    answers = [answer for client in clients for answer in client.answers]
+        clients.kill()
+    answers = [answer for number in range(CLIENTS) for answer in clients.answers(number)]
     assert len(answers) == REQUESTS
     check(team_id, answers)
     assert queries.balance(team_id).available == 0

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar
 
+import psycopg
 import pytest
 from flask import Flask
 from hypothesis import HealthCheck, settings
@@ -25,8 +26,15 @@ from portal.core.unit_of_work import unit_of_work
 from portal.credits import ledger, queries
 from portal.credits.models import KIND_RANK
 from portal.credits.verify import verify
-from tests.lifecycle.credits.account import make_still_clock, new_team, read_rows, unit_at
+from tests.lifecycle.credits.account import (
+    committed_rows,
+    make_still_clock,
+    new_team,
+    one_connection,
+    stand_still,
+)
 from tests.lifecycle.credits.model import Model
+from tests.services import connect
 
 NOON = datetime(2030, 1, 31, 12, tzinfo=UTC)
 
@@ -67,6 +75,8 @@ class Ledger(RuleBasedStateMachine):
     """One fresh team; every act is one unit of work at one exact moment, done to ledger and model alike."""
 
     app: Flask
+    # Sees what is committed, and nothing else.
+    reader: psycopg.Connection
     told: ClassVar[Counter[str]] = Counter()
 
     def __init__(self) -> None:
@@ -74,6 +84,7 @@ class Ledger(RuleBasedStateMachine):
         self.team_id = new_team()
         self.model = Model()
         self.clock = NOON
+        stand_still(NOON)
         self.asked: list[Asked] = []
         self.keys = 0
         self.known = 0
@@ -107,7 +118,7 @@ class Ledger(RuleBasedStateMachine):
                 expires_at=expires_at,
             )
 
-        with unit_at(self.clock):
+        with unit_of_work():
             assert ask() is True
         self.model.at(self.clock).grant(key, kind, amount, effective_at, expires_at)
         self.asked.append((key, ask, lambda: ask(amount + 1), False))
@@ -117,12 +128,12 @@ class Ledger(RuleBasedStateMachine):
         available = self.model.foreseen(self.clock).available
         if available < amount:
             # The refusal is caught inside the unit: what was due is kept, the spend is not.
-            with unit_at(self.clock), pytest.raises(ledger.InsufficientCredits) as refused:
+            with unit_of_work(), pytest.raises(ledger.InsufficientCredits) as refused:
                 ledger.spend(team_id, amount, key)
             assert (refused.value.available, refused.value.cost) == (available, amount)
             self.model.at(self.clock)
             return
-        with unit_at(self.clock):
+        with unit_of_work():
             spent = ledger.spend(team_id, amount, key)
         self.model.at(self.clock).spend(key, amount)
         assert (spent.balance, spent.version) == (self.model.entries[-1].balance, len(self.model.entries))
@@ -138,7 +149,7 @@ class Ledger(RuleBasedStateMachine):
     def reverse(self, pick: int, amount: int) -> None:
         lot = self.model.lots[pick % len(self.model.lots)]
         key = self._new_key("refund")
-        with unit_at(self.clock):
+        with unit_of_work():
             taken = ledger.reverse(self.team_id, lot.key, amount, key)
         self.model.at(self.clock)
         assert taken == self.model.reverse(lot, key, amount)
@@ -152,7 +163,7 @@ class Ledger(RuleBasedStateMachine):
 
     def end_early(self, pick: int) -> None:
         lot = self.model.lots[pick % len(self.model.lots)]
-        with unit_at(self.clock):
+        with unit_of_work():
             ended = ledger.end_early(self.team_id, lot.key)
         self.model.at(self.clock)
         assert ended == self.model.end_early(lot)
@@ -160,13 +171,13 @@ class Ledger(RuleBasedStateMachine):
     def ask_again(self, pick: int) -> None:
         """The same request once more has the same answer and no effect."""
         _key, again, _other, answer = self.asked[pick % len(self.asked)]
-        with unit_at(self.clock):
+        with unit_of_work():
             assert again() == answer
 
     def ask_otherwise(self, pick: int) -> None:
         """The same key with another amount is refused, by the act it was first used for."""
         _key, _again, other, _answer = self.asked[pick % len(self.asked)]
-        with pytest.raises(ledger.CauseConflict), unit_at(self.clock):
+        with pytest.raises(ledger.CauseConflict), unit_of_work():
             other()
 
     def take_a_key_for_something_else(self, pick: int, amount: int) -> None:
@@ -174,18 +185,18 @@ class Ledger(RuleBasedStateMachine):
         key = self.asked[pick % len(self.asked)][0]
         grant = partial(ledger.grant, self.team_id, kind="gift", amount=amount, cause_key=key, source="")
         take = grant if key.startswith("usage") else partial(ledger.spend, self.team_id, amount, key)
-        with pytest.raises(ledger.CauseConflict), unit_at(self.clock):
+        with pytest.raises(ledger.CauseConflict), unit_of_work():
             take()
 
     def post_due(self) -> None:
         before = len(self.model.entries)
-        with unit_at(self.clock):
+        with unit_of_work():
             posted = ledger.post_due(self.team_id)
         assert posted == len(self.model.at(self.clock).entries) - before
 
     def look(self) -> None:
         """What is shown adds up to what can be spent, and says what is still to come."""
-        with unit_at(self.clock):
+        with unit_of_work():
             summary = queries.summary(self.team_id)
         then = self.model.foreseen(self.clock)
         assert summary.available == sum(grant.remaining for grant in summary.grants if grant.live) == then.available
@@ -194,6 +205,7 @@ class Ledger(RuleBasedStateMachine):
 
     def move_the_clock(self, jump: timedelta, tick: timedelta) -> None:
         self.clock += jump + tick
+        stand_still(self.clock)
 
     def change_the_order(self, order: str) -> None:
         """A catalog may change its mind: what was spent before was spent by the order of then."""
@@ -201,8 +213,9 @@ class Ledger(RuleBasedStateMachine):
 
     @invariant()
     def ledger_and_model_agree(self) -> None:
-        with unit_at(self.clock):
-            rows, balance = read_rows(self.team_id, self.known), queries.balance(self.team_id)
+        rows = committed_rows(self.reader, self.team_id, self.known)
+        balance = queries.balance(self.team_id)
+        db.session.rollback()
         if rows is None:
             assert not self.model.lots
             return
@@ -243,7 +256,6 @@ class Ledger(RuleBasedStateMachine):
 
 def test_ledger_and_model_agree(app: Flask) -> None:
     make_still_clock(app.config["SETTINGS"].database_owner_url)
-    machine = type("Ledger", (Ledger,), {"app": app})
     order = app.config.get("SPEND_ORDER", "expiry")
     limits = settings(
         max_examples=EXAMPLES,
@@ -253,7 +265,9 @@ def test_ledger_and_model_agree(app: Flask) -> None:
         suppress_health_check=list(HealthCheck),
     )
     try:
-        run_state_machine_as_test(machine, settings=limits)
+        with one_connection(), connect(app.config["SETTINGS"].database_url) as reader:
+            machine = type("Ledger", (Ledger,), {"app": app, "reader": reader})
+            run_state_machine_as_test(machine, settings=limits)
     finally:
         app.config["SPEND_ORDER"] = order
     # A machine that hardly ever spends or expires anything would agree with everything.
