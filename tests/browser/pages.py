@@ -16,15 +16,17 @@ from portal.accounts.models import Membership, User
 from portal.billing.billing_mail import tell_of_trial_end
 from portal.billing.models import Checkout, Payment, PortalVisit, Subscription
 from portal.billing.payment_methods import charged_payment_method
+from portal.core.alarm_words import meaning_of
 from portal.core.database import db
 from portal.core.ids import new_id
 from portal.core.unit_of_work import unit_of_work
 from portal.credits import ledger
 from portal.credits.models import CreditGrant
 from portal.notifications import messages
-from portal.notifications.messages import payment_action_required
+from portal.notifications.messages import AlarmLine, payment_action_required
 from portal.notifications.outbox import put_mail
 from tests.browser.bundle_pages import DONE, FAILED, PENDING, bundle_page, too_many
+from tests.browser.hosted_portal import no_such_card, portal_page
 from tests.browser.people import Household, Person, gather, newcomer
 from tests.browser.running import RunningStack
 from tests.browser.visitor import Visitor
@@ -526,6 +528,28 @@ def refused(someone: Visitor, company: Company) -> None:
     someone.page.get_by_text("The checkout did not start").wait_for()
 
 
+def code_refused(someone: Visitor, company: Company) -> None:
+    someone.go(f"/teams/{company.household.team_id}/credits")
+    someone.page.get_by_text("I have a promotion code").click()
+    someone.page.get_by_label("Promotion code").fill("NO-SUCH-CODE")
+    someone.press("Buy 500 for $10.00 USD")
+    someone.page.get_by_role("heading", name="There is no such promotion code").wait_for()
+
+
+def alarms_mail(someone: Visitor, company: Company) -> None:
+    """What the operator is told; each kind of alarm has its own words."""
+    with someone.stack.portal.app_context():
+        with someone.stack.portal.test_request_context(), unit_of_work():
+            lines = [
+                AlarmLine(kind, f"evt_{number}", datetime(2026, 11, 18, 13, 2, tzinfo=UTC), meaning_of(kind))
+                for number, kind in enumerate(("dead_event", "webhook_lag"))
+            ]
+            mail = messages.alarms("operator@example.com", lines)
+            put_mail(mail)
+        db.session.remove()
+    someone.open_mail("operator@example.com", mail.subject)
+
+
 PAGES = (
     Scene("pricing", "catalog.pricing", nobody, at("/pricing")),
     Scene("pricing-yearly", "catalog.pricing", nobody, at("/pricing?interval=year")),
@@ -584,6 +608,7 @@ PAGES = (
     Scene("portal-refused", "billing.open_portal", free, nothing_to_manage),
     Scene("mail-trial", "notifications.dev_mail_message", nobody, trial_mail),
     Scene("mail-confirm-payment", "notifications.dev_mail_message", nobody, confirm_mail),
+    Scene("mail-alarms", "notifications.dev_mail_message", nobody, alarms_mail),
     Scene("payments", "billing.payments", late, a_history),
     Scene("payments-member", "billing.payments", member, at("/teams/TEAM/payments")),
     Scene("payments-none", "billing.payments", free, at("/teams/FREE/payments")),
@@ -610,6 +635,7 @@ PAGES = (
     Scene("credits", "credits.credits", owner, at("/teams/TEAM/credits")),
     Scene("credits-usage", "credits.credits", owner, at("/teams/TEAM/credits?kind=usage#history")),
     Scene("credits-none-found", "credits.credits", owner, at("/teams/TEAM/credits?kind=returns")),
+    Scene("credits-code-refused", "billing.start_checkout", owner, code_refused),
     Scene("credits-member", "credits.credits", member, at("/teams/TEAM/credits")),
     Scene("credits-free", "credits.credits", free, at("/teams/FREE/credits")),
     Scene("checkout-refused", "billing.start_checkout", owner, refused),
@@ -624,6 +650,10 @@ PAGES = (
     Scene("hosted-challenge", STAND_IN, payer, challenged),
     Scene("hosted-discount", STAND_IN, payer, discounted),
     Scene("hosted-invoice", STAND_IN, owner, invoice),
+    Scene("hosted-portal", STAND_IN, owner, portal_page(owner, "Payment method")),
+    Scene("hosted-portal-card", STAND_IN, owner, portal_page(owner, "Change your card", "payment_method_update")),
+    Scene("hosted-portal-card-wrong", STAND_IN, owner, no_such_card(owner)),
+    Scene("hosted-portal-cancel", STAND_IN, owner, portal_page(owner, "Cancel your plan", "subscription_cancel")),
 )
 
 # Routes that answer GET without a page of their own, and what they answer.
