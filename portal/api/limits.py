@@ -59,7 +59,7 @@ def count_stranger() -> None:
 
 
 def count_refused_key() -> None:
-    """Count a try with a key that is not valid. Keys cannot be guessed; this spares the database."""
+    """Count a try with a key that is not valid. Keys cannot be guessed; this tells whoever tries that it was noticed."""
     _count(Window(REFUSED_KEYS, client_address()), _of_address())
 
 

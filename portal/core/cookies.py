@@ -5,7 +5,9 @@ from __future__ import annotations
 from flask import Flask, Request, Response
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 
-FOR_PROGRAMS = ("/api/", "/webhooks/")
+from portal.core.errors import API_PREFIX
+
+FOR_PROGRAMS = (API_PREFIX, "/webhooks/")
 
 
 class Forgotten(SecureCookieSession):

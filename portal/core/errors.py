@@ -51,10 +51,11 @@ API_TYPES = {
     422: ("invalid_request_error", "invalid_field"),
     429: ("rate_limit_error", "too_many_requests"),
 }
+API_FALLBACK = {True: ("api_error", "internal"), False: ("invalid_request_error", "bad_request")}
+
 # Where the web server's own errors live: it reads a body only when we do, so that broken chunks come up in a view.
 # By name, since the commands and other servers do without it.
 UNREADABLE = "gunicorn.http.errors"
-API_FALLBACK = {True: ("api_error", "internal"), False: ("invalid_request_error", "bad_request")}
 
 
 def error_object(kind: str, code: str, message: str, **extra: object) -> dict[str, object]:

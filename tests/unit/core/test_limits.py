@@ -163,7 +163,7 @@ def test_without_an_answer_from_redis_this_process_counts(monkeypatch: pytest.Mo
     assert len(seen) <= 1
 
 
-def test_a_request_outside_of_any_has_no_address() -> None:
+def test_who_has_no_address_counts_as_one_caller() -> None:
     with small_app(None).test_request_context("/", environ_base={"REMOTE_ADDR": ""}):
         assert request.remote_addr == ""
         assert client_address() == "unknown"
