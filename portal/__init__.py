@@ -41,6 +41,8 @@ def create_app(settings: Settings | None = None) -> Flask:
         instance_path=str(ROOT / "instance"),
     )
     app.config.from_mapping(_flask_config(settings))
+    # No view and no hook is a coroutine. Flask would look at each of them anew in every request.
+    app.ensure_sync = lambda func: func  # type: ignore[method-assign]
     app.session_interface = PeoplesSessions()
     if settings.proxy_hops:
         hops = settings.proxy_hops

@@ -170,7 +170,8 @@ def find_key(text: str) -> KnownKey | None:
     spelled = read_key(text)
     if spelled is None:
         return None
-    found = send(FIND_KEY, prefix=spelled.prefix, lately=LAST_USED_EVERY).one_or_none()
+    rows = send(FIND_KEY, prefix=spelled.prefix, lately=LAST_USED_EVERY)
+    found = rows[0] if rows else None
     same = hmac.compare_digest(found.digest if found else NO_DIGEST, spelled.digest)
     if found is None or not same:
         return None

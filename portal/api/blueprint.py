@@ -38,6 +38,11 @@ class ApiBlueprint(Blueprint):
         super().__init__(name, import_name, url_prefix="/api/v1", **options)
         self.after_request(_name_the_scheme)
 
+    def arguments(self, schema: type[Schema], **options: Any) -> Callable[[View], View]:
+        """As the library's, with one schema for all requests: of a class it makes one for each."""
+        decorate: Callable[[View], View] = super().arguments(schema(), **options)
+        return decorate
+
     def operation(self, scope: Scope, *errors: HTTPStatus, query: type[Schema] | None = None) -> Callable[[View], View]:
         """Guard a call by `scope` and document its errors: those that every call has, and `errors`.
 

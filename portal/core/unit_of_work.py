@@ -20,13 +20,13 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import PoolProxiedConnection
 
-from portal.core.database import db
+from portal.core.database import Row, db, rows, translated
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 Hook = tuple[Callable[..., Any], tuple[Any, ...]]
-Run = Callable[[str, Mapping[str, Any]], list[tuple[Any, ...]]]
+Run = Callable[[str, Mapping[str, Any]], list[Row]]
 
 _OPEN = "unit_of_work"
 _HOOKS = "after_commit"
@@ -70,7 +70,7 @@ def statement_unit() -> Iterator[Run]:
     g.statement_hooks = hooks
     try:
         with _autocommitting() as connection:
-            yield partial(_rows, connection)
+            yield partial(rows, connection)
     finally:
         g.pop("statement_hooks")
     _run_hooks(hooks)
@@ -86,8 +86,8 @@ def _autocommitting() -> Iterator[psycopg.Connection]:
         connection.autocommit = True
         yield connection
         connection.autocommit = False
-    except psycopg.OperationalError as error:
-        raise OperationalError(None, None, error, hide_parameters=True) from error
+    except psycopg.Error as error:
+        raise translated(error) from error
     finally:
         if lent is not None:
             _give_back(lent)
@@ -98,11 +98,6 @@ def _give_back(lent: PoolProxiedConnection) -> None:
     if connection.closed or connection.autocommit:
         lent.invalidate()
     lent.close()
-
-
-def _rows(connection: psycopg.Connection, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    cursor = connection.execute(statement.encode(), parameters)
-    return cursor.fetchall() if cursor.description else []
 
 
 def in_unit() -> bool:

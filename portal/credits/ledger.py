@@ -13,11 +13,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy.engine import Row
-
-from portal.core.database import plain
+from portal.core.database import Row, plain, send
 from portal.credits.book import BALANCE_MAX, Book, Lot
 from portal.credits.errors import CauseConflict, CreditOverflow, InsufficientCredits, LedgerError, UnknownGrant
 from portal.credits.models import KIND_RANK
@@ -27,7 +24,6 @@ from portal.credits.storage import (
     lock_account,
     locked_book,
     lot_from,
-    run,
     save_book,
     spend_order,
 )
@@ -185,7 +181,7 @@ def reverse(team_id: str, grant_cause_key: str, amount: int, cause_key: str) -> 
         if first is None or (first.grant_id, first.amount) != (found.id, amount):
             raise _conflict(cause_key)
         return -entry.amount if entry else 0
-    run(INSERT_REVERSAL, team_id=team_id, grant_id=found.id, amount=amount, cause_key=cause_key)
+    send(INSERT_REVERSAL, team_id=team_id, grant_id=found.id, amount=amount, cause_key=cause_key)
     if found.state == "waiting":
         return 0
     taken = min(amount, found.reversible)
@@ -224,18 +220,18 @@ def post_due(team_id: str) -> int:
 
 def accounts_with_due(limit: int) -> list[str]:
     """Up to `limit` teams that have a start or an expiry to be posted, so that no balance stays stale for long."""
-    return [row.team_id for row in run(DUE_ACCOUNTS, limit=limit)]
+    return [row.team_id for row in send(DUE_ACCOUNTS, limit=limit)]
 
 
-def _lot_of(book: Book, found: Row[Any]) -> Lot:
+def _lot_of(book: Book, found: Row) -> Lot:
     """The grant as a lot of this book; one that was closed before is brought in again, with nothing left in it."""
     if found.id not in book.lots:
         book.lots[found.id] = lot_from(found)
     return book.lots[found.id]
 
 
-def _find_grant(team_id: str, cause_key: str) -> Row[Any]:
-    rows = run(FIND_GRANT, team_id=team_id, cause_key=cause_key)
+def _find_grant(team_id: str, cause_key: str) -> Row:
+    rows = send(FIND_GRANT, team_id=team_id, cause_key=cause_key)
     if not rows:
         raise UnknownGrant(f"{team_id} has no grant {cause_key!r}")
     return rows[0]
@@ -295,7 +291,7 @@ def _insert_grant(
     expires_at: datetime | None,
 ) -> Lot:
     """Insert the grant as one that waits for its start, whether or not that is due."""
-    row = run(
+    row = send(
         INSERT_GRANT,
         team_id=team_id,
         kind=kind,

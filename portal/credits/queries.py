@@ -9,10 +9,10 @@ from datetime import datetime
 
 from sqlalchemy import func, select
 
-from portal.core.database import db, plain
+from portal.core.database import db, plain, send
 from portal.credits.book import SORT_KEYS, Book, Lot
 from portal.credits.models import CreditGrant
-from portal.credits.storage import load_book, lot_from, run
+from portal.credits.storage import load_book, lot_from
 
 KIND_LABELS = {"subscription": "Plan", "bundle": "Bundle", "gift": "Gift", "adjustment": "Adjustment"}
 
@@ -137,7 +137,7 @@ def granted_for(team_id: str, cause_key: str) -> int:
 
 def _present_lots(book: Book) -> list[Lot]:
     """Everything with a rest or a future, and the plan's grant while its period lasts, even if all of it is spent."""
-    begun = {row.id: lot_from(row) for row in run(USED_UP, team_id=book.team_id, now=book.now)}
+    begun = {row.id: lot_from(row) for row in send(USED_UP, team_id=book.team_id, now=book.now)}
     coming: list[Lot] = []
     for lot in book.lots.values():
         if lot.state == "waiting":
@@ -172,7 +172,7 @@ def _left(book: Book, kind: str) -> int:
 
 
 def _spent_since(team_id: str, plan: Lot, version: int, posted_balance: int) -> int:
-    rows = run(SPENT_SINCE, team_id=team_id, cause_key=plan.cause_key, version=version, balance=posted_balance)
+    rows = send(SPENT_SINCE, team_id=team_id, cause_key=plan.cause_key, version=version, balance=posted_balance)
     return int(rows[0].spent) if rows else 0
 
 

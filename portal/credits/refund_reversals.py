@@ -19,20 +19,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate
-from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.engine import Row
 
 from portal.billing.models import PaidPeriod, Payment, Refund
 from portal.billing.payments import paid_for_invoice, paid_on_page
 from portal.billing.refunds import UNDONE, refunds_of
 from portal.core import clock
-from portal.core.database import db, plain
+from portal.core.database import Row, db, plain, send
 from portal.credits import ledger
 from portal.credits.models import CreditGrant
 from portal.credits.plan_months import cause_key, steps
-from portal.credits.storage import lock_account, run
+from portal.credits.storage import lock_account
 
 GIVEN_BACK_FOR_AT_LEAST = timedelta(days=31)
 
@@ -166,8 +164,8 @@ def _walk(total: int, changes: list[tuple[Refund, int]]) -> list[Step]:
     return [Step(refund, before, before + change) for (refund, change), before in zip(changes, totals, strict=False)]
 
 
-def _family(team_id: str, lot: Lot) -> Sequence[Row[Any]]:
-    return run(FAMILY, team_id=team_id, lot=lot.cause_key)
+def _family(team_id: str, lot: Lot) -> Sequence[Row]:
+    return send(FAMILY, team_id=team_id, lot=lot.cause_key)
 
 
 def _take(team_id: str, lot: Lot, amount: int, refund: Refund) -> None:

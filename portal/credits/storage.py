@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from flask import current_app
-from sqlalchemy.engine import Row
 
 from portal.core.clock import APP_NOW
-from portal.core.database import db, plain, send
+from portal.core.database import Row, db, plain, send
 from portal.credits.book import Book, Lot
 from portal.credits.errors import LedgerError
 from portal.credits.models import SPEND_ORDERS, STEP_BACK
@@ -99,20 +98,16 @@ def spend_order() -> str:
     return order
 
 
-def run(statement: str, **parameters: Any) -> Sequence[Row[Any]]:
-    return send(statement, **parameters).all()
-
-
 def lock_account(team_id: str) -> None:
     """Wait for the account's lock as a statement of its own: the next one then sees all that was done before it.
 
     Opens the account if the team has none. Raises `OperationalError` after the connection's lock time-out.
     """
     db.session.flush()
-    if run(LOCK_ACCOUNT, team_id=team_id):
+    if send(LOCK_ACCOUNT, team_id=team_id):
         return
     send(OPEN_ACCOUNT, team_id=team_id)
-    if not run(LOCK_ACCOUNT, team_id=team_id):
+    if not send(LOCK_ACCOUNT, team_id=team_id):
         raise LedgerError(f"{team_id}: the account could not be opened")
 
 
@@ -129,7 +124,7 @@ class Known(NamedTuple):
 
 def load_book(team_id: str) -> Book | None:
     """The team's book as of now, or None when it has no account. Whoever wants to write holds the lock already."""
-    rows = run(LOAD, team_id=team_id, step_back=STEP_BACK)
+    rows = send(LOAD, team_id=team_id, step_back=STEP_BACK)
     return _book_of(team_id, rows) if rows else None
 
 
@@ -138,7 +133,7 @@ def load_book_with_cause(team_id: str, cause_key: str) -> tuple[Book, dict[str, 
 
     Raises `LedgerError` when there is no account.
     """
-    rows = run(LOAD_WITH_CAUSE, team_id=team_id, step_back=STEP_BACK, cause_key=cause_key)
+    rows = send(LOAD_WITH_CAUSE, team_id=team_id, step_back=STEP_BACK, cause_key=cause_key)
     if not rows:
         raise _vanished(team_id)
     known = {what: Known(*values) for what, values in (rows[0].known or {}).items()}
@@ -155,14 +150,14 @@ def locked_book(team_id: str) -> Book:
 
 def find_cause(team_id: str, cause_key: str) -> dict[str, Known]:
     """What the cause stands for already."""
-    return {row[0]: Known._make(row[1:]) for row in run(FIND_CAUSE, team_id=team_id, cause_key=cause_key)}
+    return {row[0]: Known._make(row[1:]) for row in send(FIND_CAUSE, team_id=team_id, cause_key=cause_key)}
 
 
 def _vanished(team_id: str) -> LedgerError:
     return LedgerError(f"{team_id}: the account has vanished under its lock")
 
 
-def _book_of(team_id: str, rows: Sequence[Row[Any]]) -> Book:
+def _book_of(team_id: str, rows: Sequence[Row]) -> Book:
     first = rows[0]
     book = Book(
         team_id=team_id,
@@ -178,7 +173,7 @@ def _book_of(team_id: str, rows: Sequence[Row[Any]]) -> Book:
     return book
 
 
-def lot_from(row: Row[Any]) -> Lot:
+def lot_from(row: Row) -> Lot:
     """A grant's row as a lot."""
     return Lot(
         id=row.id,
@@ -197,7 +192,7 @@ def _add_waiting_reversals(book: Book) -> None:
     starting = [lot.id for lot in book.lots.values() if lot.state == "waiting" and lot.effective_at <= book.now]
     if not starting:
         return
-    for row in run(WAITING_REVERSALS, team_id=book.team_id, grant_ids=starting):
+    for row in send(WAITING_REVERSALS, team_id=book.team_id, grant_ids=starting):
         book.lots[row.grant_id].reversals.append((row.cause_key, row.amount))
 
 
@@ -209,7 +204,7 @@ def save_book(book: Book) -> int:
     """
     if not book.postings and not book.touched:
         return 0
-    row = run(SAVE, **_save_parameters(book))[0]
+    row = send(SAVE, **_save_parameters(book))[0]
     expected = (sum(len(posting.takes) for posting in book.postings), len(book.touched), 1)
     if (row.takes, row.lots, row.accounts) != expected:
         raise LedgerError(f"{book.team_id}: the account was written without its lock")

@@ -11,11 +11,8 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy.engine import Row
-
-from portal.core.database import plain, send
+from portal.core.database import Row, plain, send
 from portal.core.ids import new_id
 from portal.core.metrics import counter
 from portal.core.unit_of_work import after_commit
@@ -128,11 +125,11 @@ def record(use: Use, answer: Callable[[Recorded], str]) -> Answer:
     return Answer(CREATED, body, replayed=False)
 
 
-def _find(use: Use) -> Row[Any]:
-    return send(FIND, team_id=use.team_id, key=use.key, meter=use.meter).one()
+def _find(use: Use) -> Row:
+    return send(FIND, team_id=use.team_id, key=use.key, meter=use.meter)[0]
 
 
-def _stored(use: Use, found: Row[Any]) -> Answer | None:
+def _stored(use: Use, found: Row) -> Answer | None:
     if found.request_hash is None:
         return None
     if found.request_hash != use.request_hash:
@@ -140,7 +137,7 @@ def _stored(use: Use, found: Row[Any]) -> Answer | None:
     return Answer(found.status, found.body, replayed=True)
 
 
-def _cost(use: Use, meter: Row[Any]) -> int:
+def _cost(use: Use, meter: Row) -> int:
     """What the use takes, in credits."""
     if meter.mode is None:
         raise UnknownMeter(use.meter, credit_meters())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
-from sqlalchemy import event, select, text
+from sqlalchemy import select, text
 
 from portal.billing.gateway import Gateway
 from portal.billing.models import Checkout, Customer, Payment, Refund
@@ -430,15 +432,19 @@ class Cut:
     def __init__(self, at: int) -> None:
         self.left, self.was_cut = at, False
 
-    def __call__(self, *_arguments: object) -> None:
-        self.left -= 1
-        if self.left == 0:
-            self.was_cut = True
-            raise ConnectionError("cut off here")
+    def before(self, execute: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(*args: Any, **more: Any) -> Any:
+            self.left -= 1
+            if self.left == 0:
+                self.was_cut = True
+                raise ConnectionError("cut off here")
+            return execute(*args, **more)
+
+        return watched
 
 
 def test_cut_off_between_any_two_statements_a_refund_is_applied_once(
-    cast: Cast, stage: Stage, desk: RefundDesk
+    cast: Cast, stage: Stage, desk: RefundDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One refund after another, each cut off one statement later than the one before, and then told again."""
     intent = subscribed(cast, stage)
@@ -449,13 +455,12 @@ def test_cut_off_between_any_two_statements_a_refund_is_applied_once(
         created = desk.told[-2]
         assert stage.deliver(created) == 200
         cut = Cut(at)
-        event.listen(db.engine, "before_cursor_execute", cut)
-        try:
-            apply.drain()
-        except ConnectionError:
-            db.session.rollback()  # it hit the claim, or the note that the event failed
-        finally:
-            event.remove(db.engine, "before_cursor_execute", cut)
+        with monkeypatch.context() as cutting:
+            cutting.setattr(psycopg.Cursor, "execute", cut.before(psycopg.Cursor.execute))
+            try:
+                apply.drain()
+            except ConnectionError:
+                db.session.rollback()  # it hit the claim, or the note that the event failed
         db.session.execute(text("update stripe_events set run_at = now(), lease_until = null where state = 'pending'"))
         db.session.commit()
         apply.drain()

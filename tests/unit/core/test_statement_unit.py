@@ -106,4 +106,4 @@ def cut_within(plan: Plan) -> None:
 
 def test_plain_statements_take_parameters_and_leave_casts_and_percents_alone(app: Flask) -> None:
     statement = plain("select :number::int as number, :name as name, 'a%' as percent")
-    assert tuple(send(statement, number=7, name="x").one()) == (7, "x", "a%")
+    assert tuple(send(statement, number=7, name="x")[0]) == (7, "x", "a%")
