@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import structlog
 from flask import Flask, Response, g, request
@@ -15,6 +18,9 @@ from portal.core.scrub import scrub_event
 from portal.settings import Settings
 
 log = structlog.get_logger("portal.request")
+
+# What JSON has no word for is shown as Python does.
+_encoder = json.JSONEncoder(default=repr)
 
 # Health checks are asked every few seconds by machines and would drown the rest.
 SILENT_PATHS = {"/healthz", "/readyz", "/metrics"}
@@ -32,7 +38,7 @@ def configure_logging(settings: Settings) -> None:
     ]
     # Written straight away: by way of the standard library a line costs twice as much, and every request leaves one.
     structlog.configure(
-        processors=[*shared, structlog.processors.JSONRenderer()],
+        processors=[*shared, _as_json],
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(settings.log_level),
         cache_logger_on_first_use=False,
@@ -43,7 +49,7 @@ def configure_logging(settings: Settings) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(),
+                _as_json,
             ],
         )
     )
@@ -53,6 +59,10 @@ def configure_logging(settings: Settings) -> None:
     # Below warning the Stripe SDK and urllib3 log addresses and bodies.
     for noisy in ("stripe", "urllib3", "rq", "rq.worker"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _as_json(_logger: Any, _method: str, event: Mapping[str, Any]) -> str:
+    return _encoder.encode(event)
 
 
 def init_request_logging(app: Flask) -> None:
@@ -67,10 +77,11 @@ def init_request_logging(app: Flask) -> None:
     def end(response: Response) -> Response:
         response.headers["Request-Id"] = request_id()
         if request.path not in SILENT_PATHS and request.endpoint != "static":
+            rule = request.url_rule
             log.info(
                 "request",
                 method=request.method,
-                route=request.url_rule.rule if request.url_rule else None,
+                route=rule.rule if rule else None,
                 status=response.status_code,
                 duration_ms=round((time.monotonic() - g.get("started", time.monotonic())) * 1000, 1),
             )

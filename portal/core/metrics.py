@@ -152,9 +152,8 @@ def init_metrics(app: Flask, sources: Iterable[Gauges]) -> None:
     @app.after_request
     def measure(response: Response) -> Response:
         if request.endpoint not in ("static", "metrics.metrics"):
+            rule, method = request.url_rule, request.method
             HTTP.labels(
-                route=request.url_rule.rule if request.url_rule else "none",
-                method=request.method if request.method in METHODS else "other",
-                status=str(response.status_code),
+                rule.rule if rule else "none", method if method in METHODS else "other", response.status_code
             ).observe(time.monotonic() - g.get("started", time.monotonic()))
         return response

@@ -20,17 +20,21 @@ def content_policy(settings: Settings) -> str:
 
 def init_security_headers(app: Flask, settings: Settings) -> None:
     policy = content_policy(settings)
+    # Nobody else sets these, so they are appended unlooked-at.
+    always = [
+        ("X-Content-Type-Options", "nosniff"),
+        ("Referrer-Policy", "no-referrer"),
+        ("Cross-Origin-Opener-Policy", "same-origin"),
+        ("Permissions-Policy", "camera=(), microphone=(), geolocation=()"),
+    ]
+    if settings.secure:
+        always.append(("Strict-Transport-Security", "max-age=31536000; includeSubDomains"))
 
     @app.after_request
     def add(response: Response) -> Response:
         headers = response.headers
         headers.setdefault("Content-Security-Policy", policy)
-        headers["X-Content-Type-Options"] = "nosniff"
-        headers["Referrer-Policy"] = "no-referrer"
-        headers["Cross-Origin-Opener-Policy"] = "same-origin"
-        headers["Permissions-Policy"] = "camera=(), microphone=(), geolocation=()"
-        if settings.secure:
-            headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
+        headers.extend(always)
         if request.endpoint not in PUBLIC_ENDPOINTS:
             # What names its own state may be kept by whoever asked, who then asks whether it is still right.
             headers["Cache-Control"] = "private, no-cache" if "ETag" in headers else "no-store"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import structlog
-from flask import Blueprint, current_app, jsonify, request
+from flask import Blueprint, Response, current_app, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from portal.core.failpoints import failpoint
@@ -20,6 +20,8 @@ log = structlog.get_logger(__name__)
 
 bp = Blueprint("webhooks", __name__)
 BLUEPRINTS = [bp]
+
+KEPT = b'{"received":true}\n'
 
 
 @bp.post("/webhooks/stripe")
@@ -42,4 +44,4 @@ def stripe_webhook() -> ResponseReturnValue:
     failpoint("webhooks.kept")
     # For the line that every request leaves in the log: one of our own beside it would double the cost.
     structlog.contextvars.bind_contextvars(event_id=envelope.event_id, event_type=envelope.type, new=new)
-    return jsonify(received=True), 200
+    return Response(KEPT, mimetype="application/json")
