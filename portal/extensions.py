@@ -6,7 +6,7 @@ from flask import Flask
 from flask_migrate import Migrate
 from flask_wtf.csrf import CSRFProtect
 
-from portal.core.database import db, engine_options, refuse_dead_connections
+from portal.core.database import STATEMENTS, db, engine_options, refuse_dead_connections, statement_engine_options
 from portal.settings import ROOT, Settings
 
 csrf = CSRFProtect()
@@ -16,8 +16,10 @@ migrate = Migrate(directory=str(ROOT / "migrations"))
 def init_extensions(app: Flask, settings: Settings) -> None:
     app.config["SQLALCHEMY_DATABASE_URI"] = settings.database_url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options()
+    app.config["SQLALCHEMY_BINDS"] = {STATEMENTS: {"url": settings.database_url, **statement_engine_options()}}
     db.init_app(app)
     with app.app_context():
-        refuse_dead_connections(db.engine)
+        for engine in db.engines.values():
+            refuse_dead_connections(engine)
     migrate.init_app(app, db, compare_type=True)
     csrf.init_app(app)

@@ -122,7 +122,7 @@ def portal_app(database_urls: DatabaseUrls, redis_url: str, stripe_url: str) -> 
         sync_catalog(gateway(), catalog())
     yield app
     with app.app_context():
-        db.engine.dispose()
+        services.close_connections()
     owner_engine(database_urls.owner).dispose()
 
 

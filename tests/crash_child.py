@@ -23,6 +23,7 @@ from portal.billing.gateway import Gateway, _gateway, gateway
 from portal.core import liveness
 from portal.core.database import db
 from portal.webhooks import apply
+from tests import services
 
 
 class Points:
@@ -113,8 +114,7 @@ def _warm_up(app: Flask) -> None:
     configure_mappers()
     with app.app_context():
         apply.drain()
-        db.session.remove()
-        db.engine.dispose()
+        services.close_connections()
         _gateway.cache_clear()
         gateway()
 

@@ -29,6 +29,7 @@ from sqlalchemy.engine import URL, make_url
 from portal.cli.stack import process, redis_server
 from portal.cli.stack.postgres import EmbeddedPostgres
 from portal.cli.stack.redis_server import EmbeddedRedis
+from portal.core.database import db
 
 ROOT = Path(__file__).resolve().parent.parent
 CLAIM = "turnpike-test-run"
@@ -76,6 +77,13 @@ class Plan:
 
 def _text(url: URL) -> str:
     return url.render_as_string(hide_password=False)
+
+
+def close_connections() -> None:
+    """End the connections of the current application in this process."""
+    db.session.remove()
+    for engine in db.engines.values():
+        engine.dispose()
 
 
 def connect(url: str) -> psycopg.Connection:

@@ -52,6 +52,10 @@ PrimaryId = Annotated[str, mapped_column(PrefixedId, primary_key=True)]
 UtcDateTime = Annotated[datetime, mapped_column(DateTime(timezone=True))]
 
 
+# The pool whose connections commit each statement by themselves.
+STATEMENTS = "statements"
+
+
 def engine_options() -> dict[str, Any]:
     """Limits on every connection, so that a stuck lock or query ends as an error instead of a pile-up."""
     options = (
@@ -66,6 +70,11 @@ def engine_options() -> dict[str, Any]:
         "pool_timeout": 5,
         "connect_args": {"options": options, "connect_timeout": 5},
     }
+
+
+def statement_engine_options() -> dict[str, Any]:
+    """For the pool `STATEMENTS`: nothing is open on a connection that comes back, so there is nothing to roll back."""
+    return {**engine_options(), "isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None}
 
 
 def plain(statement: str) -> str:

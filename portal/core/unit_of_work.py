@@ -7,7 +7,7 @@ because something was saved (a hint to the worker) is registered with `after_com
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -18,9 +18,8 @@ from psycopg.errors import DeadlockDetected, SerializationFailure
 from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
-from sqlalchemy.pool import PoolProxiedConnection
 
-from portal.core.database import Row, db, rows, translated
+from portal.core.database import STATEMENTS, Row, db, rows, translated
 
 log = structlog.get_logger(__name__)
 
@@ -78,26 +77,17 @@ def statement_unit() -> Iterator[Run]:
 
 @contextmanager
 def _autocommitting() -> Iterator[psycopg.Connection]:
-    """A connection of the pool on which each statement is a transaction. One that broke does not go back there."""
-    lent: PoolProxiedConnection | None = None
+    """A connection on which each statement is a transaction. One that broke does not go back to its pool."""
     try:
-        lent = db.engine.raw_connection()
-        connection: psycopg.Connection = cast(Any, lent.driver_connection)
-        connection.autocommit = True
-        yield connection
-        connection.autocommit = False
+        with closing(db.engines[STATEMENTS].raw_connection()) as lent:
+            connection = cast("psycopg.Connection", lent.driver_connection)
+            try:
+                yield connection
+            finally:
+                if connection.closed:
+                    lent.invalidate()
     except psycopg.Error as error:
         raise translated(error) from error
-    finally:
-        if lent is not None:
-            _give_back(lent)
-
-
-def _give_back(lent: PoolProxiedConnection) -> None:
-    connection: psycopg.Connection = cast(Any, lent.driver_connection)
-    if connection.closed or connection.autocommit:
-        lent.invalidate()
-    lent.close()
 
 
 def in_unit() -> bool:

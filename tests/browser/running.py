@@ -20,7 +20,6 @@ from flask import Flask
 from portal import create_app
 from portal.cli.stack import process
 from portal.cli.stack.redis_server import free_port
-from portal.core.database import db
 from portal.settings import load_settings
 from tests import services
 from tests.services import ROOT, Plan
@@ -56,8 +55,7 @@ class RunningStack:
         """End the connections of our own side."""
         if "portal" in self.__dict__:
             with self.portal.app_context():
-                db.session.remove()
-                db.engine.dispose()
+                services.close_connections()
 
     def mark_logs(self) -> None:
         """From here on `logs` tells what is new."""

@@ -15,8 +15,8 @@ from portal import create_app
 from portal.billing.catalog_sync import sync_catalog
 from portal.billing.gateway import gateway
 from portal.catalog.current import catalog
-from portal.core.database import db
 from portal.settings import load_settings
+from tests import services
 from tests.chaos.loop import Chaos
 from tests.conftest import FreshContextClient
 from tests.own_servers import migrate, postgres_of_our_own, redis_of_our_own
@@ -69,8 +69,7 @@ def standing(folder: Path, seed: int) -> Iterator[Chaos]:
                 yield Chaos(Stage(app, stripe_url), redis, workers, postgres.url, seed, say)
             finally:
                 workers.kill_all()
-                db.session.remove()
-                db.engine.dispose()
+                services.close_connections()
 
 
 if __name__ == "__main__":

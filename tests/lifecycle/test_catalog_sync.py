@@ -59,7 +59,7 @@ def shop(test_plan: Servers) -> Iterator[Flask]:
         app = create_app(load_settings(services.app_environment(urls, "none")))
         yield app
         with app.app_context():
-            db.engine.dispose()
+            services.close_connections()
         owner_engine(urls.owner).dispose()
 
 

@@ -24,6 +24,7 @@ from portal.settings import load_settings
 from portal.usage.models import UsageEvent
 from portal.webhooks import apply
 from portal.webhooks.models import StripeEvent
+from tests import services
 from tests.cast import Cast, gather
 from tests.commit_proxy import CommitProxy, When, commit_proxy
 from tests.conftest import FreshContextClient, empty_tables
@@ -66,8 +67,7 @@ def _on_empty_tables(app: Flask) -> Iterator[Flask]:
     empty_tables(app)
     with app.app_context():
         yield app
-        db.session.remove()
-        db.engine.dispose()
+        services.close_connections()
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def crash_portal(own_postgres: OwnPostgres, stripe_url: str) -> Flask:
     app = _portal_on(own_postgres.url, stripe_url)
     with app.app_context():
         sync_catalog(gateway(), catalog())
-        db.engine.dispose()
+        services.close_connections()
     return app
 
 

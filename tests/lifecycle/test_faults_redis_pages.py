@@ -19,7 +19,6 @@ from redis.exceptions import TimeoutError as RedisTimeout
 
 from portal import create_app
 from portal.core import limits
-from portal.core.database import db
 from portal.settings import load_settings
 from tests import services
 from tests.cast import PASSWORD, Cast, gather
@@ -83,8 +82,7 @@ def hanging_app(
     empty_tables(portal_app)
     with app.app_context():
         yield app
-        db.session.remove()
-        db.engine.dispose()
+        services.close_connections()
     vars(limits).update(before)
 
 

@@ -102,11 +102,13 @@ def counted_trips(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     execute: Callable[..., psycopg.Cursor] = psycopg.Cursor.execute
     monkeypatch.setattr(psycopg.Cursor, "execute", sent_statement)
     db.session.remove()
-    listening.listen(db.engine, "checkout", took_connection)
+    for engine in db.engines.values():
+        listening.listen(engine, "checkout", took_connection)
     try:
         yield trips
     finally:
-        listening.remove(db.engine, "checkout", took_connection)
+        for engine in db.engines.values():
+            listening.remove(engine, "checkout", took_connection)
 
 
 @pytest.mark.parametrize("header", ["", "garbage", "wrong secret", "too old", "another body's"])

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from portal.accounts.models import Team
 from portal.core.database import db, plain
 from portal.core.unit_of_work import unit_of_work
+from tests import services
 from tests.services import connect
 
 # A second `app_now()` in a schema of its own, and a second offset for statements that write it out: transactions that
@@ -66,11 +67,9 @@ def unit_at(moment: datetime) -> Iterator[Session]:
 @contextmanager
 def one_connection() -> Iterator[None]:
     """Every unit of work inside has the same connection, so that what `stand_still` sets there lasts."""
-    db.session.remove()
-    db.engine.dispose()
+    services.close_connections()
     yield
-    db.session.remove()
-    db.engine.dispose()
+    services.close_connections()
 
 
 def stand_still(moment: datetime) -> None:

@@ -45,7 +45,7 @@ def https_app(app: Flask, database_urls: DatabaseUrls, redis_url: str) -> Iterat
     secure.config["WTF_CSRF_ENABLED"] = False
     yield secure
     with secure.app_context():
-        db.engine.dispose()
+        services.close_connections()
 
 
 @pytest.mark.parametrize("remember", [False, True])

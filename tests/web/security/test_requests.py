@@ -16,11 +16,10 @@ from flask_security import hash_password
 from werkzeug.test import TestResponse
 
 from portal import create_app
-from portal.core.database import db
 from portal.core.limits import client_address, forget_counts
 from portal.core.security_headers import PUBLIC_ENDPOINTS, content_policy
 from portal.core.unit_of_work import unit_of_work
-from tests import switches
+from tests import services, switches
 from tests.cast import PASSWORD, Cast, make_user
 from tests.web.security.addresses import UNSAFE, Address, Page, addresses, ask
 from tests.web.test_access import PROGRAMS, table_contents
@@ -59,7 +58,7 @@ def another(app: Flask) -> Iterator[Another]:
     yield make
     for one in made:
         with one.app_context():
-            db.engine.dispose()
+            services.close_connections()
 
 
 FORGED = {
