@@ -6,7 +6,6 @@ Each value of theirs is a canary. None may stand in a line of log, a report, a j
 from __future__ import annotations
 
 import io
-import logging
 import re
 import zlib
 from collections.abc import Iterator
@@ -31,6 +30,7 @@ from portal.notifications.jobs import drain_outbox
 from portal.notifications.models import OutboxItem
 from tests import switches
 from tests.cast import make_user
+from tests.logs import written_log
 from tests.stage import API_KEY, DECLINED, VISA, WEBHOOK_SECRET, Stage
 from tests.web.test_error_tracking import FakeTransport
 
@@ -43,9 +43,8 @@ PERSONAL = (NAME, EMAIL, "canaria.quillfeather", "Quillfeather")
 class Traces:
     """Everything that was written down on the way, by where."""
 
-    def __init__(self) -> None:
-        self.log = io.StringIO()
-        self.reports: list[dict[str, Any]] = []
+    def __init__(self, log: io.StringIO, reports: list[dict[str, Any]]) -> None:
+        self.log, self.reports = log, reports
         self.error_pages: list[str] = []
         self.addresses: list[str] = []
         self.secrets: set[str] = {PASSWORD, NEW_PASSWORD, SMTP_PASSWORD, VISA, DECLINED, API_KEY, WEBHOOK_SECRET}
@@ -59,23 +58,13 @@ class Traces:
 
 @pytest.fixture
 def traces(app: Flask) -> Iterator[Traces]:
-    """All loggers at their loudest, in the form in which they are written, and the reports that would be sent."""
-    found, root = Traces(), logging.getLogger()
-    ours = next(one for one in root.handlers if type(one.formatter).__name__ == "ProcessorFormatter")
-    handler = logging.StreamHandler(found.log)
-    handler.setFormatter(ours.formatter)
-    level = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
+    """Everything that is logged, and the reports that would be sent."""
     transport = FakeTransport()
-    found.reports = transport.reports
-    with switches.settings(app, sentry_dsn="https://key@errors.example.com/1"):
+    with switches.settings(app, sentry_dsn="https://key@errors.example.com/1"), written_log() as log:
         init_error_tracking(app.config["SETTINGS"], transport)
-        yield found
+        yield Traces(log, transport.reports)
     error_tracking._state["sdk"] = None
     sentry_sdk.get_global_scope().set_client(None)
-    root.removeHandler(handler)
-    root.setLevel(level)
 
 
 def mailed_path() -> str:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import hmac
 from dataclasses import replace
 from datetime import datetime, timedelta
-from io import StringIO
 
 import pytest
-import structlog
 from flask import Flask
 from sqlalchemy import select, update
 
@@ -19,6 +17,7 @@ from portal.core import clock
 from portal.core.database import db
 from portal.core.unit_of_work import unit_of_work
 from tests.cast import Cast
+from tests.logs import written_log
 from tests.web.api.backend import Backend, backend_of, error_of
 
 CALLS = [("GET", "/credits"), ("POST", "/usage")]
@@ -181,10 +180,9 @@ def test_a_refused_key_is_not_noted_as_used(backend: Backend) -> None:
     assert last_used(backend) is None
 
 
-def test_s38_the_log_names_team_and_key_but_never_the_secret(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    log = StringIO()
-    monkeypatch.setattr(structlog.get_config()["logger_factory"], "_file", log)
-    assert backend.use(key="order-1").status_code == 200
+def test_s38_the_log_names_team_and_key_but_never_the_secret(backend: Backend) -> None:
+    with written_log() as log:
+        assert backend.use(key="order-1").status_code == 200
     with backend.app.app_context():
         key_id = keys_of(backend.team_id)[0].id
     written = log.getvalue()
