@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +11,8 @@ from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page
 
 WIDTHS = {1440: 900, 360: 740}
+# The themes differ in nothing but colours, so the second look at the same elements asks for these rules only.
+OF_COLOURS = ("color-contrast", "link-in-text-block")
 SCHEMES: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")
 # What moves for ever (the bones of a page that waits) is not waited for.
 SETTLED = """() => Promise.all(
@@ -35,7 +37,8 @@ class Look:
 
     def problems(self) -> list[str]:
         """What a tool can find: a page wider than its window, and violations of accessibility rules."""
-        found = [f"{self}: {violation}" for violation in violations(self.page)]
+        rules = OF_COLOURS if self.scheme == "dark" else None
+        found = [f"{self}: {violation}" for violation in violations(self.page, rules)]
         wide, room = self.page.evaluate(
             "() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
         )
@@ -54,12 +57,13 @@ def looks(page: Page) -> Iterator[Look]:
             yield Look(page, width, scheme)
 
 
-def violations(page: Page) -> list[str]:
-    """Each violated rule, with the elements that violate it and how."""
+def violations(page: Page, rules: Sequence[str] | None = None) -> list[str]:
+    """Each violated rule (of all, or of those named), with the elements that violate it and how."""
     if not page.evaluate("() => 'axe' in window"):
         page.evaluate(AXE_SCRIPT)
+    only = {"runOnly": {"type": "rule", "values": list(rules)}} if rules else {}
     found: list[dict[str, Any]] = page.evaluate(
-        "() => axe.run({resultTypes: ['violations']}).then(results => results.violations)"
+        "options => axe.run(options).then(results => results.violations)", {"resultTypes": ["violations"], **only}
     )
     return [
         f"{rule['id']}: {node['html'][:160]}: {node['failureSummary']}" for rule in found for node in rule["nodes"][:3]
