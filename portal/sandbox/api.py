@@ -12,6 +12,7 @@ from flask import Flask, Response, request
 
 from portal.sandbox import expansion, idempotency
 from portal.sandbox.call import API_VERSION, Call
+from portal.sandbox.chaos.calls import Fault
 from portal.sandbox.endpoints import Endpoint
 from portal.sandbox.errors import ApiError, invalid, not_authenticated
 from portal.sandbox.ids import new_id
@@ -68,7 +69,9 @@ def authenticate(sandbox: Sandbox) -> None:
 def error_response(sandbox: Sandbox, error: ApiError, request_id: str) -> Response:
     """Return the answer for an error."""
     body = dumps(error.body(sandbox.call().link(f"/?request={request_id}")))
-    return json_response(error.status, body, request_id)
+    response = json_response(error.status, body, request_id)
+    response.headers.update(error.headers)
+    return response
 
 
 def json_response(status: int, body: bytes, request_id: str) -> Response:
@@ -92,10 +95,16 @@ class _Exchange:
         self.request_id = request_id
         # Only POST has effects that a key protects; reads and deletions are safe to repeat.
         self.key = (request.headers.get("Idempotency-Key") or None) if endpoint.method == "POST" else None
+        self.fault = Fault()
 
     def run(self, ids: list[str]) -> Response:
-        """Check, carry out, answer. Errors before the effects begin are raised and never stored under a key."""
+        """Check, carry out, answer, unless chaos has it otherwise."""
         authenticate(self.sandbox)
+        self.fault = self.sandbox.chaos.meet(self.endpoint.method, self.endpoint.path, request.path)
+        return self.fault.before(self.key) or self.fault.after(self._run(ids))
+
+    def _run(self, ids: list[str]) -> Response:
+        """Errors before the effects begin are raised and never stored under a key."""
         version = self._version()
         pairs = self._pairs()
         values, paths = self._parse(pairs)
@@ -169,10 +178,13 @@ class _Exchange:
                 if not error.keeps_effects:
                     raise
                 status, body = error.status, self._error_body(call, error)
+            if (spoilt := self.fault.spoils()) is not None:
+                status, body = spoilt.status, self._error_body(call, spoilt)
             self._keep(call, hashed, status, body)
         return status, body
 
     def _render(self, call: Call, values: dict[str, Any], paths: list[str], ids: list[str]) -> bytes:
+        self.fault.instead()
         answer = self.endpoint.handle(call, values, *ids)
         expansion.expand(call, answer, paths, self.endpoint.shape())
         return dumps(answer)

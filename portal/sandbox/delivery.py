@@ -20,6 +20,8 @@ from urllib.parse import urlsplit
 
 from portal.sandbox import destinations
 from portal.sandbox.call import Call
+from portal.sandbox.chaos import deliveries as chaos
+from portal.sandbox.older_versions import OLDER_VERSIONS, in_version
 from portal.sandbox.registry import render
 from portal.sandbox.store import Object, Store
 from portal.sandbox.thin import notification
@@ -33,10 +35,11 @@ SENDERS_PER_ENDPOINT = 6
 IDLE_SECONDS = 1.0
 
 
-def signature(secret: str, timestamp: int, body: bytes) -> str:
-    """Return the value of the `Stripe-Signature` header for a body."""
-    digest = hmac.new(secret.encode(), f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
-    return f"t={timestamp},v1={digest}"
+def signature(secrets: list[str], timestamp: int, body: bytes) -> str:
+    """Return the value of the `Stripe-Signature` header for a body: there are two secrets while one is rolled."""
+    signed = f"{timestamp}.".encode() + body
+    digests = [hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest() for secret in secrets]
+    return ",".join([f"t={timestamp}", *(f"v1={digest}" for digest in digests)])
 
 
 @dataclass(frozen=True)
@@ -166,22 +169,32 @@ class Deliverer:
             self._store.execute("UPDATE deliveries SET state = 'canceled' WHERE id = ?", (delivery["id"],))
             return
         started = time.monotonic()
-        outcome = self._post_event(event, endpoint)
-        self._record(delivery, outcome, round((time.monotonic() - started) * 1000))
+        disturbance = chaos.of_delivery(self._store, delivery["id"])
+        lost = disturbance.loses(delivery["attempts"])
+        outcome = Outcome(None, "", lost) if lost else self._post_event(event, endpoint, disturbance)
+        self._record(delivery, outcome, round((time.monotonic() - started) * 1000), disturbance.copies)
 
-    def _post_event(self, event: Object, endpoint: Object) -> Outcome:
-        body = dumps(notification(event) if destinations.is_thin(endpoint) else render(self._call(), event))
+    def _post_event(self, event: Object, endpoint: Object, disturbance: chaos.Disturbance) -> Outcome:
+        body = dumps(self._told(event, endpoint, disturbance))
         headers = {
             "Content-Type": "application/json; charset=utf-8",
             "User-Agent": "Turnpike-Sandbox/1.0",
-            "Stripe-Signature": signature(endpoint["_secret"], int(time.time()), body),
+            "Stripe-Signature": signature(destinations.secrets(endpoint, self._call().now()), int(time.time()), body),
         }
         return post(destinations.address(endpoint), body, headers)
 
-    def _record(self, delivery: sqlite3.Row, outcome: Outcome, duration_ms: int) -> None:
+    def _told(self, event: Object, endpoint: Object, disturbance: chaos.Disturbance) -> Object:
+        """The event as this endpoint is told it."""
+        if disturbance.thin or destinations.is_thin(endpoint):
+            return notification(event)
+        whole = render(self._call(), event)
+        version = disturbance.api_version or endpoint.get("api_version")
+        return in_version(self._call(), whole, version) if version in OLDER_VERSIONS else whole
+
+    def _record(self, delivery: sqlite3.Row, outcome: Outcome, duration_ms: int, copies: int) -> None:
         attempts = delivery["attempts"] + 1
         if outcome.accepted:
-            state, next_at = "delivered", time.time()
+            state, next_at = ("pending" if copies > 0 else "delivered"), time.time()
         elif attempts > len(self._retry_delays):
             state, next_at = "failed", time.time()
         else:
@@ -195,3 +208,6 @@ class Deliverer:
                 "UPDATE deliveries SET state = ?, attempts = ?, next_at = ? WHERE id = ?",
                 (state, attempts, next_at, delivery["id"]),
             )
+            if outcome.accepted:
+                chaos.copy_sent(self._store, delivery["id"])
+                chaos.let_go_before(self._store, delivery["endpoint_id"], delivery["id"], time.time())

@@ -1,6 +1,7 @@
 """Where events go: webhook endpoints of API v1, and event destinations of API v2, which may ask for thin events."""
 
 from portal.sandbox.call import Call
+from portal.sandbox.ids import new_id
 from portal.sandbox.store import Object, Store
 
 TYPES = ("webhook_endpoint", "v2.core.event_destination")
@@ -35,6 +36,19 @@ def is_thin(destination: Object) -> bool:
 def address(destination: Object) -> str:
     """Return where a destination listens."""
     return str(destination.get("url") or destination["webhook_endpoint"]["url"])
+
+
+def secrets(destination: Object, now: int) -> list[str]:
+    """Return what signs for a destination: the present secret, and the one before it while that is still good."""
+    old_until = destination.get("_old_secret_until") or 0
+    return [destination["_secret"], *([destination["_old_secret"]] if old_until > now else [])]
+
+
+def roll_secret(call: Call, destination: Object, overlap_seconds: int) -> Object:
+    """Give a destination a new secret; the old one signs too for `overlap_seconds` by the sandbox's clock."""
+    old_until = call.now() + overlap_seconds
+    rolled = {"_secret": new_id("whsec", 32), "_old_secret": destination["_secret"], "_old_secret_until": old_until}
+    return call.store.save(destination | rolled)
 
 
 def drop_pending(call: Call, destination_id: str) -> None:

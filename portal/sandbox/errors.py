@@ -1,5 +1,6 @@
 """The errors of the wire, with Stripe's types and codes, in our own words."""
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -11,6 +12,7 @@ class ApiError(Exception):
     """
 
     keeps_effects = False
+    headers: Mapping[str, str] = {}
 
     def __init__(
         self,
@@ -52,6 +54,24 @@ class CardError(ApiError):
             more["decline_code"] = decline_code
         super().__init__(402, "card_error", message, code=code, extra=more)
         self.decline_code = decline_code
+
+
+class RateLimitedError(ApiError):
+    """429: too many requests; nothing was done. The reason is told in a header, as Stripe does."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            429,
+            "invalid_request_error",
+            "Request rate limit exceeded. Send fewer requests at a time, and try again with growing pauses.",
+            code="rate_limit",
+        )
+        self.headers = {"Stripe-Rate-Limited-Reason": reason}
+
+
+def rate_limited(reason: str) -> RateLimitedError:
+    """429: `reason` names the limit, such as `global-rate`."""
+    return RateLimitedError(reason)
 
 
 def invalid(message: str, param: str | None = None, code: str | None = None) -> ApiError:

@@ -1,9 +1,8 @@
 """Events: what happened, as a snapshot, with the deliveries it asks for."""
 
-import time
 from typing import Any
 
-from portal.sandbox import destinations
+from portal.sandbox import deliveries
 from portal.sandbox.call import API_VERSION, Call
 from portal.sandbox.ids import new_id
 from portal.sandbox.registry import render
@@ -29,12 +28,7 @@ def emit(call: Call, event_type: str, obj: Object, previous_attributes: Object |
         "_thin_id": new_id("evt_test"),
     }
     call.store.insert("event", event)
-    for endpoint in destinations.enabled(call):
-        if destinations.wants(endpoint, event_type):
-            call.store.execute(
-                "INSERT INTO deliveries (event_id, endpoint_id, next_at) VALUES (?, ?, ?)",
-                (event["id"], endpoint["id"], time.time()),
-            )
+    deliveries.queue(call, event)
     return event
 
 

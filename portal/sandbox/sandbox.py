@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from portal.sandbox import destinations, due
 from portal.sandbox.call import Call, Configuration
+from portal.sandbox.chaos.calls import CallChaos
 from portal.sandbox.clock import Clock
 from portal.sandbox.delivery import RETRY_DELAYS_SECONDS, Deliverer
 from portal.sandbox.idempotency import KeysInFlight
@@ -35,6 +36,7 @@ class Sandbox:
         self.store = Store(state)
         self.clock = Clock(self.store, wall)
         self.keys_in_flight = KeysInFlight()
+        self.chaos = CallChaos(self.store, wall)
         self.deliverer = Deliverer(self.store, self.call, self.settle, retry_delays)
         self.store.on_commit = self._after_commit
 

@@ -1,6 +1,7 @@
 """Running the sandbox as a process: settings from flags and environment, waitress on loopback, a clean stop."""
 
 import argparse
+import json
 import os
 import signal
 import sys
@@ -13,6 +14,9 @@ from flask import Flask
 from waitress.server import create_server
 
 from portal.sandbox.app import BODY_BYTES_MAX, create_sandbox
+from portal.sandbox.chaos.book import seed
+from portal.sandbox.control import configure_chaos, read_chaos
+from portal.sandbox.errors import ApiError
 from portal.sandbox.store import StateUnusableError
 
 HOST = "127.0.0.1"
@@ -30,6 +34,7 @@ class Options:
     webhook_url: str | None
     webhook_secret: str | None
     public_url: str
+    chaos: bytes
 
 
 def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
@@ -45,6 +50,8 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Op
     parser.add_argument("--webhook-url", help="where events are delivered")
     parser.add_argument("--webhook-secret", default=None, help="signs them; default STRIPE_WEBHOOK_SECRET")
     parser.add_argument("--public-url", help="what the addresses of hosted pages begin with")
+    parser.add_argument("--chaos", default=environment.get("SANDBOX_CHAOS") or "", help="JSON as /_sandbox/chaos takes")
+    parser.add_argument("--seed", default=environment.get("SANDBOX_SEED") or "", help="what chaos throws its dice by")
     given = parser.parse_args(arguments)
     secret = given.webhook_secret or environment.get("STRIPE_WEBHOOK_SECRET", "").split(",")[0].strip() or None
     if not 1 <= given.port <= 65535:
@@ -55,6 +62,10 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Op
         parser.error(f"the webhook address must begin with http:// or https://, not {given.webhook_url}")
     if given.webhook_url and not secret:
         parser.error("--webhook-url needs --webhook-secret (or STRIPE_WEBHOOK_SECRET) to sign events with")
+    try:
+        settings = chaos_settings(given.chaos, given.seed)
+    except ValueError as error:
+        parser.error(str(error))
     return Options(
         port=given.port,
         state=given.state,
@@ -62,7 +73,21 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Op
         webhook_url=given.webhook_url,
         webhook_secret=secret if given.webhook_url else None,
         public_url=given.public_url or f"http://{HOST}:{given.port}",
+        chaos=settings,
     )
+
+
+def chaos_settings(text: str, seed: str) -> bytes:
+    """Return the JSON that sets chaos up, or raise the line that says what is wrong with it."""
+    try:
+        settings = json.loads(text or "{}") | ({"seed": int(seed)} if seed else {})
+        body = json.dumps(settings).encode()
+        read_chaos(body)
+    except (ValueError, TypeError) as error:
+        raise ValueError("--chaos must be a JSON object and --seed a whole number.") from error
+    except ApiError as error:
+        raise ValueError(f"--chaos or --seed: {error.message}") from error
+    return body
 
 
 def serve(options: Options) -> int:
@@ -79,6 +104,7 @@ def serve(options: Options) -> int:
         _say(str(error), sys.stderr)
         return 1
     try:
+        configure_chaos(app.extensions["sandbox"], options.chaos)
         return _serve(app, options)
     finally:
         app.extensions["sandbox"].close()
@@ -94,6 +120,7 @@ def _serve(app: Flask, options: Options) -> int:
         server = create_server(
             app, host=HOST, port=options.port, threads=THREADS, ident="Turnpike-Sandbox",
             max_request_body_size=BODY_BYTES_MAX + 1,
+            log_socket_errors=False,  # a connection that chaos breaks is not worth a traceback
         )  # fmt: skip
     except OSError as error:
         _say(f"cannot listen on {HOST}:{options.port}: {error.strerror}.", sys.stderr)
@@ -106,6 +133,7 @@ def _serve(app: Flask, options: Options) -> int:
     signal.signal(signal.SIGINT, stop)
     app.extensions["sandbox"].deliverer.start()
     _say(f"listening on {options.public_url}", sys.stdout)
+    _say(f"chaos seed {seed(app.extensions['sandbox'].store)}", sys.stdout)
     try:
         server.run()
     except SystemExit:

@@ -32,6 +32,14 @@ CREATE TABLE IF NOT EXISTS attempts (
     id INTEGER PRIMARY KEY AUTOINCREMENT, delivery_id INTEGER NOT NULL REFERENCES deliveries (id),
     at REAL NOT NULL, status INTEGER, body TEXT NOT NULL, duration_ms INTEGER NOT NULL, error TEXT);
 CREATE INDEX IF NOT EXISTS attempts_by_delivery ON attempts (delivery_id);
+CREATE TABLE IF NOT EXISTS chaos_rules (
+    number INTEGER PRIMARY KEY, place TEXT NOT NULL, body TEXT NOT NULL,
+    met INTEGER NOT NULL DEFAULT 0, struck INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS chaos_strikes (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, place TEXT NOT NULL,
+    fault TEXT NOT NULL, subject TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS disturbances (
+    delivery_id INTEGER NOT NULL, fault TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (delivery_id, fault));
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 

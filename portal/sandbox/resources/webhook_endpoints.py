@@ -4,6 +4,7 @@ from portal.sandbox import destinations, ids
 from portal.sandbox.call import API_VERSION, Call
 from portal.sandbox.endpoints import Endpoint, Values, page
 from portal.sandbox.errors import invalid
+from portal.sandbox.older_versions import OLDER_VERSIONS
 from portal.sandbox.parameters import PAGING, Array, Boolean, Choice, Metadata, Text, Url, merge_metadata
 from portal.sandbox.registry import Resource, deleted_form, fetch, register, render
 from portal.sandbox.store import Object
@@ -11,7 +12,7 @@ from portal.sandbox.store import Object
 _EVENTS = Array(item=Text(pattern=r"\*|[a-z0-9_]+(\.[a-z0-9_]+)+"), max_items=400)
 _REQUIRED_EVENTS = Array(item=_EVENTS.item, max_items=400, required=True)
 CREATE = {
-    "api_version": Choice(options=(API_VERSION,)),
+    "api_version": Choice(options=(API_VERSION, *OLDER_VERSIONS)),
     "description": Text(unsettable=True),
     "enabled_events": _REQUIRED_EVENTS,
     "metadata": Metadata(),
