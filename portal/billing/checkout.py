@@ -22,7 +22,7 @@ from portal.billing.bundle_sale import bundles_allowed
 from portal.billing.checkout_order import Buyer, CheckoutRefused, Order, ReturnAddresses, Started
 from portal.billing.checkout_params import page_params
 from portal.billing.customers import IN_FLIGHT_PAUSE_SECONDS, IN_FLIGHT_TRIES, ensure_customer, plan_customer
-from portal.billing.gateway import Gateway, GatewayError, InFlight, InvalidRequest, NotFound, Unavailable
+from portal.billing.gateway import Failed, Gateway, GatewayError, InFlight, InvalidRequest, NotFound, Unavailable
 from portal.billing.models import Checkout
 from portal.billing.promotion_codes import find_promotion_code
 from portal.billing.subscriptions import live_subscription
@@ -63,6 +63,9 @@ def start(gateway: Gateway, team: Team, buyer: Buyer, order: Order, addresses: R
     checkout = place.checkout
     try:
         page = _make_page(gateway, place, buyer, order, addresses)
+    except Failed:
+        _set_state(checkout.id, "failed")  # its key will bring nothing else: the next try begins with another one
+        raise
     except (Unavailable, InFlight):
         raise  # the page may exist, but nobody was sent to it: the next checkout takes its place or finds it
     except (GatewayError, CheckoutRefused):

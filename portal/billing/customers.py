@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from portal.accounts.models import Team
-from portal.billing.gateway import Gateway, InFlight
+from portal.billing.gateway import Failed, Gateway, InFlight, Unavailable
 from portal.billing.mirror import Fetched, StaleFetch, fetch, lock_customer, ref
 from portal.billing.models import Customer
 from portal.core.clock import app_now
@@ -17,6 +18,9 @@ from portal.core.database import db
 from portal.core.unit_of_work import unit_of_work
 
 IN_FLIGHT_TRIES, IN_FLIGHT_PAUSE_SECONDS = 25, 0.2
+# How many keys that have kept a failure are gone through, and for how long Stripe surely remembers a key.
+KEYS_MAX = 5
+KEYS_LAST = timedelta(hours=23)
 
 
 def plan_customer(team: Team, asked_by: dict[str, str]) -> None:
@@ -37,13 +41,12 @@ def ensure_customer(gateway: Gateway, team_id: str) -> str:
     """
     for _ in range(IN_FLIGHT_TRIES):
         with unit_of_work() as session:
-            stripe_id, params = session.execute(
-                select(Customer.stripe_id, Customer.params).where(Customer.team_id == team_id)
-            ).one()
+            columns = (Customer.stripe_id, Customer.params, app_now() - Customer.created_at)
+            stripe_id, params, age = session.execute(select(*columns).where(Customer.team_id == team_id)).one()
         if stripe_id is not None:
             return str(stripe_id)
         try:
-            created = gateway.create_customer(params, f"customer-{team_id}")
+            created = _make_customer(gateway, team_id, params, look_first=age > KEYS_LAST)
         except InFlight:
             time.sleep(IN_FLIGHT_PAUSE_SECONDS)
             continue
@@ -55,6 +58,24 @@ def ensure_customer(gateway: Gateway, team_id: str) -> str:
             )
         return str(created["id"])
     raise InFlight("the customer is being made by another request")
+
+
+def _make_customer(gateway: Gateway, team_id: str, params: dict[str, Any], *, look_first: bool) -> dict[str, Any]:
+    """Make the customer, or find the one that an earlier call made without our hearing of it.
+
+    A key that has kept a failure tells nothing else for a day, so the customer is looked for, and if there is none the
+    next key is used. Everyone goes through the same keys in the same order, so that nobody makes a second one.
+    """
+    for number in range(KEYS_MAX):
+        found = gateway.customer_of_team(team_id, params["email"]) if look_first or number else None
+        if found is not None:
+            return found
+        try:
+            return gateway.create_customer(params, f"customer-{team_id}" + (f"-{number}" if number else ""))
+        except Failed as error:
+            if not error.replayed:
+                raise
+    raise Unavailable("Stripe has failed to make the customer too often today")
 
 
 def has_customer(team_id: str) -> bool:

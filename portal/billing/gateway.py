@@ -16,6 +16,7 @@ import structlog
 from flask import current_app, has_request_context
 
 from portal.billing.gateway_counters import measured
+from portal.core.ids import new_id
 from portal.core.unit_of_work import in_transaction
 from portal.settings import Settings
 
@@ -72,6 +73,16 @@ class Unavailable(GatewayError):
     """No answer, or a 5xx: whether the call had its effect is unknown until looked up."""
 
 
+class Failed(Unavailable):
+    """A 5xx, which Stripe keeps under the idempotency key whether or not the call had its effect. `replayed`: it is the
+    answer to an earlier call, so that nothing is under way any more, and this key will never bring another one.
+    """
+
+    def __init__(self, message: str, code: str | None = None, *, replayed: bool = False) -> None:
+        super().__init__(message, code)
+        self.replayed = replayed
+
+
 class Gateway:
     def __init__(self, settings: Settings, *, seconds: int, retries: int) -> None:
         self._client = stripe.StripeClient(
@@ -90,6 +101,11 @@ class Gateway:
 
     def customer(self, customer_id: str) -> Json:
         return self._read(self._v1.customers.retrieve, customer_id)
+
+    def customer_of_team(self, team_id: str, email: str) -> Json | None:
+        """The team's customer, if there is one with this e-mail address: for when no answer told its id."""
+        named = self._read_all(self._v1.customers.list, {"email": email})
+        return next((one for one in named if (one.get("metadata") or {}).get("team_id") == team_id), None)
 
     def payment_method(self, payment_method_id: str) -> Json:
         return self._read(self._v1.payment_methods.retrieve, payment_method_id)
@@ -112,7 +128,7 @@ class Gateway:
         return self._read(self._v1.subscriptions.retrieve, subscription_id)
 
     def update_subscription(self, subscription_id: str, params: Json, idempotency_key: str) -> Json:
-        return self._change(self._v1.subscriptions.update, idempotency_key, subscription_id, params)
+        return self._set(self._v1.subscriptions.update, idempotency_key, subscription_id, params)
 
     def invoice(self, invoice_id: str) -> Json:
         """The invoice with all its lines: the body brings ten, and prorations stand before the plan's own."""
@@ -165,7 +181,8 @@ class Gateway:
     # The customer portal
 
     def create_portal_session(self, params: Json, idempotency_key: str) -> Json:
-        return self._change(self._v1.billing_portal.sessions.create, idempotency_key, params)
+        """It is short-lived, and one too many does no harm."""
+        return self._set(self._v1.billing_portal.sessions.create, idempotency_key, params)
 
     def portal_configurations(self) -> list[Json]:
         return self._read_all(self._v1.billing_portal.configurations.list, {"active": True})
@@ -174,7 +191,7 @@ class Gateway:
         return self._change(self._v1.billing_portal.configurations.create, idempotency_key, params)
 
     def update_portal_configuration(self, configuration_id: str, params: Json, idempotency_key: str) -> Json:
-        return self._change(self._v1.billing_portal.configurations.update, idempotency_key, configuration_id, params)
+        return self._set(self._v1.billing_portal.configurations.update, idempotency_key, configuration_id, params)
 
     # Catalog
 
@@ -199,12 +216,12 @@ class Gateway:
             product = self._read(self._v1.products.retrieve, product_id)
         except NotFound:
             params: Json = {"id": product_id, "name": name, "metadata": metadata}
-            return self._change(self._v1.products.create, f"product-{product_id}", params)
+            return self._set(self._v1.products.create, f"product-{product_id}", params)
         if product["name"] == name and product["active"]:
             return product
         changes: Json = {"name": name, "metadata": metadata, "active": True}
         key = f"product-{product_id}-{product['updated']}"
-        return self._change(self._v1.products.update, key, product_id, changes)
+        return self._set(self._v1.products.update, key, product_id, changes)
 
     def create_price(self, params: Json, idempotency_key: str) -> Json:
         return self._change(self._v1.prices.create, idempotency_key, params)
@@ -226,12 +243,12 @@ class Gateway:
         return self._read_all(self._v1.promotion_codes.list, {"code": code} if code else {})
 
     def create_promotion_code(self, params: Json, idempotency_key: str) -> Json:
-        return self._change(self._v1.promotion_codes.create, idempotency_key, params)
+        return self._set(self._v1.promotion_codes.create, idempotency_key, params)
 
     def switch_promotion_code(self, promotion_code_id: str, *, active: bool, idempotency_key: str) -> Json:
         return self._change(self._v1.promotion_codes.update, idempotency_key, promotion_code_id, {"active": active})
 
-    # The two kinds of call
+    # The kinds of call
 
     def _read(self, call: Callable[..., Any], *args: Any) -> Json:
         return self._call(call, *args)
@@ -248,6 +265,17 @@ class Gateway:
 
     def _change(self, call: Callable[..., Any], idempotency_key: str, *args: Any) -> Json:
         return self._call(call, *args, options={"idempotency_key": idempotency_key})
+
+    def _set(self, call: Callable[..., Any], idempotency_key: str, *args: Any) -> Json:
+        """A change that brings the same however often it is made, so that a failure which Stripe keeps under the key
+        need not stand for a day: it is made again under a key of its own.
+        """
+        try:
+            return self._change(call, idempotency_key, *args)
+        except Failed as error:
+            if not error.replayed:
+                raise
+        return self._change(call, new_id("again"), *args)
 
     def _call(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Json:
         if in_transaction():
@@ -285,9 +313,16 @@ def _translated(error: stripe.StripeError) -> GatewayError:
         return NotFound(message, code)
     if status == 409 or code == "idempotency_key_in_use":
         return InFlight(message, code)
-    if isinstance(error, stripe.APIConnectionError) or status is None or status >= 500:
+    if isinstance(error, stripe.APIConnectionError) or status is None:
         return Unavailable(message, code)
+    if status >= 500:
+        return Failed(message, code, replayed=_is_replayed(error))
     return InvalidRequest(message, code, getattr(error, "param", None))
+
+
+def _is_replayed(error: stripe.StripeError) -> bool:
+    headers = {str(name).lower(): value for name, value in (error.headers or {}).items()}
+    return headers.get("idempotent-replayed") == "true"
 
 
 _BY_CLASS: tuple[tuple[type[stripe.StripeError], type[GatewayError]], ...] = (
