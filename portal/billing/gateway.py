@@ -174,7 +174,14 @@ class Gateway:
 
     def checkout_session_of(self, payment_intent_id: str) -> Json | None:
         """The checkout page on which an intent was paid, as `checkout_session` brings it."""
-        query: Json = {"payment_intent": payment_intent_id, "limit": 1, "expand": ["data.payment_intent"]}
+        return self._checkout_session_with(payment_intent=payment_intent_id)
+
+    def checkout_session_of_subscription(self, subscription_id: str) -> Json | None:
+        """The checkout page on which a subscription was bought, as `checkout_session` brings it."""
+        return self._checkout_session_with(subscription=subscription_id)
+
+    def _checkout_session_with(self, **member: str) -> Json | None:
+        query: Json = {**member, "limit": 1, "expand": ["data.payment_intent"]}
         found = self._read(self._v1.checkout.sessions.list, query)["data"]
         return found[0] if found else None
 

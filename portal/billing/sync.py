@@ -1,4 +1,4 @@
-"""A subscription's whole state in one fetch: itself, its latest invoice and its card.
+"""A subscription's whole state in one fetch: itself, its latest invoice, its card, and the page it was bought on.
 
 Every event about any of them brings all of them, so whichever arrives first, or alone, makes the mirror complete.
 """
@@ -7,23 +7,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sqlalchemy import select
+
+from portal.billing.checkout_mirror import mirror_checkout
 from portal.billing.gateway import Gateway
 from portal.billing.invoices import fetch_invoice, mirror_invoice
-from portal.billing.mirror import Fetched, ref
-from portal.billing.models import Invoice, Subscription
+from portal.billing.mirror import Fetched, Json, ref
+from portal.billing.models import Checkout, Invoice, Subscription
 from portal.billing.payment_methods import fetch_payment_method, mirror_payment_method
 from portal.billing.payments import record_end
 from portal.billing.subscriptions import fetch_subscription, mirror_subscription, rival_of
+from portal.core.database import db
+from portal.core.unit_of_work import end_read
 
 
 @dataclass(frozen=True)
 class SubscriptionState:
-    """`rival` is the subscription that seems to hold the team's place, fetched anew when another one asks for it."""
+    """`rival` is the subscription that seems to hold the team's place, fetched anew when another one asks for it.
+    `page` is the checkout page, as long as we have not heard that it is complete: the event of that may be lost.
+    """
 
     subscription: Fetched
     rival: Fetched | None
     invoices: tuple[Fetched, ...]
     payment_method: Fetched | None
+    page: Json | None
 
 
 def fetch_subscription_state(gateway: Gateway, stripe_id: str, invoice: Fetched | None = None) -> SubscriptionState:
@@ -40,11 +48,25 @@ def fetch_subscription_state(gateway: Gateway, stripe_id: str, invoice: Fetched 
         rival=fetch_subscription(gateway, rival_id) if rival_id else None,
         invoices=invoices,
         payment_method=fetch_payment_method(gateway, card_id) if card_id else None,
+        page=gateway.checkout_session_of_subscription(stripe_id) if _page_is_open(subscription.data) else None,
     )
+
+
+def _page_is_open(subscription: Json) -> bool:
+    """Whether we do not know yet that the page on which the subscription was bought has been paid."""
+    checkout_id = (subscription.get("metadata") or {}).get("checkout_id")
+    if checkout_id is None:
+        return False
+    unknown = (Checkout.id == checkout_id) & (Checkout.state != "complete")
+    found = db.session.execute(select(Checkout.id).where(unknown)).scalar() is not None
+    end_read()
+    return found
 
 
 def mirror_subscription_state(state: SubscriptionState) -> tuple[Subscription, list[Invoice]]:
     """Write all of it, in the current unit. Raises `StaleFetch` or `UnknownCustomer`, and then writes nothing."""
+    if state.page is not None:
+        mirror_checkout(state.page)
     if state.rival is not None:
         mirror_subscription(state.rival)  # the news that it has ended may come after the news of its successor
     subscription = mirror_subscription(state.subscription)

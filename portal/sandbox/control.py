@@ -109,6 +109,14 @@ def _read(fields: dict[str, Any], body: bytes, lists: tuple[str, ...] = ()) -> d
     return values | {name: [] for name in lists if sent.get(name) == []}
 
 
+def _deliveries(sandbox: Sandbox) -> Object:
+    """`GET /_sandbox/deliveries`: how many are in which state."""
+    rows = sandbox.store.query("SELECT state, count(*) AS number FROM deliveries GROUP BY state")
+    return dict.fromkeys(("pending", "delivered", "failed", "canceled"), 0) | {
+        row["state"]: row["number"] for row in rows
+    }
+
+
 def _resend(sandbox: Sandbox, event_id: str) -> Object:
     """`POST /_sandbox/events/{event}/resend`: send it once more, to one endpoint or to all."""
     endpoint_id = _read({"endpoint": Text()}, request.get_data()).get("endpoint")
@@ -137,6 +145,7 @@ def _roll_secret(sandbox: Sandbox, endpoint_id: str) -> Object:
 _ROUTES: tuple[tuple[str, list[str], Callable[..., Object]], ...] = (
     ("clock", ["GET", "POST"], _clock),
     ("chaos", ["GET", "POST", "DELETE"], _chaos),
+    ("deliveries", ["GET"], _deliveries),
     ("events/<event_id>/resend", ["POST"], _resend),
     ("webhook_endpoints/<endpoint_id>/roll_secret", ["POST"], _roll_secret),
 )

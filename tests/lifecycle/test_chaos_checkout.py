@@ -51,15 +51,18 @@ def test_a_checkout_that_meets_a_fault_is_begun_again_and_paid_once(
     assert_paid_once(cast, stage)
 
 
-def assert_paid_once(cast: Cast, stage: Stage) -> None:
-    """One customer, one subscription, one payment and one grant, and the mirror says what Stripe says."""
+def assert_paid_once(cast: Cast, stage: Stage, *also_paid: int) -> None:
+    """One customer, one subscription, one payment and one grant, and the mirror says what Stripe says.
+
+    `also_paid` are the amounts of what else was bought.
+    """
     customer = db.session.execute(select(Customer.stripe_id).where(Customer.team_id == cast.team_id)).scalar_one()
     assert customers_of(stage, cast.team_id) == [customer]
     (subscription,) = stage.stripe("GET", "/v1/subscriptions", customer=customer)["data"]
     ours = db.session.execute(select(Subscription)).scalar_one()
     assert (ours.stripe_id, ours.status, ours.plan_key) == (subscription["id"], subscription["status"], "business")
     charged = stage.stripe("GET", "/v1/payment_intents", customer=customer)["data"]
-    assert [one["amount_received"] for one in charged] == [ours.unit_amount]
+    assert sorted(one["amount_received"] for one in charged) == sorted([ours.unit_amount or 0, *also_paid])
     assert paid_grants(cast.team_id) == [BUSINESS_CREDITS]
     assert states() <= {"done", "ignored"}
     assert db.session.execute(select(Alarm.kind)).scalars().all() == []
