@@ -26,6 +26,7 @@ from portal.notifications import messages
 from portal.notifications.messages import AlarmLine, payment_action_required
 from portal.notifications.outbox import put_mail
 from tests.browser.bundle_pages import DONE, FAILED, PENDING, bundle_page, too_many
+from tests.browser.control_panel import chaos, panel
 from tests.browser.hosted_portal import no_such_card, portal_page
 from tests.browser.people import Household, Person, gather, newcomer
 from tests.browser.running import RunningStack
@@ -290,10 +291,6 @@ def nameless_key(someone: Visitor, company: Company) -> None:
     someone.page.locator("form[hx-post]").first.evaluate("form => { form.noValidate = true; }")
     someone.press("Create key")
     someone.page.locator("[aria-invalid]").wait_for()
-
-
-def stand_in_home(someone: Visitor, _company: Company) -> None:
-    someone.page.goto(someone.stack.sandbox_url)
 
 
 def hosted_page(someone: Visitor, company: Company) -> None:
@@ -644,7 +641,19 @@ PAGES = (
     Scene("not-found", ERROR, nobody, at("/nothing-here")),
     Scene("forbidden", ERROR, member, at(f"/teams/TEAM/checkout/chk_{'0' * 26}")),
     Scene("wrong-method", ERROR, owner, at("/logout")),
-    Scene("stand-in", STAND_IN, nobody, stand_in_home),
+    Scene("panel", STAND_IN, nobody, panel("/")),
+    Scene("panel-types", STAND_IN, nobody, panel("/objects")),
+    Scene("panel-list", STAND_IN, nobody, panel("/objects/invoice")),
+    Scene("panel-object", STAND_IN, nobody, panel("/objects/subscription", "sub_")),
+    Scene("panel-endpoint", STAND_IN, nobody, panel("/objects/webhook_endpoint", "we_")),
+    Scene("panel-events", STAND_IN, nobody, panel("/events")),
+    Scene("panel-events-none", STAND_IN, nobody, panel("/events?type=nothing.*")),
+    Scene("panel-event", STAND_IN, nobody, panel("/events?type=invoice.paid", "invoice.paid")),
+    Scene("panel-story", STAND_IN, nobody, panel("/objects/subscription", "sub_", "The customer's story")),
+    Scene("panel-clock", STAND_IN, nobody, panel("/clock")),
+    Scene("panel-chaos", STAND_IN, nobody, chaos),
+    Scene("panel-cards", STAND_IN, nobody, panel("/cards")),
+    Scene("panel-gone", STAND_IN, nobody, panel("/stories/cus_nobody")),
     Scene("hosted-checkout", STAND_IN, payer, hosted_page_of_payer),
     Scene("hosted-declined", STAND_IN, payer, declined),
     Scene("hosted-challenge", STAND_IN, payer, challenged),

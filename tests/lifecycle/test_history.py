@@ -1,0 +1,33 @@
+"""A month of thirty customers, told shuffled, partly twice, partly late and eight at a time: the tables end up equal."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from portal.core.database import db
+from tests.chaos.final_tables import LEFT_OUT, differences, final_tables
+from tests.chaos.history import LIVES, History
+from tests.purchases import states, violations
+from tests.stage import Stage
+
+CUSTOMERS, AT_ONCE, SEEDS = 30, 8, (1, 2)
+
+
+def test_however_badly_a_history_is_told_the_tables_end_up_equal(app: Flask, stage: Stage) -> None:
+    history = History(stage, CUSTOMERS, seed=1)
+    history.record()
+    assert len(LIVES) <= CUSTOMERS
+    assert len(history.events) > 15 * CUSTOMERS
+    history.tell_in_order()
+    expected = final_tables()
+    assert all(expected[table] for table in LEFT_OUT if table not in SELDOM), {k for k, v in expected.items() if not v}
+    for seed in SEEDS:
+        history.tell_badly(seed, AT_ONCE)
+        assert differences(expected, final_tables()) == [], f"seed {seed}"
+        assert states() <= {"done", "ignored"}
+        assert violations() == []
+        db.session.rollback()
+
+
+# Nothing raises an alarm here, and a mail that was sent is gone.
+SELDOM = {"alarms", "outbox"}
