@@ -68,7 +68,7 @@ def authenticate(sandbox: Sandbox) -> None:
 
 def error_response(sandbox: Sandbox, error: ApiError, request_id: str) -> Response:
     """Return the answer for an error."""
-    body = dumps(error.body(sandbox.call().link(f"/?request={request_id}")))
+    body = dumps(error.body(sandbox.call().link(f"/events?request={request_id}")))
     response = json_response(error.status, body, request_id)
     response.headers.update(error.headers)
     return response
@@ -190,7 +190,7 @@ class _Exchange:
         return dumps(answer)
 
     def _error_body(self, call: Call, error: ApiError) -> bytes:
-        return dumps(error.body(call.link(f"/?request={self.request_id}")))
+        return dumps(error.body(call.link(f"/events?request={self.request_id}")))
 
     def _keep(self, call: Call, hashed: str | None, status: int, body: bytes) -> None:
         if hashed is not None and self.key is not None:

@@ -47,6 +47,8 @@ _INDEXED_PATHS = (
     "cancel_at",
     "current_period_end",
     "customer",
+    "data.object.customer",
+    "data.object.id",
     "invoice",
     "latest_charge",
     "lookup_key",

@@ -44,6 +44,11 @@ def days(start: int, end: int) -> str:
     return date(start) if start == end else f"{date(start)} to {date(end)}"
 
 
+def time_of_day(timestamp: int) -> str:
+    """Return the time of an instant in UTC."""
+    return f"{datetime.fromtimestamp(timestamp, UTC):%H:%M:%S}"
+
+
 def moment(timestamp: float) -> str:
     """Return an instant in UTC to the second."""
     return f"{datetime.fromtimestamp(timestamp, UTC):%Y-%m-%d %H:%M:%S} UTC"

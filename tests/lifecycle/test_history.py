@@ -23,7 +23,8 @@ def test_however_badly_a_history_is_told_the_tables_end_up_equal(app: Flask, sta
     assert all(expected[table] for table in LEFT_OUT if table not in SELDOM), {k for k, v in expected.items() if not v}
     for seed in SEEDS:
         history.tell_badly(seed, AT_ONCE)
-        assert differences(expected, final_tables()) == [], f"seed {seed}"
+        found = differences(expected, final_tables())
+        assert not found, f"seed {seed}:\n" + "\n".join(found)
         assert states() <= {"done", "ignored"}
         assert violations() == []
         db.session.rollback()

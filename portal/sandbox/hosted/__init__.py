@@ -1,8 +1,8 @@
-"""The pages that people see: checkout, customer portal, invoice, and the sandbox's own front page."""
+"""The pages that people see: checkout, customer portal, invoice, and the sandbox's own control panel."""
 
 from flask import Flask
 
-from portal.sandbox.hosted import challenge_page, checkout_page, home_page, invoice_page, portal_page, receipt_page
+from portal.sandbox.hosted import challenge_page, checkout_page, invoice_page, panel, portal_page, receipt_page
 from portal.sandbox.hosted.pages import plain_page
 from portal.sandbox.sandbox import Sandbox
 
@@ -16,4 +16,4 @@ def add_pages(app: Flask, sandbox: Sandbox) -> None:
     invoice_page.add(app, sandbox)
     portal_page.add(app, sandbox)
     receipt_page.add(app, sandbox)
-    home_page.add(app, sandbox)
+    panel.add(app, sandbox)

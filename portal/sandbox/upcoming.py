@@ -1,0 +1,63 @@
+"""What is due next by the sandbox's clock: what `due.py` will find when the clock gets there."""
+
+from dataclasses import dataclass
+
+from portal.sandbox.call import Call
+from portal.sandbox.subscription_life import TRIAL_NOTICE_SECONDS
+
+
+@dataclass(frozen=True)
+class Upcoming:
+    """Something that comes due: when, what, and to which object."""
+
+    at: int
+    what: str
+    object_id: str
+
+
+# Words, the SQL of the moment, and of what must hold besides; a moment that is null never comes.
+_RENEWS = """
+SELECT subscriptions.id, min(json_extract(items.body, '$.current_period_end')) AS at
+FROM objects AS subscriptions
+JOIN objects AS items ON json_extract(items.body, '$.subscription') = subscriptions.id AND items.type = 'subscription_item'
+WHERE subscriptions.type = 'subscription' AND json_extract(subscriptions.body, '$.status') IN ({statuses})
+GROUP BY subscriptions.id
+"""
+_SOURCES = (
+    ("The checkout page expires", "checkout.session", "$.expires_at", "json_extract(body, '$.status') = 'open'"),
+    ("The plan ends", "subscription", "$.cancel_at", "json_extract(body, '$.ended_at') IS NULL"),
+    (
+        "Payments go on",
+        "subscription",
+        "$.pause_collection.resumes_at",
+        "json_extract(body, '$.ended_at') IS NULL",
+    ),
+    ("The payment is tried again", "invoice", "$.next_payment_attempt", "json_extract(body, '$.status') = 'open'"),
+    (
+        "The next phase begins",
+        "subscription_schedule",
+        "$.current_phase.end_date",
+        "json_extract(body, '$.status') = 'active'",
+    ),
+)
+_NOTICE = """
+SELECT id, json_extract(body, '$.trial_end') - ? AS at FROM objects
+WHERE type = 'subscription' AND json_extract(body, '$.status') = 'trialing'
+    AND json_extract(body, '$._trial_end_told') IS NULL
+"""
+
+
+def upcoming(call: Call) -> list[Upcoming]:
+    """Return everything that is to come, the next thing first."""
+    found = _rows(call, "The end of the trial is announced", _NOTICE, TRIAL_NOTICE_SECONDS)
+    found += _rows(call, "The trial ends", _RENEWS.format(statuses="'trialing'"))
+    found += _rows(call, "The plan renews", _RENEWS.format(statuses="'active', 'past_due'"))
+    for words, type_name, path, condition in _SOURCES:
+        # Both come from the table above.
+        sql = f"SELECT id, json_extract(body, '{path}') AS at FROM objects WHERE type = ? AND {condition}"  # noqa: S608
+        found += _rows(call, words, sql, type_name)
+    return sorted((one for one in found if one.at > call.now()), key=lambda one: (one.at, one.object_id))
+
+
+def _rows(call: Call, words: str, sql: str, *values: object) -> list[Upcoming]:
+    return [Upcoming(row["at"], words, row["id"]) for row in call.store.query(sql, values) if row["at"] is not None]
