@@ -15,6 +15,7 @@ help: ## List the targets
 	@echo "  make run PORT=9000 SANDBOX_PORT=9001 DATABASE_URL=... REDIS_URL=...   any setting of .env.example"
 	@echo "  make test ARGS='tests/unit -k money'                                 arguments for pytest"
 	@echo "  make chaos SEED=7 ROUNDS=200                                         the same choices again, or more of them"
+	@echo "  make chaos ROUNDS=0 CUSTOMERS=30 SEEDS=5                             only a month of customers, told badly"
 
 run: install ## Set everything up and start it; Ctrl-C stops it again
 	@exec $(PYTHON) -m portal.cli.stack run
@@ -25,8 +26,9 @@ test: install ## Run all tests, the browser's too
 bench: install ## Measure against a bare insert; writes docs/performance.md, fails when a target is missed
 	@exec $(PYTHON) -m tests.bench
 
-chaos: install ## Break workers, Redis and connections between purchases; fails when anything is lost or doubled
-	@exec $(PYTHON) -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS))
+chaos: install ## Break workers, Redis, connections and deliveries; fails when anything is lost or doubled
+	@exec $(PYTHON) -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	  $(if $(CUSTOMERS),--customers $(CUSTOMERS)) $(if $(SEEDS),--seeds $(SEEDS))
 
 check: install ## Lint, formatting, types, templates
 	$(PYTHON) -m ruff check .

@@ -3,7 +3,7 @@
 from flask import Flask, Response, request
 
 from portal.sandbox.chaos import book
-from portal.sandbox.chaos.rules import CALL_FAULTS, EVENT_FAULTS, RULE, RULES_MAX, SETTINGS, rule_of
+from portal.sandbox.chaos.rules import CALL_FAULTS, EVENT_FAULTS, FAULTS, RULE, RULES_MAX, SETTINGS, Rule, rule_of
 from portal.sandbox.errors import invalid
 from portal.sandbox.hosted.panel import addresses
 from portal.sandbox.hosted.panel.frame import add_page, done, panel
@@ -40,9 +40,36 @@ def _page(sandbox: Sandbox) -> Response:
         strikes=book.noted(store, _SHOWN),
         faults=[(f"calls {name}", words) for name, words in CALL_FAULTS.items()],
         event_faults=[(f"events {name}", words) for name, words in EVENT_FAULTS.items()],
-        words={"calls": CALL_FAULTS, "events": EVENT_FAULTS},
+        what=_what,
+        when=_when,
         versions=OLDER_VERSIONS,
     )
+
+
+def _what(rule: Rule) -> str:
+    """Return what a rule does, in words."""
+    more = {
+        "delay": f"{rule.milliseconds} ms",
+        "reorder": f"{rule.milliseconds} ms at most",
+        "duplicate": _times(rule.count),
+        "drop": _times(rule.count),
+        "old_version": rule.api_version,
+    }.get(rule.fault)
+    return FAULTS[rule.place][rule.fault] + (f" ({more})" if more else "")
+
+
+def _when(rule: Rule) -> str:
+    """Return how often a rule strikes, in words."""
+    told = ["Always" if rule.chance == 100 else f"{rule.chance} of 100"]
+    if rule.skip:
+        told.append(f"after the first {rule.skip}")
+    if rule.times:
+        told.append(f"at most {_times(rule.times)}")
+    return ", ".join(told)
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
 
 
 def _act(sandbox: Sandbox) -> str:

@@ -8,7 +8,7 @@ from flask import Flask, Response, request
 from portal.sandbox import deliveries, destinations
 from portal.sandbox.chaos.deliveries import faults_of
 from portal.sandbox.hosted.panel import addresses
-from portal.sandbox.hosted.panel.frame import Slice, add_page, cut, done, panel
+from portal.sandbox.hosted.panel.frame import Slice, add_page, done, newest_first, panel
 from portal.sandbox.hosted.panel.linking import linked_json, types_of
 from portal.sandbox.registry import fetch, render
 from portal.sandbox.sandbox import Sandbox
@@ -57,7 +57,7 @@ def _log(sandbox: Sandbox) -> Response:
     if request_id:
         where, given = where + " AND json_extract(body, '$.request.id') = ?", [*given, request_id]
     store = sandbox.store
-    listed = cut(
+    listed = newest_first(
         lambda more, values: store.query(NEWEST + where + more, [*given, *values]), type=kind, request=request_id
     )
     kinds = store.query(
@@ -67,7 +67,7 @@ def _log(sandbox: Sandbox) -> Response:
         sandbox,
         "panel_events.html",
         "events",
-        listed=Slice(with_outcome(store, listed.rows), listed.older, listed.newer),
+        listed=Slice(with_outcome(store, listed.rows), listed.back, listed.forth, listed.names),
         kind=kind,
         request_id=request_id,
         kinds=[row["type"] for row in kinds],

@@ -14,6 +14,8 @@ from portal.sandbox.hosted.panel import addresses
 from portal.sandbox.sandbox import Sandbox
 
 PAGE = 50
+# Takes SQL that goes after the conditions, with its values, and returns rows that have a `seq`.
+Fetch = Callable[[str, list[Any]], list[Any]]
 NAVIGATION = (
     ("home", addresses.HOME, "Overview"),
     ("objects", addresses.OBJECTS, "Objects"),
@@ -85,34 +87,44 @@ def done(path: str, note: str) -> Response:
 
 @dataclass(frozen=True)
 class Slice:
-    """One page of a list that is newest first, with the addresses of those beside it."""
+    """One page of a list, with the addresses of those before and after it, and what these are called."""
 
     rows: list[Any]
-    older: str | None
-    newer: str | None
+    back: str | None
+    forth: str | None
+    names: tuple[str, str]
 
 
-def cut(fetch: Callable[[str, list[Any]], list[Any]], **kept: str) -> Slice:
-    """Return the page that the address asks for (`before` or `after` a row's number).
+def newest_first(fetch: Fetch, **kept: str) -> Slice:
+    """Return the page of a list that the address asks for."""
+    return _cut(fetch, "DESC", ("Newer", "Older"), kept)
 
-    `fetch` takes SQL that goes after the conditions, with its values, and returns rows that have a `seq`. `kept` are
-    the parts of the address that stay as they are.
+
+def oldest_first(fetch: Fetch, **kept: str) -> Slice:
+    """Return the page of a story that the address asks for."""
+    return _cut(fetch, "ASC", ("Earlier", "Later"), kept)
+
+
+def _cut(fetch: Fetch, order: str, names: tuple[str, str], kept: dict[str, str]) -> Slice:
+    """`from` is the number of the row after which a page begins, `to` the one before which it ends.
+
+    `kept` are the parts of the address that stay as they are.
     """
-    before, after = _number("before"), _number("after")
-    if after is not None:
-        rows = fetch("AND seq > ? ORDER BY seq LIMIT ?", [after, PAGE + 1])
-        more_newer, rows = len(rows) > PAGE, rows[:PAGE][::-1]
-        more_older = True
+    forth, back = ("<", ">") if order == "DESC" else (">", "<")
+    begins, ends = _number("from"), _number("to")
+    if ends is not None:
+        rows = fetch(f"AND seq {back} ? ORDER BY seq {'ASC' if order == 'DESC' else 'DESC'} LIMIT ?", [ends, PAGE + 1])
+        more_back, more_forth, rows = len(rows) > PAGE, True, rows[:PAGE][::-1]
     else:
-        condition, values = ("AND seq < ? ", [before]) if before is not None else ("", [])
-        rows = fetch(condition + "ORDER BY seq DESC LIMIT ?", [*values, PAGE + 1])
-        more_older, rows = len(rows) > PAGE, rows[:PAGE]
-        more_newer = before is not None
+        condition, values = (f"AND seq {forth} ? ", [begins]) if begins is not None else ("", [])
+        rows = fetch(f"{condition}ORDER BY seq {order} LIMIT ?", [*values, PAGE + 1])
+        more_back, more_forth, rows = begins is not None, len(rows) > PAGE, rows[:PAGE]
     filled = {name: value for name, value in kept.items() if value}
     return Slice(
         rows,
-        f"?{urlencode(filled | {'before': rows[-1]['seq']})}" if rows and more_older else None,
-        f"?{urlencode(filled | {'after': rows[0]['seq']})}" if rows and more_newer else None,
+        f"?{urlencode(filled | {'to': rows[0]['seq']})}" if rows and more_back else None,
+        f"?{urlencode(filled | {'from': rows[-1]['seq']})}" if rows and more_forth else None,
+        names,
     )
 
 

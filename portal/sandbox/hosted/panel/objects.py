@@ -5,7 +5,7 @@ from flask import Flask, Response, request
 from portal.sandbox import destinations
 from portal.sandbox.errors import no_such
 from portal.sandbox.hosted.panel.events import NEWEST, with_outcome
-from portal.sandbox.hosted.panel.frame import Slice, add_page, cut, panel
+from portal.sandbox.hosted.panel.frame import Slice, add_page, newest_first, panel
 from portal.sandbox.hosted.panel.linking import linked_json
 from portal.sandbox.registry import RESOURCES, render
 from portal.sandbox.sandbox import Sandbox
@@ -40,7 +40,7 @@ def _slice(sandbox: Sandbox, type_name: str) -> Slice:
     members = ", ".join(f"json_extract(body, '$.{name}') AS {name}" for name in _TELLING)
     # The members are our own constants.
     sql = f"SELECT seq, id, created, {members} FROM objects WHERE type = ? "  # noqa: S608
-    listed = cut(lambda more, values: sandbox.store.query(sql + more, [type_name, *values]))
+    listed = newest_first(lambda more, values: sandbox.store.query(sql + more, [type_name, *values]))
     rows = [
         {
             "id": row["id"],
@@ -49,7 +49,7 @@ def _slice(sandbox: Sandbox, type_name: str) -> Slice:
         }
         for row in listed.rows
     ]
-    return Slice(rows, listed.older, listed.newer)
+    return Slice(rows, listed.back, listed.forth, listed.names)
 
 
 def _find(sandbox: Sandbox, type_name: str, object_id: str) -> Object:

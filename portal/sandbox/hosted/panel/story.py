@@ -7,7 +7,7 @@ from typing import Any
 from flask import Flask, Response
 
 from portal.sandbox.hosted.panel.event_words import detail_of, words_of
-from portal.sandbox.hosted.panel.frame import Slice, add_page, cut, panel
+from portal.sandbox.hosted.panel.frame import Slice, add_page, oldest_first, panel
 from portal.sandbox.hosted.panel.linking import types_of
 from portal.sandbox.registry import fetch
 from portal.sandbox.sandbox import Sandbox
@@ -44,13 +44,13 @@ def add(app: Flask, sandbox: Sandbox) -> None:
 def _told(sandbox: Sandbox, customer_id: str) -> Slice:
     sql = _OF_CUSTOMER.replace(":customer", "?")
     given = [customer_id] * sql.count("?")
-    listed = cut(lambda more, values: sandbox.store.query(sql + more, [*given, *values]))
+    listed = oldest_first(lambda more, values: sandbox.store.query(sql + more, [*given, *values]))
     happened = [_entry(row) for row in listed.rows]
     there = types_of(sandbox.store, {one["object_id"] for one in happened})
     for one in happened:
         one["there"] = one["object_id"] in there
     days = [(day, list(entries)) for day, entries in groupby(happened, key=lambda one: one["day"])]
-    return Slice(days, listed.older, listed.newer)
+    return Slice(days, listed.back, listed.forth, listed.names)
 
 
 def _entry(row: Any) -> dict[str, Any]:
