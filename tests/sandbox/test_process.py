@@ -1,5 +1,6 @@
 """The sandbox as a process: starting, stopping, being killed."""
 
+import json
 import os
 import signal
 import socket
@@ -7,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,9 @@ def _free_port() -> int:
 
 
 @contextmanager
-def _running(port: int, state: Path) -> Iterator[subprocess.Popen[str]]:
+def _running(port: int, state: Path, *more: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "portal.sandbox", "--port", str(port), "--state", str(state), "--api-key", KEY]
+    command += more
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -70,6 +72,25 @@ def test_what_was_answered_survives_a_kill(tmp_path: Path) -> None:
         assert (status, body.count('"object": "customer"')) == (200, 5)
 
 
+BREAK_ONE = {"place": "calls", "match": "POST /v1/customers", "times": 1}
+
+
+@pytest.mark.parametrize("fault", ["drop_before", "drop_after", "reset"])
+def test_chaos_is_set_up_at_start_and_the_seed_is_printed(tmp_path: Path, fault: str) -> None:
+    port, settings = _free_port(), json.dumps({"rules": [BREAK_ONE | {"fault": fault}]})
+    with _running(port, tmp_path / "state.db", "--chaos", settings, "--seed", "7") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "sandbox: chaos seed 7\n"
+        with pytest.raises((HTTPException, ConnectionError)):
+            _ask(port, "POST", "/v1/customers")
+        status, body = _ask(port, "GET", "/v1/customers")
+        assert (status, body.count('"object": "customer"')) == (200, int(fault != "drop_before"))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == "", "what is broken on purpose is no trouble of the server"
+
+
 def test_what_is_taken_is_one_clear_line(tmp_path: Path) -> None:
     port, state = _free_port(), tmp_path / "state.db"
     with _running(port, state):
@@ -96,7 +117,9 @@ def test_options_come_from_flags_then_the_environment() -> None:
     }
     options = read_options(["--webhook-url", "http://127.0.0.1:8000/hook"], environment)
     assert (options.port, options.api_key, options.webhook_secret) == (12999, "sk_test_env", "whsec_new")
-    assert (options.public_url, options.state) == ("http://127.0.0.1:12999", ":memory:")
+    assert (options.public_url, options.state, options.chaos) == ("http://127.0.0.1:12999", ":memory:", b"{}")
+    options = read_options([], {"SANDBOX_CHAOS": '{"rate_limit": 25}', "SANDBOX_SEED": "7"})
+    assert json.loads(options.chaos) == {"rate_limit": 25, "seed": 7}
     options = read_options(["--port", "5", "--api-key", "sk_test_flag", "--public-url", "http://pay.test"], environment)
     assert (options.port, options.api_key, options.public_url) == (5, "sk_test_flag", "http://pay.test")
     assert options.webhook_url is None
@@ -111,6 +134,11 @@ def test_options_come_from_flags_then_the_environment() -> None:
         (["--api-key", "sk_live_1"], {}),
         (["--webhook-url", "http://127.0.0.1:8000/hook"], {}),
         (["--webhook-url", "127.0.0.1:8000"], {"STRIPE_WEBHOOK_SECRET": "whsec_x"}),
+        (["--seed", "seven"], {}),
+        (["--seed", "-1"], {}),
+        (["--chaos", "[]"], {}),
+        (["--chaos", '{"rules": [{"place": "calls", "fault": "reorder"}]}'], {}),
+        ([], {"SANDBOX_CHAOS": "everything"}),
     ],
 )
 def test_options_that_are_refused(
