@@ -10,6 +10,7 @@ from flask import Flask
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
+from portal.billing import gateway as gateway_module
 from portal.billing.models import Customer, Subscription
 from portal.core.alarms import Alarm
 from portal.core.database import db
@@ -144,6 +145,24 @@ def test_the_customer_portal_opens_at_the_second_try(app: Flask, cast: Cast, sta
 
 def _open(cast: Cast) -> TestResponse:
     return cast.owner.client.post(f"/teams/{cast.team_id}/portal", data={"flow": "payment_method_update"})
+
+
+@pytest.mark.parametrize("call", MAKING)
+def test_an_answer_that_comes_after_we_have_given_up_does_no_harm(
+    cast: Cast, stage: Stage, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """They press again while Stripe is still at the first one."""
+    monkeypatch.setattr(gateway_module, "REQUEST_SECONDS", 1)
+    gateway_module._gateway.cache_clear()
+    try:
+        with trouble(stage, call_fault("delay", call, milliseconds=2500)):
+            assert press(cast).status_code == 502
+            again = press(cast)
+    finally:
+        gateway_module._gateway.cache_clear()
+    assert stage.pay(str(again.location)).status_code == 303
+    stage.deliver_all()
+    assert_paid_once(cast, stage)
 
 
 def test_rate_limits_are_told_and_over_in_a_second(cast: Cast, stage: Stage) -> None:

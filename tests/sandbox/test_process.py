@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
@@ -39,12 +39,10 @@ def _running(port: int, state: Path, *more: str) -> Iterator[subprocess.Popen[st
 
 
 def _ask(port: int, method: str, path: str) -> tuple[int, str]:
-    connection = HTTPConnection("127.0.0.1", port, timeout=20)
-    connection.request(method, path, headers={"Authorization": f"Bearer {KEY}"})
-    response = connection.getresponse()
-    answer = response.status, response.read().decode()
-    connection.close()
-    return answer
+    with closing(HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+        connection.request(method, path, headers={"Authorization": f"Bearer {KEY}"})
+        with connection.getresponse() as response:
+            return response.status, response.read().decode()
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
