@@ -155,7 +155,7 @@ def test_an_answer_that_comes_after_we_have_given_up_does_no_harm(
     monkeypatch.setattr(gateway_module, "REQUEST_SECONDS", 1)
     gateway_module._gateway.cache_clear()
     try:
-        with trouble(stage, call_fault("delay", call, milliseconds=2500)):
+        with trouble(stage, call_fault("delay", call, milliseconds=1200)):
             assert press(cast).status_code == 502
             again = press(cast)
     finally:
