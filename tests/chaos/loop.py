@@ -21,11 +21,13 @@ from portal.billing.models import Customer, Invoice, Payment
 from portal.billing.paid_periods import PERIOD_REASONS
 from portal.core.database import db
 from portal.credits.models import CreditEntry
+from portal.sandbox.chaos.rules import CALL_FAULTS
 from portal.usage.models import UsageEvent
 from tests.cast import Person
 from tests.own_servers import OwnRedis, cut_connections
 from tests.purchases import make_buyer, nothing_waits, paid_grants, states, violations
 from tests.stage import Stage
+from tests.trouble import call_fault, configure_chaos
 from tests.web.api.backend import Backend, backend_of
 from tests.worker_process import WorkerProcess, Workers, until
 
@@ -201,6 +203,16 @@ class Chaos:
         cut_connections(self.admin)
         return _no_end
 
+    def _break_stripe(self) -> Callable[[], None]:
+        """One read in ten goes wrong in one way or another; whoever made it has to make it again."""
+        rules = [call_fault(fault, "GET /v1/*", None, chance=2, milliseconds=20) for fault in CALL_FAULTS]
+        configure_chaos(self.stage.stripe_url, rules=rules, seed=self.random.randrange(1000))
+
+        def end() -> None:
+            configure_chaos(self.stage.stripe_url, "DELETE")
+
+        return end
+
     def _victim(self) -> WorkerProcess:
         """A worker to lose; another one takes its place at once."""
         victim = self.living.pop(self.random.randrange(len(self.living)))
@@ -282,6 +294,7 @@ TROUBLES = (
     "flush_redis",
     "pause_redis",
     "cut_connections",
+    "break_stripe",
 )
 
 

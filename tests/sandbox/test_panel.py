@@ -151,6 +151,12 @@ def test_an_event_shows_its_attempts_and_is_sent_again(driver: Driver, receiver:
     assert "HTTP 200" in text
 
 
+def test_an_event_cannot_be_sent_where_nobody_listens(driver: Driver) -> None:
+    driver.post("/v1/customers")
+    event = driver.events()[0]["id"]
+    assert press(driver, f"/events/{event}/resend", endpoint="we_gone").status_code == 400
+
+
 def test_a_story_tells_everything_that_happened_to_a_customer_and_nothing_else(driver: Driver, wall: Wall) -> None:
     session = subscribed(driver)
     other = driver.post("/v1/customers", {"name": "Somebody else"})["id"]

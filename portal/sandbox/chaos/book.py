@@ -11,6 +11,7 @@ from portal.sandbox.chaos.rules import SEED_MAX, Rule
 from portal.sandbox.store import Object, Store
 
 STRIKES_SHOWN = 200
+STRIKES_KEPT = 1000
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ def note(store: Store, place: str, fault: str, subject: str) -> None:
     """Write down that something was broken."""
     sql = "INSERT INTO chaos_strikes (at, place, fault, subject) VALUES (?, ?, ?, ?)"
     store.execute(sql, (time.time(), place, fault, subject))
+    store.execute("DELETE FROM chaos_strikes WHERE id <= (SELECT max(id) FROM chaos_strikes) - ?", (STRIKES_KEPT,))
 
 
 def noted(store: Store, limit: int = STRIKES_SHOWN) -> list[Object]:

@@ -7,6 +7,7 @@ from flask import Flask, Response, request
 
 from portal.sandbox import deliveries, destinations
 from portal.sandbox.chaos.deliveries import faults_of
+from portal.sandbox.errors import invalid
 from portal.sandbox.hosted.panel import addresses
 from portal.sandbox.hosted.panel.frame import Slice, add_page, done, newest_first, panel
 from portal.sandbox.hosted.panel.linking import linked_json, types_of
@@ -114,5 +115,7 @@ def _deliveries(store: Store, event_id: str) -> list[dict[str, Any]]:
 def _resend(sandbox: Sandbox, event_id: str) -> Response:
     call = sandbox.call()
     with sandbox.store.transaction():
-        deliveries.send_again(call, fetch(call, "event", event_id), request.form.get("endpoint") or None)
+        event, endpoint_id = fetch(call, "event", event_id), request.form.get("endpoint") or None
+        if not deliveries.send_again(call, event, endpoint_id):
+            raise invalid("No enabled endpoint is there to send it to.", "endpoint")
     return done(addresses.event(event_id), "resent")
