@@ -15,14 +15,16 @@ class Upcoming:
     object_id: str
 
 
-# Words, the SQL of the moment, and of what must hold besides; a moment that is null never comes.
+# What ends by then does not renew.
 _RENEWS = """
 SELECT subscriptions.id, min(json_extract(items.body, '$.current_period_end')) AS at
 FROM objects AS subscriptions
 JOIN objects AS items ON json_extract(items.body, '$.subscription') = subscriptions.id AND items.type = 'subscription_item'
 WHERE subscriptions.type = 'subscription' AND json_extract(subscriptions.body, '$.status') IN ({statuses})
 GROUP BY subscriptions.id
+HAVING coalesce(json_extract(subscriptions.body, '$.cancel_at') > at, 1)
 """
+# Words, type, where the moment stands, and what must hold besides; a moment that is null never comes.
 _SOURCES = (
     ("The checkout page expires", "checkout.session", "$.expires_at", "json_extract(body, '$.status') = 'open'"),
     ("The plan ends", "subscription", "$.cancel_at", "json_extract(body, '$.ended_at') IS NULL"),

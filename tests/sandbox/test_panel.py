@@ -190,6 +190,41 @@ def test_the_clock_says_what_comes_next_and_goes_there(driver: Driver) -> None:
     assert len(driver.get("/v1/invoices", subscription=session["subscription"])["data"]) == 3
 
 
+# What somebody does with a plan of a month, what the clock says is next then, and the event that comes of going there.
+COMING: dict[str, tuple[Json, str]] = {
+    "The plan renews": ({}, "invoice.paid"),
+    "The plan ends": ({"cancel_at_period_end": "true"}, "customer.subscription.deleted"),
+    "Payments go on": (
+        {"pause_collection[behavior]": "void", "pause_collection[resumes_at]": 1_800_000_000 + 5 * DAY},
+        "customer.subscription.updated",
+    ),
+}
+
+
+@pytest.mark.parametrize("words", COMING)
+def test_what_is_said_to_come_comes(driver: Driver, words: str) -> None:
+    changes, event_type = COMING[words]
+    plan = subscribed(driver)["subscription"]
+    if changes:
+        driver.post(f"/v1/subscriptions/{plan}", changes)
+    before = driver.event_types().count(event_type)
+    first = page(driver, "/clock").partition("<tbody>")[2].partition("</tr>")[0]
+    assert words in first
+    assert plan in first
+    press(driver, "/clock", by="next")
+    assert driver.event_types().count(event_type) == before + 1
+
+
+def test_an_open_checkout_is_said_to_expire(driver: Driver) -> None:
+    session = driver.session()["id"]
+    text = page(driver, "/clock")
+    assert "The checkout page expires" in text
+    assert session in text
+    press(driver, "/clock", by="next")
+    assert driver.get(f"/v1/checkout/sessions/{session}")["status"] == "expired"
+    assert "Nothing is to come" in page(driver, "/clock")
+
+
 def test_the_clock_moves_by_a_day_and_by_a_month(driver: Driver, wall: Wall) -> None:
     wall.at = 1_801_353_600  # 31 January 2027
     headers = {"Authorization": f"Bearer {KEY}"}
