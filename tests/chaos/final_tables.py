@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -89,11 +90,4 @@ def differences(expected: dict[str, list[str]], found: dict[str, list[str]]) -> 
 
 
 def _without(rows: list[str], others: list[str]) -> list[str]:
-    left = list(others)
-    found = []
-    for row in rows:
-        if row in left:
-            left.remove(row)
-        else:
-            found.append(row)
-    return found
+    return sorted((Counter(rows) - Counter(others)).elements())
