@@ -16,6 +16,8 @@ class Configuration:
 
     api_key: str
     public_url: str
+    retry_days: tuple[int, ...] = (1, 3, 5, 7)
+    after_retries: str = "cancel"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ payment mode the intent outlives a decline with its failed charge, and the next 
 from copy import deepcopy
 from dataclasses import dataclass
 
-from portal.sandbox import discounting, events
+from portal.sandbox import collecting, discounting, events
+from portal.sandbox.billing_lines import OrderLine, discounted, once
 from portal.sandbox.call import Call
 from portal.sandbox.cards import Card
 from portal.sandbox.errors import ApiError
@@ -21,7 +22,7 @@ from portal.sandbox.resources import (
     payment_methods,
 )
 from portal.sandbox.store import Object
-from portal.sandbox.subscribing import Order, OrderLine, begin, discounted, once
+from portal.sandbox.subscribing import Order, begin
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ def _subscribe(call: Call, session: Object, payer: Payer) -> ApiError | None:
         discount=discount,
         discount_lasts=discount is not None
         and fetch(call, "coupon", discount["source"]["coupon"])["duration"] != "once",
+        authenticated=True,
     )
     subscription, error = begin(call, order)
     if error is not None:
@@ -125,11 +127,8 @@ def _invoice_for_purchase(
     invoice = invoices.draft(call, customer, None, "manual", sources)
     data = session["invoice_creation"]["invoice_data"]
     invoice |= {"description": data["description"], "metadata": dict(data["metadata"] or {})}
-    before = render(call, deepcopy(customer))
-    invoices.finalize(call, invoice, customer, intent=intent)
-    call.store.save(customer)
-    events.emit_update(call, "customer.updated", before, customer)
-    invoices.mark_paid(call, invoice)
+    collecting.finalize(call, invoice, intent=intent)
+    collecting.mark_paid(call, invoice)
     return str(invoice["id"])
 
 

@@ -1,5 +1,6 @@
 """Taking something off a checkout: which code may be used, how much comes off which line, and counting its use."""
 
+from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal
 
 from portal.sandbox.call import Call
@@ -80,8 +81,8 @@ def _refuse(refusal: str | None, param: str) -> None:
         raise invalid(refusal, param, "coupon_expired" if refusal == OVER else None)
 
 
-def _is_for(coupon: Object, price: Object) -> bool:
-    return coupon["_products"] is None or price["product"] in coupon["_products"]
+def _is_for(coupon: Object, price: Object | None) -> bool:
+    return coupon["_products"] is None or (price is not None and price["product"] in coupon["_products"])
 
 
 def _prices(call: Call, session: Object) -> list[tuple[Object, int]]:
@@ -98,7 +99,7 @@ def amount_off(coupon: Object, amount: int) -> int:
     return int(share.quantize(Decimal(1), ROUND_HALF_UP))
 
 
-def shares(coupon: Object, lines: list[tuple[Object, int]]) -> list[int]:
+def shares(coupon: Object, lines: Sequence[tuple[Object | None, int]]) -> list[int]:
     """Return what the coupon takes off each line, a price and an amount; the last line takes what rounding leaves."""
     base = sum(amount for price, amount in lines if _is_for(coupon, price))
     left = amount_off(coupon, base)
@@ -110,6 +111,16 @@ def shares(coupon: Object, lines: list[tuple[Object, int]]) -> list[int]:
             left -= part
         parts.append(part)
     return parts
+
+
+def use_up(call: Call, subscription: Object) -> None:
+    """Take a discount that is for one invoice only away from a subscription, once it has been on one."""
+    kept = []
+    for discount_id in subscription["discounts"]:
+        discount = fetch(call, "discount", discount_id)
+        coupon = fetch(call, "coupon", discount["source"]["coupon"], with_deleted=True)
+        kept += [] if coupon["duration"] == "once" else [discount_id]
+    subscription["discounts"] = kept
 
 
 def _set(call: Call, session: Object, coupon: Object | None) -> None:

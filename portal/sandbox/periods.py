@@ -2,6 +2,7 @@
 
 from calendar import monthrange
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 
 def add_interval(anchor: int, interval: str, count: int) -> int:
@@ -16,3 +17,17 @@ def add_interval(anchor: int, interval: str, count: int) -> int:
     year, month = start.year + months // 12, months % 12 + 1
     day = min(start.day, monthrange(year, month)[1])
     return int(start.replace(year=year, month=month, day=day).timestamp())
+
+
+def period_at(anchor: int, rhythm: dict[str, Any], at: int) -> tuple[int, int]:
+    """Return start and end of the period that holds an instant; periods are counted from the anchor in both directions.
+
+    `rhythm` is the `recurring` of a price.
+    """
+    interval, count = str(rhythm["interval"]), int(rhythm["interval_count"])
+    number = 0
+    while add_interval(anchor, interval, number * count) > at:
+        number -= 1
+    while add_interval(anchor, interval, (number + 1) * count) <= at:
+        number += 1
+    return add_interval(anchor, interval, number * count), add_interval(anchor, interval, (number + 1) * count)

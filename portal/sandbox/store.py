@@ -50,8 +50,10 @@ _INDEXED_PATHS = (
     "data.object.customer",
     "data.object.id",
     "invoice",
+    "frozen_time",
     "latest_charge",
     "lookup_key",
+    "next_payment_attempt",
     "parent.subscription_details.subscription",
     "pause_collection.resumes_at",
     "payment.payment_intent",
@@ -143,6 +145,17 @@ class Store:
             self.connection.execute("COMMIT")
         self.on_commit()
 
+    @contextmanager
+    def rehearsal(self) -> Iterator[None]:
+        """Let what is written inside be seen inside, and take all of it back at the end."""
+        with self.transaction():
+            self.connection.execute("SAVEPOINT rehearsal")
+            try:
+                yield
+            finally:
+                self.connection.execute("ROLLBACK TO rehearsal")
+                self.connection.execute("RELEASE rehearsal")
+
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
         """Run one statement and return its rows."""
         with self.lock:
@@ -157,7 +170,7 @@ class Store:
         """Add a new object and return it."""
         self.execute(
             "INSERT INTO objects (id, type, created, body) VALUES (?, ?, ?, ?)",
-            (obj["id"], type_name, obj.get("created", 0), json.dumps(obj)),
+            (obj["id"], type_name, obj.get("created", obj.get("date", 0)), json.dumps(obj)),
         )
         return obj
 

@@ -6,8 +6,9 @@ from copy import deepcopy
 from portal.sandbox import events
 from portal.sandbox.call import Call
 from portal.sandbox.registry import render
-from portal.sandbox.renewing import begin_period, card_of, items_due
+from portal.sandbox.renewing import begin_period, items_due
 from portal.sandbox.resources import subscription_items, subscription_pausing, subscriptions
+from portal.sandbox.standing import card_of
 from portal.sandbox.store import Condition, Object, one_of
 
 TRIAL_NOTICE_SECONDS = 3 * 86400

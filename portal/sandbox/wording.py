@@ -39,6 +39,11 @@ def date(timestamp: int) -> str:
     return f"{at.day} {at:%B %Y}"
 
 
+def short_date(timestamp: int) -> str:
+    """Return a day in UTC as invoice lines name it, such as `21 Nov 2026`."""
+    return f"{datetime.fromtimestamp(timestamp, UTC):%d %b %Y}"
+
+
 def days(start: int, end: int) -> str:
     """Return a period by its first and last instants, or the one day of what has no length."""
     return date(start) if start == end else f"{date(start)} to {date(end)}"

@@ -1,6 +1,6 @@
 """The lines of invoices."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from portal.sandbox import ids
 from portal.sandbox.call import Call
@@ -16,43 +16,45 @@ EMBEDDED_MAX = 10
 class LineSource:
     """What a line bills: `amount` in the smallest unit, for a period in epoch seconds.
 
-    `subscription_item` is None for what is bought once. `off` is what the discount of this id takes off.
+    `subscription_item` is None for what is bought once. `invoice_item` is what had been waiting for this invoice, and
+    `credited` says which earlier lines a proration gives back. `off` is what the discount of this id takes off.
     """
 
-    price: Object
+    currency: str
     quantity: int
     amount: int
-    description: str
+    description: str | None
     period: tuple[int, int]
+    price: Object | None
     subscription: str | None = None
     subscription_item: str | None = None
+    invoice_item: str | None = None
+    proration: bool = False
+    credited: Object | None = None
+    discountable: bool = True
     off: int = 0
     discount: str | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
 
 
 def build(invoice_id: str, source: LineSource) -> Object:
     """Return a new line that is not stored yet."""
-    unit = source.amount // source.quantity if source.quantity else 0
     return {
         "id": ids.new_id("il"),
         "object": "line_item",
         "amount": source.amount,
-        "currency": source.price["currency"],
+        "currency": source.currency,
         "description": source.description,
         "discount_amounts": [{"amount": source.off, "discount": source.discount}] if source.discount else [],
-        "discountable": True,
+        "discountable": source.discountable,
         "discounts": [],
         "invoice": invoice_id,
         "livemode": False,
-        "metadata": {},
+        "metadata": source.metadata,
         "parent": _parent(source),
         "period": {"end": source.period[1], "start": source.period[0]},
         "pretax_credit_amounts": [],
-        "pricing": {
-            "price_details": {"price": source.price["id"], "product": source.price["product"]},
-            "type": "price_details",
-            "unit_amount_decimal": str(unit),
-        },
+        "pricing": _pricing(source),
         "quantity": source.quantity,
         "quantity_decimal": str(source.quantity),
         "subtotal": source.amount,
@@ -60,13 +62,25 @@ def build(invoice_id: str, source: LineSource) -> Object:
     }
 
 
+def _pricing(source: LineSource) -> Object | None:
+    if source.price is None:
+        return None
+    unit = source.amount // source.quantity if source.quantity else 0
+    return {
+        "price_details": {"price": source.price["id"], "product": source.price["product"]},
+        "type": "price_details",
+        # A part of a price is no price of its own.
+        "unit_amount_decimal": None if source.proration else str(unit),
+    }
+
+
 def _parent(source: LineSource) -> Object:
     if source.subscription_item is None:
         return {
             "invoice_item_details": {
-                "invoice_item": ids.new_id("ii"),
-                "proration": False,
-                "proration_details": {"credited_items": None},
+                "invoice_item": source.invoice_item or ids.new_id("ii"),
+                "proration": source.proration,
+                "proration_details": {"credited_items": source.credited},
                 "subscription": source.subscription,
             },
             "subscription_item_details": None,
@@ -75,9 +89,9 @@ def _parent(source: LineSource) -> Object:
     return {
         "invoice_item_details": None,
         "subscription_item_details": {
-            "invoice_item": None,
-            "proration": False,
-            "proration_details": {"credited_items": None},
+            "invoice_item": source.invoice_item,
+            "proration": source.proration,
+            "proration_details": {"credited_items": source.credited},
             "subscription": source.subscription,
             "subscription_item": source.subscription_item,
         },

@@ -6,7 +6,7 @@ from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
 from portal.sandbox.errors import invalid
 from portal.sandbox.parameters import CREATED_PAGING, Choice, Hash, Text
 from portal.sandbox.registry import Nested, Reference, Resource, fetch, register, render
-from portal.sandbox.store import Object
+from portal.sandbox.store import Object, equals
 
 LIST = CREATED_PAGING | {
     "invoice": Text(),
@@ -36,6 +36,18 @@ def build(call: Call, invoice: Object, intent: Object) -> Object:
         "status": "open",
         "status_transitions": {"canceled_at": None, "paid_at": None},
     }
+
+
+def of_invoice(call: Call, invoice_id: str) -> Object | None:
+    """Return what pays an invoice, or None when nothing was due on it."""
+    found = call.store.find("invoice_payment", [equals("invoice", invoice_id)], limit=1)
+    return found[0] if found else None
+
+
+def of_intent(call: Call, intent_id: str) -> Object | None:
+    """Return the invoice payment that an intent is for, or None when it is for no invoice."""
+    found = call.store.find("invoice_payment", [equals("payment.payment_intent", intent_id)], limit=1)
+    return found[0] if found else None
 
 
 def retrieve(call: Call, _: Values, invoice_payment_id: str) -> Object:

@@ -1,12 +1,9 @@
 """Invoices: those of a subscription, and that of a purchase. Invoices made by hand are not emulated."""
 
-from copy import deepcopy
-
-from portal.sandbox import events, ids
+from portal.sandbox import customer_balance, events, ids
 from portal.sandbox.call import ACCOUNT_NAME, Call
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
-from portal.sandbox.errors import ApiError, invalid
-from portal.sandbox.parameters import CREATED_PAGING, Boolean, Choice, Text
+from portal.sandbox.parameters import CREATED_PAGING, Choice, Text
 from portal.sandbox.registry import (
     Embedded,
     Included,
@@ -20,7 +17,7 @@ from portal.sandbox.registry import (
     register,
     render,
 )
-from portal.sandbox.resources import invoice_lines, invoice_payments, payment_intents, payment_methods
+from portal.sandbox.resources import invoice_items, invoice_lines, invoice_payments, subscription_items
 from portal.sandbox.resources.invoice_lines import LineSource
 from portal.sandbox.store import Object, equals
 
@@ -31,8 +28,6 @@ LIST = CREATED_PAGING | {
     "subscription": Text(),
 }
 
-PAY = {"off_session": Boolean(), "payment_method": Text()}
-
 
 def draft(
     call: Call, customer: Object, subscription: Object | None, billing_reason: str, sources: list[LineSource]
@@ -41,7 +36,11 @@ def draft(
     invoice = _build(call, customer, subscription, billing_reason, sources)
     call.store.insert("invoice", invoice)
     for source in sources:
-        call.store.insert("line_item", invoice_lines.build(invoice["id"], source))
+        line = call.store.insert("line_item", invoice_lines.build(invoice["id"], source))
+        if source.invoice_item is not None:
+            invoice_items.take_up(call, source.invoice_item, invoice["id"])
+        elif source.subscription_item is not None:
+            subscription_items.note_billed(call, source, line)
     events.emit(call, "invoice.created", invoice)
     return invoice
 
@@ -52,6 +51,7 @@ def _build(
     now = call.now()
     subtotal, off = sum(source.amount for source in sources), sum(source.off for source in sources)
     total = subtotal - off
+    due, _ = customer_balance.apply(total, customer["balance"])
     discount = next((source.discount for source in sources if source.discount), None)
     return {
         "id": ids.new_id("in"),
@@ -59,10 +59,10 @@ def _build(
         "account_country": "US",
         "account_name": ACCOUNT_NAME,
         "account_tax_ids": None,
-        "amount_due": total,
+        "amount_due": due,
         "amount_overpaid": 0,
         "amount_paid": 0,
-        "amount_remaining": total,
+        "amount_remaining": due,
         "amount_shipping": 0,
         "application": None,
         "attempt_count": 0,
@@ -79,7 +79,7 @@ def _build(
         "billing_reason": billing_reason,
         "collection_method": "charge_automatically",
         "created": now,
-        "currency": sources[0].price["currency"],
+        "currency": sources[0].currency,
         "custom_fields": None,
         "customer": customer["id"],
         "customer_account": None,
@@ -120,7 +120,7 @@ def _build(
         "rendering": None,
         "shipping_cost": None,
         "shipping_details": None,
-        "starting_balance": 0,
+        "starting_balance": customer["balance"],
         "statement_descriptor": None,
         "status": "draft",
         "status_transitions": {
@@ -131,7 +131,7 @@ def _build(
         },
         "subtotal": subtotal,
         "subtotal_excluding_tax": subtotal,
-        "test_clock": None,
+        "test_clock": customer["test_clock"],
         "total": total,
         "total_discount_amounts": [{"amount": off, "discount": discount}] if discount else [],
         "total_excluding_tax": total,
@@ -139,6 +139,13 @@ def _build(
         "total_taxes": [],
         "webhooks_delivered_at": now,
     }
+
+
+def subscription_of(call: Call, invoice: Object) -> Object | None:
+    """Return the subscription that an invoice is for, if it is for one."""
+    if invoice["parent"] is None:
+        return None
+    return fetch(call, "subscription", invoice["parent"]["subscription_details"]["subscription"])
 
 
 def _parent(subscription: Object | None) -> Object | None:
@@ -155,131 +162,6 @@ def _parent(subscription: Object | None) -> Object | None:
     }
 
 
-def finalize(
-    call: Call, invoice: Object, customer: Object, *, description: str | None = None, intent: Object | None = None
-) -> Object:
-    """Give a draft its number, its page and the intent that is to pay it, and tell of it.
-
-    The customer's sequence moves on by one; the caller saves the customer. An `intent` that has paid already is taken
-    over, otherwise one is made when money is due.
-    """
-    now = call.now()
-    invoice |= {
-        "auto_advance": False,
-        "effective_at": now,
-        "ending_balance": 0,
-        "hosted_invoice_url": call.link(f"/i/{invoice['id']}"),
-        "invoice_pdf": call.link(f"/i/{invoice['id']}/pdf"),
-        "number": f"{customer['invoice_prefix']}-{customer['next_invoice_sequence']:04d}",
-        "status": "open",
-    }
-    customer["next_invoice_sequence"] += 1
-    invoice["status_transitions"]["finalized_at"] = now
-    call.store.save(invoice)
-    events.emit(call, "invoice.finalized", invoice)
-    if intent is None and invoice["amount_due"] > 0:
-        intent = payment_intents.add(call, _intent_for(call, invoice, description))
-    if intent is not None:
-        call.store.insert("invoice_payment", invoice_payments.build(call, invoice, intent))
-    return invoice
-
-
-def _intent_for(call: Call, invoice: Object, description: str | None) -> Object:
-    return payment_intents.build(
-        call,
-        invoice["amount_due"],
-        invoice["currency"],
-        automatic_payment_methods=None,
-        capture_method="automatic",
-        customer=invoice["customer"],
-        description=description,
-        payment_details={"customer_reference": None, "order_reference": invoice["id"]},
-        setup_future_usage="off_session",
-    )
-
-
-def _payment_of(call: Call, invoice: Object) -> Object | None:
-    found = call.store.find("invoice_payment", [equals("invoice", invoice["id"])], limit=1)
-    return found[0] if found else None
-
-
-def take_payment(call: Call, invoice: Object, payment_method: Object) -> ApiError | None:
-    """Charge a card for an open invoice; returns the 402 when the bank refused. The invoice itself is not touched."""
-    payment = _payment_of(call, invoice)
-    if payment is None:
-        raise RuntimeError(f"nothing is due on the invoice {invoice['id']}")
-    intent = fetch(call, "payment_intent", payment["payment"]["payment_intent"])
-    return payment_intents.pay(call, intent, payment_method)
-
-
-def mark_paid(call: Call, invoice: Object) -> Object:
-    """Close an invoice whose intent has paid, or on which nothing was due, and tell of it."""
-    payment = _payment_of(call, invoice)
-    invoice |= {
-        "amount_paid": invoice["amount_due"],
-        "amount_remaining": 0,
-        "attempt_count": invoice["attempt_count"] + (1 if payment else 0),
-        "attempted": True,
-        "status": "paid",
-    }
-    invoice["status_transitions"]["paid_at"] = call.now()
-    call.store.save(invoice)
-    if payment is not None:
-        payment |= {"amount_paid": invoice["amount_due"], "status": "paid"}
-        payment["status_transitions"]["paid_at"] = call.now()
-        call.store.save(payment)
-    events.emit(call, "invoice.paid", invoice)
-    events.emit(call, "invoice.payment_succeeded", invoice)
-    if payment is not None:
-        events.emit(call, "invoice_payment.paid", payment)
-    return invoice
-
-
-def mark_failed(call: Call, invoice: Object) -> Object:
-    """Note on an open invoice that a payment was refused, and tell of it."""
-    invoice |= {"attempt_count": invoice["attempt_count"] + 1, "attempted": True}
-    call.store.save(invoice)
-    events.emit(call, "invoice.payment_failed", invoice)
-    return invoice
-
-
-def pay(call: Call, values: Values, invoice_id: str) -> Object:
-    """`POST /v1/invoices/{invoice}/pay`: try an open invoice with a card, the subscription's own unless one is named."""
-    invoice = fetch(call, "invoice", invoice_id)
-    if invoice["status"] == "paid":
-        raise invalid("The invoice is already paid.", code="invoice_already_paid")
-    if invoice["status"] != "open":
-        raise invalid(f"Only an open invoice can be paid; the status of this one is {invoice['status']}.")
-    subscription = _subscription_of(call, invoice)
-    payment_method = _card_for(call, values, invoice, subscription)
-    error = take_payment(call, invoice, payment_method)
-    if error is not None:
-        mark_failed(call, invoice)
-        raise error
-    mark_paid(call, invoice)
-    if subscription is not None and subscription["status"] in ("incomplete", "past_due"):
-        before = render(call, deepcopy(subscription))
-        subscription["status"] = "active"
-        call.store.save(subscription)
-        events.emit_update(call, "customer.subscription.updated", before, subscription)
-    return render(call, invoice)
-
-
-def _subscription_of(call: Call, invoice: Object) -> Object | None:
-    if invoice["parent"] is None:
-        return None
-    return fetch(call, "subscription", invoice["parent"]["subscription_details"]["subscription"])
-
-
-def _card_for(call: Call, values: Values, invoice: Object, subscription: Object | None) -> Object:
-    if "payment_method" in values:
-        return payment_methods.require_of_customer(
-            call, values["payment_method"], invoice["customer"], "payment_method"
-        )
-    chosen = subscription["default_payment_method"] if subscription else None
-    return payment_methods.default_of(call, fetch(call, "customer", invoice["customer"]), chosen)
-
-
 def _render(call: Call, invoice: Object) -> Object:
     return public(call, invoice) | {"lines": invoice_lines.embedded_list(call, invoice["id"])}
 
@@ -290,7 +172,7 @@ def _payments(call: Call, invoice: Object) -> Object:
 
 
 def _confirmation_secret(call: Call, invoice: Object) -> Object | None:
-    payment = _payment_of(call, invoice)
+    payment = invoice_payments.of_invoice(call, invoice["id"])
     if payment is None:
         return None
     intent = fetch(call, "payment_intent", payment["payment"]["payment_intent"])
@@ -321,6 +203,7 @@ register(
             "lines": list_of("line_item"),
             "parent": Nested({"subscription_details": Nested({"subscription": Reference("subscription")})}),
             "payments": Included(_payments, {"data": Embedded("invoice_payment")}),
+            "test_clock": Reference("test_helpers.test_clock"),
             "total_discount_amounts": Nested({"discount": Reference("discount")}),
         },
         _render,
@@ -329,5 +212,4 @@ register(
 ENDPOINTS = (
     Endpoint("GET", "/v1/invoices", LIST, index, "invoice", lists=True),
     Endpoint("GET", "/v1/invoices/{invoice}", {}, retrieve, "invoice"),
-    Endpoint("POST", "/v1/invoices/{invoice}/pay", PAY, pay, "invoice"),
 )

@@ -266,9 +266,8 @@ def _confirm(call: Call, intent: Object, values: Values) -> Object:
 
 def _not_asked(payment_method: Object, values: Values) -> cards.Refusal | None:
     """Return the refusal of a bank that wants to ask a person who is not there."""
-    card = payment_methods.test_card(payment_method)
-    known = card.challenge == "never" or (card.challenge == "once" and payment_method["customer"] is not None)
-    return None if known or not values.get("off_session") else cards.NOT_AUTHENTICATED
+    asked = values.get("off_session") and payment_methods.asks_for(payment_method)
+    return cards.NOT_AUTHENTICATED if asked else None
 
 
 def _require_open(intent: Object, verb: str) -> None:
@@ -308,14 +307,15 @@ def cancel(call: Call, values: Values, intent_id: str) -> Object:
     """`POST /v1/payment_intents/{intent}/cancel`."""
     intent = fetch(call, "payment_intent", intent_id)
     _require_open(intent, "canceled")
-    intent |= {
-        "canceled_at": call.now(),
-        "cancellation_reason": values.get("cancellation_reason"),
-        "status": "canceled",
-    }
+    give_up(call, intent, values.get("cancellation_reason"))
+    return render(call, intent)
+
+
+def give_up(call: Call, intent: Object, why: str | None) -> None:
+    """Cancel an intent that has not been paid, and tell of it."""
+    intent |= {"canceled_at": call.now(), "cancellation_reason": why, "next_action": None, "status": "canceled"}
     call.store.save(intent)
     events.emit(call, "payment_intent.canceled", deepcopy(intent))
-    return render(call, intent)
 
 
 def index(call: Call, values: Values) -> Object:

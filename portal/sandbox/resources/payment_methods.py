@@ -107,6 +107,12 @@ def test_card(payment_method: Object) -> Card:
     return _BY_FINGERPRINT[payment_method["_test_card"]]
 
 
+def asks_for(payment_method: Object) -> bool:
+    """Say whether the bank behind a card wants to know who is paying before it says anything else."""
+    challenge = test_card(payment_method).challenge
+    return challenge == "always" or (challenge == "once" and payment_method["customer"] is None)
+
+
 def refuse(why: Refusal, extra: Object | None = None) -> CardError:
     """Return the 402 for a refusal."""
     return CardError(why.message, code=why.code, decline_code=why.decline_code, extra=extra or {})

@@ -1,5 +1,6 @@
 """`POST /v1/subscriptions`: a subscription without Checkout, paid with a card the customer has already."""
 
+from portal.sandbox.billing_lines import OrderLine
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Endpoint, Values
 from portal.sandbox.errors import CardError, invalid
@@ -7,7 +8,7 @@ from portal.sandbox.parameters import Array, Boolean, Choice, Hash, Integer, Met
 from portal.sandbox.registry import fetch, render
 from portal.sandbox.resources import payment_methods
 from portal.sandbox.store import Object
-from portal.sandbox.subscribing import Order, OrderLine, begin
+from portal.sandbox.subscribing import Order, begin
 
 ITEMS_MAX = 20
 CREATE = {

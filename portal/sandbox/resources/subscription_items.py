@@ -6,6 +6,7 @@ from portal.sandbox.endpoints import Endpoint, Values, page
 from portal.sandbox.parameters import PAGING, Text
 from portal.sandbox.registry import Embedded, Resource, fetch, list_object, public, register, render
 from portal.sandbox.resources import prices
+from portal.sandbox.resources.invoice_lines import LineSource
 from portal.sandbox.store import Object, equals
 
 LIST = PAGING | {"subscription": Text(required=True)}
@@ -28,6 +29,15 @@ def build(call: Call, subscription_id: str, price_id: str, quantity: int, period
         "subscription": subscription_id,
         "tax_rates": [],
     }
+
+
+def note_billed(call: Call, source: LineSource, line: Object) -> None:
+    """Keep with an item what was billed for its period, net of discounts: a later change gives back a part of that."""
+    item = call.store.get("subscription_item", source.subscription_item or "")
+    if item is not None:
+        start, end = source.period
+        billed = {"amount": source.amount - source.off, "start": start, "end": end, "line": line["id"]}
+        call.store.save(item | {"_billed": billed | {"invoice": line["invoice"]}})
 
 
 def of_subscription(call: Call, subscription_id: str) -> list[Object]:

@@ -3,7 +3,7 @@
 from copy import deepcopy
 from typing import Any
 
-from portal.sandbox import events, ids
+from portal.sandbox import collecting, events, ids
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
 from portal.sandbox.errors import invalid, no_such
@@ -222,6 +222,7 @@ def end(call: Call, subscription: Object, details: Object, **members: Any) -> Ob
         "status": "canceled",
     } | members
     call.store.save(subscription)
+    collecting.stop_all_of(call, subscription["id"])
     events.emit(call, "customer.subscription.deleted", subscription)
     return subscription
 

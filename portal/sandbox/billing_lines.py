@@ -1,0 +1,80 @@
+"""What an invoice is to bill, line by line: a period of a plan, what is bought once, and what a discount takes off."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from portal.sandbox import discounting
+from portal.sandbox.call import Call
+from portal.sandbox.registry import fetch
+from portal.sandbox.resources.invoice_lines import LineSource
+from portal.sandbox.store import Object
+from portal.sandbox.wording import unit_price
+
+
+@dataclass(frozen=True)
+class OrderLine:
+    """A price that is bought, how many of it, and what a discount takes off the first payment, in the smallest unit."""
+
+    price: Object
+    quantity: int
+    off: int = 0
+
+
+def recurring(call: Call, item: Object, *, free: bool = False) -> LineSource:
+    """Return the invoice line for the current period of a subscription's item; it is free in a trial."""
+    price = fetch(call, "price", item["price"])
+    name, quantity = product_name(call, price), item["quantity"]
+    return LineSource(
+        currency=price["currency"],
+        price=price,
+        quantity=quantity,
+        amount=0 if free else price["unit_amount"] * quantity,
+        description=f"Trial period for {name}" if free else f"{quantity} \u00d7 {name} (at {unit_price(price)})",
+        period=(item["current_period_start"], item["current_period_end"]),
+        subscription=item["subscription"],
+        subscription_item=item["id"],
+    )
+
+
+def once(call: Call, line: OrderLine, subscription_id: str | None) -> LineSource:
+    """Return the invoice line of what is bought once."""
+    return LineSource(
+        currency=line.price["currency"],
+        price=line.price,
+        quantity=line.quantity,
+        amount=line.price["unit_amount"] * line.quantity,
+        description=product_name(call, line.price),
+        period=(call.now(), call.now()),
+        subscription=subscription_id,
+    )
+
+
+def product_name(call: Call, price: Object) -> str:
+    """Return what a price is called on invoices; a product that was deleted keeps its name there."""
+    return str(fetch(call, "product", price["product"], with_deleted=True)["name"])
+
+
+def discounted(source: LineSource, off: int, discount: Object) -> LineSource:
+    """Return the line with what a discount takes off it, in the smallest unit."""
+    return replace(source, off=off, discount=discount["id"])
+
+
+def less_discount(call: Call, subscription: Object, sources: Sequence[LineSource]) -> list[LineSource]:
+    """Take the subscription's discount off its lines, as long as it lasts. Prorations are net of it already."""
+    discount = discount_of(call, subscription)
+    open_to = [source for source in sources if source.discountable]
+    if discount is None or not open_to:
+        return list(sources)
+    parts = iter(discounting.shares(coupon_of(call, discount), [(one.price, one.amount) for one in open_to]))
+    return [discounted(one, next(parts), discount) if one.discountable else one for one in sources]
+
+
+def discount_of(call: Call, subscription: Object) -> Object | None:
+    """Return the discount that a subscription has at this instant."""
+    found = [fetch(call, "discount", discount_id) for discount_id in subscription["discounts"]]
+    return next((one for one in found if one["end"] is None or one["end"] > call.now()), None)
+
+
+def coupon_of(call: Call, discount: Object) -> Object:
+    """Return what a discount takes off; its coupon may have been deleted meanwhile."""
+    return fetch(call, "coupon", discount["source"]["coupon"], with_deleted=True)

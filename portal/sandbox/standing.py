@@ -1,0 +1,88 @@
+"""How a subscription stands with its payments: active, past due, and what comes when nobody pays in the end."""
+
+from copy import deepcopy
+from typing import Any
+
+from portal.sandbox import collecting, dunning, events, pending_updates
+from portal.sandbox.call import Call
+from portal.sandbox.errors import ApiError
+from portal.sandbox.registry import fetch, render
+from portal.sandbox.resources import invoices, subscriptions
+from portal.sandbox.store import Object
+
+_BEHIND = ("incomplete", "past_due", "unpaid")
+
+
+def set_status(call: Call, subscription: Object, status: str, **members: Any) -> None:
+    """Change the status (and what goes with it) and tell of it, if that is a change."""
+    before = render(call, deepcopy(subscription))
+    subscription |= {"status": status} | members
+    call.store.save(subscription)
+    events.emit_update(call, "customer.subscription.updated", before, subscription)
+
+
+def card_of(call: Call, subscription: Object) -> Object | None:
+    """Return the card that pays for a subscription: its own, else the customer's default."""
+    customer = fetch(call, "customer", subscription["customer"])
+    chosen = subscription["default_payment_method"] or customer["invoice_settings"]["default_payment_method"]
+    return fetch(call, "payment_method", chosen) if chosen else None
+
+
+def collect(call: Call, invoice: Object, card: Object | None) -> ApiError | None:
+    """Take what is due on an open invoice by itself; the invoice is paid afterwards, or refused for the reason returned.
+
+    Without a card it is refused as well, and there is no reason of a bank to return.
+    """
+    error: ApiError | None = None
+    if invoice["amount_due"] > 0:
+        error = collecting.take_payment(call, invoice, card) if card else NO_CARD
+    if error is None:
+        collecting.mark_paid(call, invoice)
+    else:
+        collecting.mark_failed(call, invoice, error)
+    return error
+
+
+NO_CARD = ApiError(
+    400,
+    "invalid_request_error",
+    "The customer has no payment method that could pay the invoice; attach one and make it the default.",
+    code="resource_missing",
+    param="customer",
+)
+
+
+def after_payment(call: Call, invoice: Object) -> None:
+    """Let a subscription have what was paid for: it is active again, or the change that waited is made."""
+    subscription = invoices.subscription_of(call, invoice)
+    if subscription is None:
+        return
+    if pending_updates.is_paid_by(subscription, invoice):
+        pending_updates.carry_out(call, subscription)
+        return
+    if subscription["status"] in _BEHIND and (
+        subscription["latest_invoice"] == invoice["id"] or not collecting.open_invoices(call, subscription["id"])
+    ):
+        set_status(call, subscription, "active")
+
+
+def after_refusal(call: Call, invoice: Object) -> None:
+    """Let a subscription fall behind; after the last try, end it, or leave it as the policy says."""
+    subscription = invoices.subscription_of(call, invoice)
+    if subscription is None or subscription["status"] not in ("active", "past_due", "trialing"):
+        return
+    if pending_updates.is_paid_by(subscription, invoice):
+        return
+    if subscription["status"] != "past_due":
+        set_status(call, subscription, "past_due")
+    if invoice["next_payment_attempt"] is None:
+        _give_up(call, subscription)
+
+
+def _give_up(call: Call, subscription: Object) -> None:
+    afterwards = dunning.policy(call).afterwards
+    if afterwards == "unpaid":
+        set_status(call, subscription, "unpaid")
+        collecting.stop_all_of(call, subscription["id"])
+    elif afterwards == "cancel":
+        subscriptions.end(call, subscription, {"reason": "payment_failed"})

@@ -1,0 +1,133 @@
+"""What waits for a customer's next invoice, what a balance does to that, and invoices that are never paid."""
+
+import pytest
+
+from tests.sandbox.driving import Driver, Json
+
+
+@pytest.fixture
+def begun(sandbox: Driver) -> Json:
+    return begin(sandbox)
+
+
+def begin(sandbox: Driver, card: str = "pm_card_visa", **more: str | int) -> Json:
+    """Begin a plan of $29 a month, paid with a card."""
+    customer = sandbox.post("/v1/customers", {"email": "a@b.co"})["id"]
+    attached = sandbox.post(f"/v1/payment_methods/{card}/attach", {"customer": customer})["id"]
+    order = {"customer": customer, "items[0][price]": sandbox.price()["id"], "default_payment_method": attached}
+    return sandbox.post("/v1/subscriptions", order | more)
+
+
+def latest(sandbox: Driver, begun: Json) -> Json:
+    """Return the newest invoice of a subscription."""
+    now = sandbox.get(f"/v1/subscriptions/{begun['id']}")
+    return sandbox.get(f"/v1/invoices/{now['latest_invoice']}")
+
+
+def test_what_waits_stands_on_the_next_invoice(sandbox: Driver, begun: Json) -> None:
+    once = sandbox.price(500, interval=None, name="Set-up")["id"]
+    by_price = {"customer": begun["customer"], "pricing[price]": once, "quantity": 2}
+    first = sandbox.post("/v1/invoiceitems", by_price)
+    second = sandbox.post(
+        "/v1/invoiceitems",
+        {"customer": begun["customer"], "amount": -300, "currency": "usd", "subscription": begun["id"]},
+    )
+    assert (first["amount"], first["description"], second["amount"]) == (1000, "Set-up", -300)
+    assert len(sandbox.get("/v1/invoiceitems", customer=begun["customer"], pending="true")["data"]) == 2
+    sandbox.pass_by(31)
+    invoice = latest(sandbox, begun)
+    assert [line["amount"] for line in invoice["lines"]["data"]] == [1000, -300, 2900]
+    assert invoice["amount_paid"] == 3600
+    assert sandbox.get(f"/v1/invoiceitems/{first['id']}")["invoice"] == invoice["id"]
+    assert sandbox.get("/v1/invoiceitems", customer=begun["customer"], pending="true")["data"] == []
+    assert sandbox.error("DELETE", f"/v1/invoiceitems/{first['id']}")[0] == 400
+
+
+def test_what_waits_for_another_subscription_stays(sandbox: Driver, begun: Json) -> None:
+    price = sandbox.price(1000)["id"]
+    other = sandbox.post(
+        "/v1/subscriptions",
+        {
+            "customer": begun["customer"],
+            "items[0][price]": price,
+            "default_payment_method": begun["default_payment_method"],
+            "trial_period_days": 90,
+        },
+    )
+    item = {"customer": begun["customer"], "amount": 700, "currency": "usd", "subscription": other["id"]}
+    waiting = sandbox.post("/v1/invoiceitems", item)
+    sandbox.pass_by(31)
+    assert latest(sandbox, begun)["total"] == 2900
+    assert sandbox.call("DELETE", f"/v1/invoiceitems/{waiting['id']}")["deleted"] is True
+    assert sandbox.event_types()[-1] == "invoiceitem.deleted"
+
+
+@pytest.mark.parametrize(
+    ("sent", "param"),
+    [
+        ({}, "amount"),
+        ({"amount": 5, "pricing[price]": "price_x"}, "amount"),
+        ({"pricing[price]": "price_x"}, "pricing[price]"),
+        ({"amount": 5, "currency": "eur", "subscription": True}, "currency"),
+        ({"amount": 5, "period[start]": 9, "period[end]": 8}, "period[end]"),
+        ({"amount": 5, "quantity": 2}, "quantity"),
+    ],
+)
+def test_what_cannot_wait(sandbox: Driver, begun: Json, sent: Json, param: str) -> None:
+    if "subscription" in sent:
+        sent = sent | {"subscription": begun["id"]}
+    status, error = sandbox.error("POST", "/v1/invoiceitems", {"customer": begun["customer"]} | sent)
+    assert (status, error["param"]) == (400, param)
+
+
+@pytest.mark.parametrize(
+    ("balance", "waiting", "due", "left"),
+    [
+        (0, 0, 2900, 0),
+        (-1000, 0, 1900, 0),
+        (-5000, 0, 0, -2100),
+        (700, 0, 3600, 0),
+        (-2870, 0, 0, 30),
+        (0, -4000, 0, -1100),
+        (-100, -4000, 0, -1200),
+    ],
+)
+def test_a_balance_pays_first(sandbox: Driver, begun: Json, balance: int, waiting: int, due: int, left: int) -> None:
+    """Credit below zero is spent, a negative invoice becomes credit, and what is too little to charge waits."""
+    customer = f"/v1/customers/{begun['customer']}"
+    sandbox.post(customer, {"balance": balance})
+    if waiting:
+        sandbox.post("/v1/invoiceitems", {"customer": begun["customer"], "amount": waiting, "currency": "usd"})
+    sandbox.pass_by(31)
+    invoice = latest(sandbox, begun)
+    assert (invoice["status"], invoice["amount_due"], invoice["amount_paid"]) == ("paid", due, due)
+    assert (invoice["starting_balance"], invoice["ending_balance"]) == (balance, left)
+    assert sandbox.get(customer)["balance"] == left
+
+
+def test_an_invoice_is_voided_or_written_off(sandbox: Driver, begun: Json) -> None:
+    bad = sandbox.post("/v1/payment_methods/pm_card_chargeCustomerFail/attach", {"customer": begun["customer"]})["id"]
+    sandbox.post(f"/v1/subscriptions/{begun['id']}", {"default_payment_method": bad})
+    sandbox.post(f"/v1/customers/{begun['customer']}", {"balance": -400})
+    sandbox.pass_by(31)
+    invoice = latest(sandbox, begun)
+    assert (invoice["status"], invoice["amount_due"]) == ("open", 2500)
+    path = f"/v1/invoices/{invoice['id']}"
+    assert sandbox.post(f"{path}/mark_uncollectible")["status"] == "uncollectible"
+    assert sandbox.event_types()[-1] == "invoice.marked_uncollectible"
+    voided = sandbox.post(f"{path}/void")
+    assert (voided["status"], voided["next_payment_attempt"]) == ("void", None)
+    assert sandbox.get(f"/v1/customers/{begun['customer']}")["balance"] == -400
+    types = ["payment_intent.canceled", "customer.updated", "invoice.voided"]
+    assert sandbox.event_types()[-3:] == types
+    for verb in ("void", "pay", "finalize", "mark_uncollectible"):
+        assert sandbox.error("POST", f"{path}/{verb}")[0] == 400
+
+
+def test_an_invoice_is_paid_by_somebodys_word(sandbox: Driver) -> None:
+    begun = begin(sandbox, "pm_card_chargeCustomerFail")
+    invoice = sandbox.post(f"/v1/invoices/{begun['latest_invoice']}/pay", {"paid_out_of_band": "true"})
+    assert (invoice["status"], invoice["amount_paid"]) == ("paid", 2900)
+    assert sandbox.get(f"/v1/subscriptions/{begun['id']}")["status"] == "active"
+    assert "invoice.paid" in sandbox.event_types()
+    assert "invoice.payment_succeeded" not in sandbox.event_types()
