@@ -59,9 +59,16 @@ def discounted(source: LineSource, off: int, discount: Object) -> LineSource:
     return replace(source, off=off, discount=discount["id"])
 
 
-def less_discount(call: Call, subscription: Object, sources: Sequence[LineSource]) -> list[LineSource]:
-    """Take the subscription's discount off its lines, as long as it lasts. Prorations are net of it already."""
+def less_discount(
+    call: Call, subscription: Object, sources: Sequence[LineSource], *, lasting: bool = False
+) -> list[LineSource]:
+    """Take the subscription's discount off its lines, as long as it lasts. Prorations are net of it already.
+
+    `lasting` leaves out a discount that is for one invoice only.
+    """
     discount = discount_of(call, subscription)
+    if lasting and discount is not None and coupon_of(call, discount)["duration"] == "once":
+        discount = None
     open_to = [source for source in sources if source.discountable]
     if discount is None or not open_to:
         return list(sources)

@@ -24,7 +24,8 @@ class Configuration:
 class Call:
     """One request to the API, or one act of a hosted page or of the clock (which have no request id).
 
-    `version` is the API version that the request named, or None when it named none.
+    `version` is the API version that the request named, or None when it named none. `test_clock` is the test clock by
+    whose time this is carried out, or None for the sandbox's own.
     """
 
     store: Store
@@ -33,6 +34,7 @@ class Call:
     version: str | None = None
     request_id: str | None = None
     idempotency_key: str | None = None
+    test_clock: str | None = None
 
     def now(self) -> int:
         """Return the sandbox's time in epoch seconds."""

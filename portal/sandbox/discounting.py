@@ -5,6 +5,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from portal.sandbox.call import Call
 from portal.sandbox.errors import ApiError, invalid
+from portal.sandbox.parameters import Array, Hash, Text
 from portal.sandbox.registry import fetch
 from portal.sandbox.resources import checkout_items, coupons, discounts, promotion_codes
 from portal.sandbox.store import Object, equals
@@ -113,6 +114,36 @@ def shares(coupon: Object, lines: Sequence[tuple[Object | None, int]]) -> list[i
     return parts
 
 
+DISCOUNTS = Array(
+    unsettable=True,
+    max_items=1,
+    item=Hash(fields={"coupon": Text(), "discount": Text(), "promotion_code": Text()}),
+)
+
+
+def give(call: Call, subscription: Object, sent: list[dict[str, str]] | None) -> None:
+    """Give a subscription another discount, or none; what it has may be sent again by its id."""
+    found = [_discount_named(call, subscription, number, one) for number, one in enumerate(sent or [])]
+    subscription["discounts"] = found
+
+
+def _discount_named(call: Call, subscription: Object, number: int, sent: dict[str, str]) -> str:
+    if len(sent) != 1:
+        raise invalid("Name a coupon, a promotion code or a discount, one of them.", f"discounts[{number}]")
+    name, chosen = next(iter(sent.items()))
+    param = f"discounts[{number}][{name}]"
+    if name == "discount":
+        if chosen not in subscription["discounts"]:
+            raise invalid("The subscription has no such discount.", param)
+        return chosen
+    promotion = fetch(call, "promotion_code", chosen, param) if name == "promotion_code" else None
+    coupon = fetch(call, "coupon", promotion["promotion"]["coupon"] if promotion else chosen, param)
+    usable = promotion_codes.is_usable(call, promotion) if promotion else coupons.is_valid(call, coupon)
+    if not usable or coupon["currency"] not in (None, subscription["currency"]):
+        raise invalid(OVER, param, "coupon_expired")
+    return str(_count_use(call, coupon, promotion, discounts.For(subscription["customer"], subscription["id"]))["id"])
+
+
 def use_up(call: Call, subscription: Object) -> None:
     """Take a discount that is for one invoice only away from a subscription, once it has been on one."""
     kept = []
@@ -153,11 +184,15 @@ def redeem(call: Call, session: Object) -> Object | None:
     if session.get("_coupon") is None:
         return None
     coupon, promotion = _applied(call, session)
+    return _count_use(call, coupon, promotion, discounts.For(session["customer"], None, session["id"]))
+
+
+def _count_use(call: Call, coupon: Object, promotion: Object | None, whom: discounts.For) -> Object:
     for used in (coupon, promotion):
         if used is not None:
             call.store.save(used | {"times_redeemed": used["times_redeemed"] + 1})
     promotion_id = promotion["id"] if promotion else None
-    return call.store.insert("discount", discounts.build(call, coupon, promotion_id, session))
+    return call.store.insert("discount", discounts.build(call, coupon, promotion_id, whom))
 
 
 def _applied(call: Call, session: Object) -> tuple[Object, Object | None]:

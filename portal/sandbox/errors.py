@@ -74,6 +74,20 @@ def rate_limited(reason: str) -> RateLimitedError:
     return RateLimitedError(reason)
 
 
+class _TakenBackError(CardError):
+    """The refusal of a card for what was to be done whole or not at all."""
+
+    keeps_effects = False
+
+
+def taken_back(error: ApiError) -> ApiError:
+    """Return the same refusal for a request that then leaves nothing behind, not even the attempt."""
+    if not isinstance(error, CardError):
+        return error
+    code = (error.code or "").replace("invoice_payment_intent", "subscription_payment_intent")
+    return _TakenBackError(error.message, code=code, decline_code=error.decline_code, extra={})
+
+
 def invalid(message: str, param: str | None = None, code: str | None = None) -> ApiError:
     """400: the request cannot be carried out as it stands."""
     return ApiError(400, "invalid_request_error", message, param=param, code=code)

@@ -45,8 +45,10 @@ def draft(call: Call, subscription: Object, items: list[Object], reason: str) ->
     customer = fetch(call, "customer", subscription["customer"])
     waiting = invoice_items.pending(call, customer["id"], subscription["id"])
     sources = [invoice_items.as_line(call, one) for one in waiting] + [recurring(call, item) for item in items]
-    invoice = invoices.draft(call, customer, subscription, reason, less_discount(call, subscription, sources))
-    discounting.use_up(call, subscription)
+    lines = less_discount(call, subscription, sources)
+    invoice = invoices.draft(call, customer, subscription, reason, lines)
+    if any(line.off for line in lines):
+        discounting.use_up(call, subscription)
     subscription["latest_invoice"] = invoice["id"]
     return invoice
 

@@ -7,7 +7,7 @@ from portal.sandbox import collecting, dunning, events, pending_updates
 from portal.sandbox.call import Call
 from portal.sandbox.errors import ApiError
 from portal.sandbox.registry import fetch, render
-from portal.sandbox.resources import invoices, subscriptions
+from portal.sandbox.resources import invoice_payments, invoices, subscriptions
 from portal.sandbox.store import Object
 
 _BEHIND = ("incomplete", "past_due", "unpaid")
@@ -50,6 +50,19 @@ NO_CARD = ApiError(
     code="resource_missing",
     param="customer",
 )
+
+
+def after_confirmation(call: Call, intent: Object, error: ApiError | None) -> None:
+    """Pay or fail the invoice of an intent that somebody has confirmed; most intents have none."""
+    payment = invoice_payments.of_intent(call, intent["id"])
+    if payment is None:
+        return
+    invoice = fetch(call, "invoice", payment["invoice"])
+    if error is None:
+        collecting.mark_paid(call, invoice)
+        after_payment(call, invoice)
+    else:
+        collecting.mark_failed(call, invoice, error, by_clock=False)
 
 
 def after_payment(call: Call, invoice: Object) -> None:

@@ -8,7 +8,7 @@ import json
 import re
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -56,6 +56,7 @@ _INDEXED_PATHS = (
     "next_payment_attempt",
     "parent.subscription_details.subscription",
     "pause_collection.resumes_at",
+    "pending_update.expires_at",
     "payment.payment_intent",
     "payment_intent",
     "price",
@@ -156,7 +157,7 @@ class Store:
                 self.connection.execute("ROLLBACK TO rehearsal")
                 self.connection.execute("RELEASE rehearsal")
 
-    def query(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+    def query(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[sqlite3.Row]:
         """Run one statement and return its rows."""
         with self.lock:
             return self.connection.execute(sql, values).fetchall()

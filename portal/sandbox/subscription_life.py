@@ -2,27 +2,37 @@
 
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 
-from portal.sandbox import events
+from portal.sandbox import collecting, events, pending_updates, standing
 from portal.sandbox.call import Call
-from portal.sandbox.registry import render
+from portal.sandbox.registry import fetch, render
 from portal.sandbox.renewing import begin_period, items_due
 from portal.sandbox.resources import subscription_items, subscription_pausing, subscriptions
-from portal.sandbox.standing import card_of
-from portal.sandbox.store import Condition, Object, one_of
+from portal.sandbox.store import Condition, Object, equals, one_of
 
 TRIAL_NOTICE_SECONDS = 3 * 86400
-_RUNNING = ("active", "past_due", "trialing")
+INCOMPLETE_SECONDS = 23 * 3600
+_RENEWING = ("active", "past_due", "trialing", "unpaid")
 # Asked at every request, so each part goes by an index: the joins are crossed to keep SQLite from turning them around.
 _DUE = """
-SELECT id FROM objects WHERE type = 'subscription' AND json_extract(body, '$.cancel_at') <= ?
-    AND json_extract(body, '$.ended_at') IS NULL
-UNION SELECT id FROM objects WHERE type = 'subscription'
-    AND json_extract(body, '$.pause_collection.resumes_at') <= ? AND json_extract(body, '$.ended_at') IS NULL
-UNION SELECT subscriptions.id FROM objects AS items
-    CROSS JOIN objects AS subscriptions ON subscriptions.id = json_extract(items.body, '$.subscription')
-    WHERE items.type = 'subscription_item' AND json_extract(items.body, '$.current_period_end') <= ?
-    AND json_extract(subscriptions.body, '$.status') IN ('active', 'past_due', 'trialing')
+SELECT subscriptions.id FROM (
+    SELECT id FROM objects WHERE type = 'subscription' AND json_extract(body, '$.cancel_at') <= :now
+        AND json_extract(body, '$.ended_at') IS NULL
+    UNION SELECT id FROM objects WHERE type = 'subscription'
+        AND json_extract(body, '$.pause_collection.resumes_at') <= :now AND json_extract(body, '$.ended_at') IS NULL
+    UNION SELECT id FROM objects WHERE type = 'subscription'
+        AND json_extract(body, '$.pending_update.expires_at') <= :now
+    UNION SELECT id FROM objects WHERE type = 'subscription'
+        AND json_extract(body, '$.status') = 'incomplete' AND created <= :now - :incomplete
+    UNION SELECT json_extract(body, '$.parent.subscription_details.subscription') FROM objects
+        WHERE type = 'invoice' AND json_extract(body, '$.next_payment_attempt') <= :now
+    UNION SELECT renewing.id FROM objects AS items
+        CROSS JOIN objects AS renewing ON renewing.id = json_extract(items.body, '$.subscription')
+        WHERE items.type = 'subscription_item' AND json_extract(items.body, '$.current_period_end') <= :now
+        AND json_extract(renewing.body, '$.status') IN ('active', 'past_due', 'trialing', 'unpaid')
+) AS due CROSS JOIN objects AS subscriptions ON subscriptions.id = due.id
+WHERE json_extract(subscriptions.body, '$.test_clock') IS :test_clock
 """
 _Act = Callable[[Call, Object], None]
 
@@ -33,10 +43,11 @@ def tell_of_trial_ends(call: Call) -> None:
         "json_extract(body, '$.trial_end') <= ? AND json_extract(body, '$._trial_end_told') IS NULL",
         (call.now() + TRIAL_NOTICE_SECONDS,),
     )
-    if not call.store.find("subscription", [one_of("status", ("trialing",)), near], limit=1):
+    here = [one_of("status", ("trialing",)), near, equals("test_clock", call.test_clock)]
+    if not call.store.find("subscription", here, limit=1):
         return
     with call.store.transaction():
-        for subscription in call.store.find("subscription", [one_of("status", ("trialing",)), near], oldest_first=True):
+        for subscription in call.store.find("subscription", here, oldest_first=True):
             call.store.save(subscription | {"_trial_end_told": True})
             due_at = max(subscription["trial_end"] - TRIAL_NOTICE_SECONDS, subscription["trial_start"])
             events.emit(call.dated(due_at), "customer.subscription.trial_will_end", subscription)
@@ -47,33 +58,70 @@ def carry_on(call: Call) -> None:
     if not _due(call):
         return
     with call.store.transaction():
-        for subscription in _due(call):
+        for due in _due(call):
+            subscription = due
             while (step := _next(call, subscription)) is not None:
                 at, act = step
                 act(call.dated(at), subscription)
+                # What an act has done to the subscription in the store is what the next one must see.
+                subscription = fetch(call, "subscription", due["id"])
 
 
 def _due(call: Call) -> list[Object]:
-    found = [call.store.get("subscription", row["id"]) for row in call.store.query(_DUE, (call.now(),) * 3)]
+    values = {"now": call.now(), "incomplete": INCOMPLETE_SECONDS, "test_clock": call.test_clock}
+    found = [call.store.get("subscription", row["id"]) for row in call.store.query(_DUE, values)]
     due = [(step[0], one) for one in found if one is not None and (step := _next(call, one)) is not None]
     return [one for _, one in sorted(due, key=lambda entry: entry[0])]
 
 
+def next_step_at(call: Call, subscription: Object) -> int | None:
+    """Return when something happens by itself next in a subscription's life, or None when nothing will."""
+    return min((at for at, _ in _acts(call, subscription)), default=None)
+
+
 def _next(call: Call, subscription: Object) -> tuple[int, _Act] | None:
     """Return what is due first, and when it was; an end comes before a renewal at the same instant."""
+    due = [(at, act) for at, act in _acts(call, subscription) if at <= call.now()]
+    return min(due, key=lambda step: step[0]) if due else None
+
+
+def _acts(call: Call, subscription: Object) -> list[tuple[int, _Act]]:
     if subscription["status"] in subscriptions.ENDED:
-        return None
+        return []
     acts: list[tuple[int, _Act]] = []
     if subscription["cancel_at"] is not None:
         acts.append((subscription["cancel_at"], _end))
     resumes_at = (subscription["pause_collection"] or {}).get("resumes_at")
     if resumes_at is not None:
         acts.append((resumes_at, _collect_again))
-    if subscription["status"] in _RUNNING:
+    if subscription["pending_update"] is not None:
+        acts.append((subscription["pending_update"]["expires_at"], pending_updates.forget))
+    if subscription["status"] == "incomplete":
+        acts.append((subscription["created"] + INCOMPLETE_SECONDS, _expire))
+    acts += [
+        (invoice["next_payment_attempt"], partial(_try_again, invoice=invoice))
+        for invoice in collecting.open_invoices(call, subscription["id"])
+        if invoice["next_payment_attempt"] is not None
+    ]
+    if subscription["status"] in _RENEWING:
         items = subscription_items.of_subscription(call, subscription["id"])
         acts.append((min(item["current_period_end"] for item in items), _renew))
-    due = [(at, act) for at, act in acts if at <= call.now()]
-    return min(due, key=lambda step: step[0]) if due else None
+    return acts
+
+
+def _expire(call: Call, subscription: Object) -> None:
+    """Let a subscription go whose first invoice was never paid."""
+    for invoice in collecting.open_invoices(call, subscription["id"]):
+        collecting.void(call, invoice)
+    standing.set_status(call, subscription, "incomplete_expired", ended_at=call.now())
+
+
+def _try_again(call: Call, subscription: Object, invoice: Object) -> None:
+    """Try an invoice again that was refused, with the card that pays by now."""
+    if standing.collect(call, invoice, standing.card_of(call, subscription)) is None:
+        standing.after_payment(call, invoice)
+    else:
+        standing.after_refusal(call, invoice)
 
 
 def _end(call: Call, subscription: Object) -> None:
@@ -92,7 +140,7 @@ def _collect_again(call: Call, subscription: Object) -> None:
 
 
 def _renew(call: Call, subscription: Object) -> None:
-    if subscription["status"] == "trialing" and card_of(call, subscription) is None:
+    if subscription["status"] == "trialing" and standing.card_of(call, subscription) is None:
         behavior = subscription["trial_settings"]["end_behavior"]["missing_payment_method"]
         if behavior == "cancel":
             subscriptions.end(call, subscription, {})

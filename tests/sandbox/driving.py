@@ -45,6 +45,10 @@ class Wall:
         return float(self.at)
 
 
+def _first(subscription: Json) -> str:
+    return str(subscription["items"]["data"][0]["id"])
+
+
 class Driver:
     """Requests to one sandbox, in process."""
 
@@ -109,6 +113,36 @@ class Driver:
         response = self.pay(session, **fields)
         assert response.status_code == 303, response.get_data(as_text=True)
         return self.get(f"/v1/checkout/sessions/{session['id']}")
+
+    def begin(self, price: Json | None = None, /, card: str = "pm_card_visa", **more: Any) -> Json:
+        """Begin a subscription of a new customer through the API, paid with a stock card."""
+        customer = self.post("/v1/customers", {"email": "a@b.co"})["id"]
+        attached = self.post(f"/v1/payment_methods/{card}/attach", {"customer": customer})["id"]
+        order = {
+            "customer": customer,
+            "items[0][price]": (price or self.price())["id"],
+            "default_payment_method": attached,
+        }
+        return self.post("/v1/subscriptions", order | more)
+
+    def change(self, subscription: Json, **sent: Any) -> Json:
+        """Change a subscription; `price` and `quantity` are those of its first item."""
+        for name in ("price", "quantity"):
+            if name in sent:
+                sent |= {"items[0][id]": _first(subscription), f"items[0][{name}]": sent.pop(name)}
+        return self.post(f"/v1/subscriptions/{subscription['id']}", sent)
+
+    def subscription(self, known: Json) -> Json:
+        """Read a subscription again."""
+        return self.get(f"/v1/subscriptions/{known['id']}")
+
+    def latest_invoice(self, known: Json) -> Json:
+        """Read the newest invoice of a subscription."""
+        return self.get(f"/v1/invoices/{self.subscription(known)['latest_invoice']}")
+
+    def card(self, known: Json, card: str = "pm_card_visa") -> str:
+        """Attach another stock card to the customer of a subscription; returns its id."""
+        return str(self.post(f"/v1/payment_methods/{card}/attach", {"customer": known["customer"]})["id"])
 
     def pass_by(self, days: float) -> None:
         """Move the sandbox's clock forward."""

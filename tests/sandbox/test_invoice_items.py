@@ -7,21 +7,7 @@ from tests.sandbox.driving import Driver, Json
 
 @pytest.fixture
 def begun(sandbox: Driver) -> Json:
-    return begin(sandbox)
-
-
-def begin(sandbox: Driver, card: str = "pm_card_visa", **more: str | int) -> Json:
-    """Begin a plan of $29 a month, paid with a card."""
-    customer = sandbox.post("/v1/customers", {"email": "a@b.co"})["id"]
-    attached = sandbox.post(f"/v1/payment_methods/{card}/attach", {"customer": customer})["id"]
-    order = {"customer": customer, "items[0][price]": sandbox.price()["id"], "default_payment_method": attached}
-    return sandbox.post("/v1/subscriptions", order | more)
-
-
-def latest(sandbox: Driver, begun: Json) -> Json:
-    """Return the newest invoice of a subscription."""
-    now = sandbox.get(f"/v1/subscriptions/{begun['id']}")
-    return sandbox.get(f"/v1/invoices/{now['latest_invoice']}")
+    return sandbox.begin()
 
 
 def test_what_waits_stands_on_the_next_invoice(sandbox: Driver, begun: Json) -> None:
@@ -35,7 +21,7 @@ def test_what_waits_stands_on_the_next_invoice(sandbox: Driver, begun: Json) -> 
     assert (first["amount"], first["description"], second["amount"]) == (1000, "Set-up", -300)
     assert len(sandbox.get("/v1/invoiceitems", customer=begun["customer"], pending="true")["data"]) == 2
     sandbox.pass_by(31)
-    invoice = latest(sandbox, begun)
+    invoice = sandbox.latest_invoice(begun)
     assert [line["amount"] for line in invoice["lines"]["data"]] == [1000, -300, 2900]
     assert invoice["amount_paid"] == 3600
     assert sandbox.get(f"/v1/invoiceitems/{first['id']}")["invoice"] == invoice["id"]
@@ -57,7 +43,7 @@ def test_what_waits_for_another_subscription_stays(sandbox: Driver, begun: Json)
     item = {"customer": begun["customer"], "amount": 700, "currency": "usd", "subscription": other["id"]}
     waiting = sandbox.post("/v1/invoiceitems", item)
     sandbox.pass_by(31)
-    assert latest(sandbox, begun)["total"] == 2900
+    assert sandbox.latest_invoice(begun)["total"] == 2900
     assert sandbox.call("DELETE", f"/v1/invoiceitems/{waiting['id']}")["deleted"] is True
     assert sandbox.event_types()[-1] == "invoiceitem.deleted"
 
@@ -99,7 +85,7 @@ def test_a_balance_pays_first(sandbox: Driver, begun: Json, balance: int, waitin
     if waiting:
         sandbox.post("/v1/invoiceitems", {"customer": begun["customer"], "amount": waiting, "currency": "usd"})
     sandbox.pass_by(31)
-    invoice = latest(sandbox, begun)
+    invoice = sandbox.latest_invoice(begun)
     assert (invoice["status"], invoice["amount_due"], invoice["amount_paid"]) == ("paid", due, due)
     assert (invoice["starting_balance"], invoice["ending_balance"]) == (balance, left)
     assert sandbox.get(customer)["balance"] == left
@@ -110,7 +96,7 @@ def test_an_invoice_is_voided_or_written_off(sandbox: Driver, begun: Json) -> No
     sandbox.post(f"/v1/subscriptions/{begun['id']}", {"default_payment_method": bad})
     sandbox.post(f"/v1/customers/{begun['customer']}", {"balance": -400})
     sandbox.pass_by(31)
-    invoice = latest(sandbox, begun)
+    invoice = sandbox.latest_invoice(begun)
     assert (invoice["status"], invoice["amount_due"]) == ("open", 2500)
     path = f"/v1/invoices/{invoice['id']}"
     assert sandbox.post(f"{path}/mark_uncollectible")["status"] == "uncollectible"
@@ -125,7 +111,7 @@ def test_an_invoice_is_voided_or_written_off(sandbox: Driver, begun: Json) -> No
 
 
 def test_an_invoice_is_paid_by_somebodys_word(sandbox: Driver) -> None:
-    begun = begin(sandbox, "pm_card_chargeCustomerFail")
+    begun = sandbox.begin(card="pm_card_chargeCustomerFail")
     invoice = sandbox.post(f"/v1/invoices/{begun['latest_invoice']}/pay", {"paid_out_of_band": "true"})
     assert (invoice["status"], invoice["amount_paid"]) == ("paid", 2900)
     assert sandbox.get(f"/v1/subscriptions/{begun['id']}")["status"] == "active"

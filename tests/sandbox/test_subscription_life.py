@@ -140,7 +140,7 @@ def test_a_trial_without_a_card_ends_as_it_was_begun(sandbox: Driver, behavior: 
     }
     session = sandbox.session(**more)
     paid = sandbox.paid(session, card_number="", exp="", cvc="")
-    sandbox.pass_by(15)
+    sandbox.pass_by(14.5)
     after = sandbox.get(f"/v1/subscriptions/{paid['subscription']}")
     assert (after["status"], sandbox.event_types()[-1]) == (status, last)
     if behavior == "pause":

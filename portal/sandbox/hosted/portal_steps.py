@@ -12,7 +12,7 @@ from portal.sandbox.hosted.checkout_form import Asked, Entered, is_email, read
 from portal.sandbox.hosted.pages import plain_page
 from portal.sandbox.hosted.portal_home import plan_of
 from portal.sandbox.hosted.portal_visit import Visit
-from portal.sandbox.resources import customers, payment_methods, setup_intents, subscriptions
+from portal.sandbox.resources import customers, payment_methods, setup_intents, subscription_updates, subscriptions
 from portal.sandbox.store import Object
 
 FIELD_LENGTH_MAX = 200
@@ -54,7 +54,7 @@ def cancel(visit: Visit, subscription_id: str) -> Response:
         return visit.done("subscription_cancel", "canceled")
     # In flexible billing Stripe's portal names the instant and leaves cancel_at_period_end alone.
     ending = {"cancel_at": "max_period_end", "cancellation_details": details}
-    subscriptions.update(visit.call, ending, subscription_id)
+    subscription_updates.update(visit.call, ending, subscription_id)
     return visit.done("subscription_cancel", "ending")
 
 
@@ -87,7 +87,7 @@ def keep(visit: Visit, subscription_id: str) -> Response:
             (visit.link(), "Go back"),
         )
     forgotten = {"comment": None, "feedback": None}
-    subscriptions.update(visit.call, {"cancel_at": None, "cancellation_details": forgotten}, subscription_id)
+    subscription_updates.update(visit.call, {"cancel_at": None, "cancellation_details": forgotten}, subscription_id)
     return visit.to(f"{visit.link()}?note=kept")
 
 

@@ -1,5 +1,7 @@
 """Discounts: a coupon at work for one subscription or one invoice."""
 
+from dataclasses import dataclass
+
 from portal.sandbox import ids
 from portal.sandbox.call import Call
 from portal.sandbox.periods import add_interval
@@ -7,15 +9,24 @@ from portal.sandbox.registry import Nested, Reference, Resource, register
 from portal.sandbox.store import Object
 
 
-def build(call: Call, coupon: Object, promotion_code: str | None, session: Object) -> Object:
-    """Return the discount of a paid checkout; the caller names the subscription and the invoice it is for."""
+@dataclass(frozen=True)
+class For:
+    """Whom a discount is for: ids of the customer, the subscription, and the checkout it was won in."""
+
+    customer: str | None
+    subscription: str | None
+    checkout_session: str | None = None
+
+
+def build(call: Call, coupon: Object, promotion_code: str | None, whom: For) -> Object:
+    """Return a new discount that is not stored yet."""
     now = call.now()
     months = coupon["duration_in_months"]
     return {
         "id": ids.new_id("di"),
         "object": "discount",
-        "checkout_session": session["id"],
-        "customer": session["customer"],
+        "checkout_session": whom.checkout_session,
+        "customer": whom.customer,
         "customer_account": None,
         "end": add_interval(now, "month", months) if months else None,
         "invoice": None,
@@ -23,7 +34,7 @@ def build(call: Call, coupon: Object, promotion_code: str | None, session: Objec
         "promotion_code": promotion_code,
         "source": {"coupon": coupon["id"], "type": "coupon"},
         "start": now,
-        "subscription": None,
+        "subscription": whom.subscription,
         "subscription_item": None,
     }
 

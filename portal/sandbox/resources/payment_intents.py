@@ -257,11 +257,19 @@ def _confirm(call: Call, intent: Object, values: Values) -> Object:
     if values.get("off_session") and intent["customer"] is None:
         raise invalid("An off-session payment needs a customer.", "customer", "parameter_missing")
     error = pay(call, intent, payment_method, _not_asked(payment_method, values))
+    _tell_invoice(call, intent, error)
     if error is not None:
         raise error
     if intent["setup_future_usage"] and intent["customer"] and payment_method["customer"] is None:
         payment_methods.attach_to(call, payment_method, fetch(call, "customer", intent["customer"]))
     return render(call, intent)
+
+
+def _tell_invoice(call: Call, intent: Object, error: ApiError | None) -> None:
+    """Let the invoice know that its intent has paid or was refused, if it is the intent of one."""
+    from portal.sandbox import standing  # Collecting is built on intents.
+
+    standing.after_confirmation(call, intent, error)
 
 
 def _not_asked(payment_method: Object, values: Values) -> cards.Refusal | None:

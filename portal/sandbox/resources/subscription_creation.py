@@ -3,7 +3,7 @@
 from portal.sandbox.billing_lines import OrderLine
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Endpoint, Values
-from portal.sandbox.errors import CardError, invalid
+from portal.sandbox.errors import invalid, taken_back
 from portal.sandbox.parameters import Array, Boolean, Choice, Hash, Integer, Metadata, Text
 from portal.sandbox.registry import fetch, render
 from portal.sandbox.resources import payment_methods
@@ -27,12 +27,6 @@ CREATE = {
 }
 
 
-class _TakenBackError(CardError):
-    """The refusal of a card for a subscription that was to be made whole or not at all."""
-
-    keeps_effects = False
-
-
 def create(call: Call, values: Values) -> Object:
     """Make a subscription; a refused card leaves it incomplete, or nothing at all when `payment_behavior` says so."""
     customer = fetch(call, "customer", values["customer"], "customer")
@@ -51,8 +45,8 @@ def create(call: Call, values: Values) -> Object:
         values=values,
     )
     subscription, error = begin(call, order)
-    if isinstance(error, CardError) and values.get("payment_behavior") == "error_if_incomplete":
-        raise _TakenBackError(error.message, code=error.code or "", decline_code=error.decline_code, extra={})
+    if error is not None and values.get("payment_behavior") == "error_if_incomplete":
+        raise taken_back(error)
     return render(call, subscription)
 
 

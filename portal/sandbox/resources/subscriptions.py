@@ -1,25 +1,21 @@
-"""Subscriptions in flexible billing mode. Changes of price and schedules are not emulated."""
+"""Subscriptions in flexible billing mode: what they are, and how they end."""
 
-from copy import deepcopy
 from typing import Any
 
 from portal.sandbox import collecting, events, ids
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
-from portal.sandbox.errors import invalid, no_such
+from portal.sandbox.errors import no_such
 from portal.sandbox.parameters import (
     CREATED_PAGING,
     Boolean,
     Choice,
     Hash,
-    Metadata,
     Text,
-    Timestamp,
-    TimestampOr,
     merge_metadata,
 )
 from portal.sandbox.registry import Reference, Resource, fetch, list_of, public, register, render
-from portal.sandbox.resources import payment_methods, subscription_items
+from portal.sandbox.resources import subscription_items
 from portal.sandbox.store import Condition, Object, equals, one_of
 
 FEEDBACK = (
@@ -34,28 +30,13 @@ FEEDBACK = (
 )
 ENDED = ("canceled", "incomplete_expired")
 STATUSES = ("active", "canceled", "incomplete", "incomplete_expired", "past_due", "paused", "trialing", "unpaid")
-_CANCELLATION = Hash(
+CANCELLATION = Hash(
     fields={
         "comment": Text(unsettable=True),
         "feedback": Choice(options=FEEDBACK, unsettable=True),
     }
 )
-UPDATE = {
-    "cancel_at": TimestampOr(options=("max_period_end", "min_period_end"), unsettable=True),
-    "cancel_at_period_end": Boolean(),
-    "cancellation_details": _CANCELLATION,
-    "default_payment_method": Text(unsettable=True),
-    "description": Text(unsettable=True, max_length=500),
-    "metadata": Metadata(),
-    "pause_collection": Hash(
-        unsettable=True,
-        fields={
-            "behavior": Choice(options=("keep_as_draft", "mark_uncollectible", "void"), required=True),
-            "resumes_at": Timestamp(),
-        },
-    ),
-}
-CANCEL = {"cancellation_details": _CANCELLATION, "invoice_now": Boolean(), "prorate": Boolean()}
+CANCEL = {"cancellation_details": CANCELLATION, "invoice_now": Boolean(), "prorate": Boolean()}
 LIST = CREATED_PAGING | {
     "collection_method": Choice(options=("charge_automatically", "send_invoice")),
     "customer": Text(),
@@ -136,71 +117,6 @@ def retrieve(call: Call, _: Values, subscription_id: str) -> Object:
     return render(call, fetch(call, "subscription", subscription_id))
 
 
-def update(call: Call, values: Values, subscription_id: str) -> Object:
-    """`POST /v1/subscriptions/{subscription}`."""
-    subscription = fetch(call, "subscription", subscription_id)
-    if subscription["status"] in ENDED and set(values) - {"metadata", "cancellation_details"}:
-        raise invalid("A subscription that has ended can only have its metadata and cancellation details changed.")
-    before = render(call, deepcopy(subscription))
-    if values.get("default_payment_method") is not None:
-        payment_methods.require_of_customer(
-            call, values["default_payment_method"], subscription["customer"], "default_payment_method"
-        )
-    for name in ("default_payment_method", "description"):
-        if name in values:
-            subscription[name] = values[name]
-    if "metadata" in values:
-        subscription["metadata"] = merge_metadata(subscription["metadata"], values["metadata"])
-    subscription["cancellation_details"] |= values.get("cancellation_details", {})
-    if "pause_collection" in values:
-        subscription["pause_collection"] = _pause(call, values["pause_collection"])
-    _schedule_end(call, subscription, values)
-    call.store.save(subscription)
-    events.emit_update(call, "customer.subscription.updated", before, subscription)
-    return render(call, subscription)
-
-
-def _pause(call: Call, sent: Values | None) -> Object | None:
-    if sent is None:
-        return None
-    if "resumes_at" in sent and sent["resumes_at"] <= call.now():
-        raise invalid("resumes_at must lie in the future.", "pause_collection[resumes_at]")
-    return {"resumes_at": None} | sent
-
-
-def _schedule_end(call: Call, subscription: Object, values: Values) -> None:
-    """Set or take back when the subscription is to end; `cancel_at` and the period's end are told apart."""
-    if "cancel_at" in values and "cancel_at_period_end" in values:
-        raise invalid("Send cancel_at or cancel_at_period_end, not both.", "cancel_at")
-    if "cancel_at" in values:
-        at, by_period = _end_named(call, subscription, values["cancel_at"]), False
-    elif "cancel_at_period_end" in values:
-        by_period = values["cancel_at_period_end"]
-        at = _period_end(call, subscription, latest=True) if by_period else None
-    else:
-        return
-    details = subscription["cancellation_details"]
-    details["reason"] = "cancellation_requested" if at is not None else None
-    subscription |= {
-        "cancel_at": at,
-        "cancel_at_period_end": by_period,
-        "canceled_at": call.now() if at is not None else None,
-    }
-
-
-def _end_named(call: Call, subscription: Object, named: int | str | None) -> int | None:
-    if isinstance(named, str):
-        return _period_end(call, subscription, latest=named == "max_period_end")
-    if named is not None and named <= call.now():
-        raise invalid("cancel_at must lie in the future.", "cancel_at")
-    return named
-
-
-def _period_end(call: Call, subscription: Object, *, latest: bool) -> int:
-    ends = [item["current_period_end"] for item in subscription_items.of_subscription(call, subscription["id"])]
-    return int(max(ends) if latest else min(ends))
-
-
 def cancel(call: Call, values: Values, subscription_id: str) -> Object:
     """`DELETE /v1/subscriptions/{subscription}`: ends it now."""
     subscription = fetch(call, "subscription", subscription_id)
@@ -275,6 +191,5 @@ _ONE = "/v1/subscriptions/{subscription}"
 ENDPOINTS = (
     Endpoint("GET", "/v1/subscriptions", LIST, index, "subscription", lists=True),
     Endpoint("GET", _ONE, {}, retrieve, "subscription"),
-    Endpoint("POST", _ONE, UPDATE, update, "subscription"),
     Endpoint("DELETE", _ONE, CANCEL, cancel, "subscription"),
 )

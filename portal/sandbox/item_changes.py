@@ -1,0 +1,99 @@
+"""The items of a subscription before and after a change, read from the parameters that ask for it."""
+
+from dataclasses import dataclass
+
+from portal.sandbox.call import Call
+from portal.sandbox.endpoints import Values
+from portal.sandbox.errors import invalid
+from portal.sandbox.parameters import Array, Boolean, Hash, Integer, Metadata, Text, merge_metadata
+from portal.sandbox.registry import fetch
+from portal.sandbox.resources import subscription_items
+from portal.sandbox.store import Object
+
+ITEMS_MAX = 20
+QUANTITY = Integer(minimum=0, maximum=999_999)
+ITEMS = Array(
+    max_items=ITEMS_MAX,
+    item=Hash(
+        fields={
+            "deleted": Boolean(),
+            "id": Text(),
+            "metadata": Metadata(),
+            "price": Text(),
+            "quantity": QUANTITY,
+        }
+    ),
+)
+
+
+@dataclass(frozen=True)
+class ItemChange:
+    """An item as it was (None: it is new) and as it is to be (None: it goes)."""
+
+    old: Object | None
+    new: Object | None
+
+    @property
+    def is_change(self) -> bool:
+        """Say whether what is paid for differs."""
+        if self.old is None or self.new is None:
+            return True
+        return any(self.old[name] != self.new[name] for name in ("price", "quantity"))
+
+
+def read_items(call: Call, subscription: Object, sent: list[Values]) -> list[ItemChange]:
+    """Return all items of the subscription, those that `sent` does not name as they are, or raise what is wrong."""
+    items = {one["id"]: one for one in subscription_items.of_subscription(call, subscription["id"])}
+    changes: dict[str, ItemChange] = {item_id: ItemChange(one, one) for item_id, one in items.items()}
+    added = []
+    for number, values in enumerate(sent):
+        param = f"items[{number}]"
+        if "id" not in values:
+            added.append(ItemChange(None, _new(call, subscription, values, param)))
+            continue
+        old = items.get(values["id"])
+        if old is None:
+            raise invalid(f"The item {values['id']} does not belong to this subscription.", f"{param}[id]")
+        changes[old["id"]] = ItemChange(old, None if values.get("deleted") else _changed(call, old, values, param))
+    found = [*changes.values(), *added]
+    _check(call, subscription, [one.new for one in found if one.new is not None])
+    return found
+
+
+def _new(call: Call, subscription: Object, values: Values, param: str) -> Object:
+    if values.get("deleted") or "price" not in values:
+        raise invalid("A new item needs a price.", f"{param}[price]", "parameter_missing")
+    price = price_of(call, values["price"], f"{param}[price]")
+    item = subscription_items.build(call, subscription["id"], price["id"], values.get("quantity", 1), (0, 0))
+    return item | {"metadata": merge_metadata({}, values.get("metadata", {}))}
+
+
+def _changed(call: Call, old: Object, values: Values, param: str) -> Object:
+    new = dict(old)
+    if "price" in values and values["price"] != old["price"]:
+        new["price"] = price_of(call, values["price"], f"{param}[price]")["id"]
+    if "quantity" in values:
+        new["quantity"] = values["quantity"]
+    if "metadata" in values:
+        new["metadata"] = merge_metadata(old["metadata"], values["metadata"])
+    return new
+
+
+def price_of(call: Call, price_id: str, param: str) -> Object:
+    """Return a price that can be subscribed to, or raise 400."""
+    price = fetch(call, "price", price_id, param)
+    if price["recurring"] is None or not price["active"]:
+        raise invalid(f"The price {price_id} is not recurring or not active.", param)
+    return price
+
+
+def _check(call: Call, subscription: Object, items: list[Object]) -> None:
+    if not items:
+        raise invalid("A subscription must keep at least one item; cancel it instead.", "items")
+    if len(items) > ITEMS_MAX:
+        raise invalid(f"A subscription may have {ITEMS_MAX} items at most.", "items")
+    if len({item["price"] for item in items}) < len(items):
+        raise invalid("A subscription cannot have two items with the same price; raise the quantity.", "items")
+    for item in items:
+        if fetch(call, "price", item["price"])["currency"] != subscription["currency"]:
+            raise invalid(f"All prices must be in the subscription's currency, {subscription['currency']}.", "items")
