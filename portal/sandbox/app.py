@@ -8,7 +8,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from portal.sandbox.api import add_endpoint, error_response
-from portal.sandbox.call import Configuration
+from portal.sandbox.call import AFTER_RETRIES, RETRY_DAYS, Configuration
 from portal.sandbox.control import add_control
 from portal.sandbox.delivery import RETRY_DELAYS_SECONDS
 from portal.sandbox.errors import ApiError, unrecognised_url
@@ -16,6 +16,7 @@ from portal.sandbox.hosted import add_pages, plain_page
 from portal.sandbox.ids import new_id
 from portal.sandbox.resources import ENDPOINTS
 from portal.sandbox.resources.webhook_endpoints import register_at_start
+from portal.sandbox.retry_control import add_retry_control
 from portal.sandbox.sandbox import Sandbox
 
 API_KEY_DEFAULT = "sk_test_sandbox"
@@ -32,14 +33,19 @@ def create_sandbox(
     webhook_url: str | None = None,
     webhook_secret: str | None = None,
     retry_delays: tuple[float, ...] = RETRY_DELAYS_SECONDS,
+    retry_days: tuple[int, ...] = RETRY_DAYS,
+    after_retries: str = AFTER_RETRIES,
 ) -> Flask:
     """Return a sandbox. `state` is an SQLite file or `:memory:`; `clock` gives wall time in seconds.
 
+    `retry_days` and `after_retries` say when a refused payment of a plan is tried again, and what comes after the last.
     With a webhook address and secret, events are delivered there; without, they are only listed. The running
     `Sandbox` is `app.extensions["sandbox"]`: call its `close()` when done. Raises `StateUnusableError` when the file
     cannot be used, such as when another process holds it.
     """
-    sandbox = Sandbox(state, Configuration(api_key, public_url.rstrip("/")), clock, retry_delays)
+    sandbox = Sandbox(
+        state, Configuration(api_key, public_url.rstrip("/"), retry_days, after_retries), clock, retry_delays
+    )
     app = Flask("portal.sandbox", template_folder=str(_ROOT / "templates"), static_folder="static")
     app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES_MAX
     app.url_map.merge_slashes = False
@@ -48,6 +54,7 @@ def create_sandbox(
     for endpoint in ENDPOINTS:
         add_endpoint(app, sandbox, endpoint)
     add_control(app, sandbox)
+    add_retry_control(app, sandbox)
     add_pages(app, sandbox)
     _add_error_answers(app, sandbox)
     if webhook_url and webhook_secret:

@@ -8,6 +8,9 @@ from portal.sandbox.store import Store
 API_VERSION = "2026-10-28.endive"
 ACCOUNT_ID = "acct_1SandboxTurnpike0000"
 ACCOUNT_NAME = "Sandbox"
+# Days after the first failure on which a payment is tried again, and what becomes of the plan after the last.
+RETRY_DAYS = (1, 3, 5, 7)
+AFTER_RETRIES = "cancel"
 
 
 @dataclass(frozen=True)
@@ -16,8 +19,8 @@ class Configuration:
 
     api_key: str
     public_url: str
-    retry_days: tuple[int, ...] = (1, 3, 5, 7)
-    after_retries: str = "cancel"
+    retry_days: tuple[int, ...] = RETRY_DAYS
+    after_retries: str = AFTER_RETRIES
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from waitress.server import create_server
 from portal.sandbox.app import BODY_BYTES_MAX, create_sandbox
 from portal.sandbox.chaos.book import seed
 from portal.sandbox.control import configure_chaos, read_chaos
+from portal.sandbox.dunning import AFTERWARDS, is_possible
 from portal.sandbox.errors import ApiError
 from portal.sandbox.store import StateUnusableError
 
@@ -35,6 +36,8 @@ class Options:
     webhook_secret: str | None
     public_url: str
     chaos: bytes
+    retry_days: tuple[int, ...]
+    after_retries: str
 
 
 def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
@@ -52,6 +55,8 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Op
     parser.add_argument("--public-url", help="what the addresses of hosted pages begin with")
     parser.add_argument("--chaos", default=environment.get("SANDBOX_CHAOS") or "", help="JSON as /_sandbox/chaos takes")
     parser.add_argument("--seed", default=environment.get("SANDBOX_SEED") or "", help="what chaos throws its dice by")
+    parser.add_argument("--retry-days", default=environment.get("SANDBOX_RETRY_DAYS") or "1,3,5,7")
+    parser.add_argument("--after-retries", default=environment.get("SANDBOX_AFTER_RETRIES") or "cancel")
     given = parser.parse_args(arguments)
     secret = given.webhook_secret or environment.get("STRIPE_WEBHOOK_SECRET", "").split(",")[0].strip() or None
     if not 1 <= given.port <= 65535:
@@ -66,6 +71,11 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Op
         settings = chaos_settings(given.chaos, given.seed)
     except ValueError as error:
         parser.error(str(error))
+    days = tuple(int(day) for day in given.retry_days.split(",") if day.strip().isdecimal())
+    if len(days) != len(given.retry_days.split(",")) or not is_possible(days):
+        parser.error(f"the days of retries must grow, as in 1,3,5,7, not {given.retry_days}")
+    if given.after_retries not in AFTERWARDS:
+        parser.error(f"after the last retry comes {', '.join(AFTERWARDS)}, not {given.after_retries}")
     return Options(
         port=given.port,
         state=given.state,
@@ -74,6 +84,8 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Op
         webhook_secret=secret if given.webhook_url else None,
         public_url=given.public_url or f"http://{HOST}:{given.port}",
         chaos=settings,
+        retry_days=days,
+        after_retries=given.after_retries,
     )
 
 
@@ -99,6 +111,8 @@ def serve(options: Options) -> int:
             public_url=options.public_url,
             webhook_url=options.webhook_url,
             webhook_secret=options.webhook_secret,
+            retry_days=options.retry_days,
+            after_retries=options.after_retries,
         )
     except StateUnusableError as error:
         _say(str(error), sys.stderr)

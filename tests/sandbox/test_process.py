@@ -121,6 +121,9 @@ def test_options_come_from_flags_then_the_environment() -> None:
     options = read_options(["--port", "5", "--api-key", "sk_test_flag", "--public-url", "http://pay.test"], environment)
     assert (options.port, options.api_key, options.public_url) == (5, "sk_test_flag", "http://pay.test")
     assert options.webhook_url is None
+    assert (options.retry_days, options.after_retries) == ((1, 3, 5, 7), "cancel")
+    options = read_options(["--retry-days", "2,4"], {"SANDBOX_RETRY_DAYS": "9", "SANDBOX_AFTER_RETRIES": "unpaid"})
+    assert (options.retry_days, options.after_retries) == ((2, 4), "unpaid")
 
 
 @pytest.mark.parametrize(
@@ -137,6 +140,9 @@ def test_options_come_from_flags_then_the_environment() -> None:
         (["--chaos", "[]"], {}),
         (["--chaos", '{"rules": [{"place": "calls", "fault": "reorder"}]}'], {}),
         ([], {"SANDBOX_CHAOS": "everything"}),
+        (["--retry-days", "3,soon"], {}),
+        ([], {"SANDBOX_RETRY_DAYS": "3,1"}),
+        ([], {"SANDBOX_AFTER_RETRIES": "shrug"}),
     ],
 )
 def test_options_that_are_refused(

@@ -2,7 +2,15 @@
 
 from flask import Flask
 
-from portal.sandbox.hosted import challenge_page, checkout_page, invoice_page, panel, portal_page, receipt_page
+from portal.sandbox.hosted import (
+    challenge_page,
+    checkout_page,
+    invoice_challenge_page,
+    invoice_page,
+    panel,
+    portal_page,
+    receipt_page,
+)
 from portal.sandbox.hosted.pages import plain_page
 from portal.sandbox.sandbox import Sandbox
 
@@ -14,6 +22,7 @@ def add_pages(app: Flask, sandbox: Sandbox) -> None:
     checkout_page.add(app, sandbox)
     challenge_page.add(app, sandbox)
     invoice_page.add(app, sandbox)
+    invoice_challenge_page.add(app, sandbox)
     portal_page.add(app, sandbox)
     receipt_page.add(app, sandbox)
     panel.add(app, sandbox)

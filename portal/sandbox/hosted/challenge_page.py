@@ -27,7 +27,14 @@ def add(app: Flask, sandbox: Sandbox) -> None:
                 return guarded_redirect(_way_on(call, session))
             if request.method == "POST":
                 return _answer(call, session, payer)
-            return show(sandbox, "challenge.html", form_target=session["success_url"], session=session, card=payer.card)
+            return show(
+                sandbox,
+                "challenge.html",
+                form_target=session["success_url"],
+                amount=session["amount_total"],
+                currency=session["currency"],
+                last4=payer.card.last4,
+            )
 
     app.add_url_rule("/c/pay/<session_id>/authenticate", view_func=authenticate, methods=["GET", "POST"])
 

@@ -2,6 +2,7 @@
 
 from flask import Flask, Response
 
+from portal.sandbox.hosted.invoice_challenge_page import waiting_intent
 from portal.sandbox.hosted.invoice_pdf import invoice_file
 from portal.sandbox.hosted.pages import guard, plain_page, show
 from portal.sandbox.resources import invoice_lines
@@ -13,10 +14,12 @@ def add(app: Flask, sandbox: Sandbox) -> None:
     """Give the page and the file their addresses in the app."""
 
     def invoice(invoice_id: str) -> Response:
+        sandbox.settle()
         found = _find(sandbox, invoice_id)
         if found is None:
             return _nothing(sandbox)
-        return show(sandbox, "invoice.html", invoice=found[0], lines=found[1])
+        asks = waiting_intent(sandbox.call(), found[0]) is not None
+        return show(sandbox, "invoice.html", invoice=found[0], lines=found[1], asks=asks)
 
     def invoice_pdf(invoice_id: str) -> Response:
         found = _find(sandbox, invoice_id)

@@ -1,0 +1,204 @@
+"""A renewal that is not paid: when it is tried again, what becomes of the plan, and how it recovers."""
+
+import json
+
+import pytest
+
+from portal.sandbox import create_sandbox
+from tests.sandbox.driving import KEY, Driver, Json, Wall
+
+DAY = 86400
+MONTH = 31
+FAILING = "pm_card_chargeCustomerFail"
+ASKING = "pm_card_authenticationRequired"
+
+
+def _unpaid(sandbox: Driver, card: str = FAILING) -> Json:
+    """Begin a plan whose first renewal is refused, at this moment."""
+    begun = sandbox.begin()
+    sandbox.change(begun, default_payment_method=sandbox.card(begun, card))
+    end = begun["items"]["data"][0]["current_period_end"]
+    sandbox.pass_by((end - begun["created"]) / DAY)
+    return begun
+
+
+def _set(sandbox: Driver, days: list[int], afterwards: str) -> None:
+    response = sandbox.client.post(
+        "/_sandbox/retries",
+        json={"retry_days": days, "afterwards": afterwards},
+        headers={"Authorization": f"Bearer {KEY}"},
+    )
+    assert json.loads(response.data) == {"retry_days": days, "afterwards": afterwards}
+
+
+def test_a_refused_renewal_says_when_it_is_tried_again(sandbox: Driver) -> None:
+    begun = _unpaid(sandbox)
+    invoice = sandbox.latest_invoice(begun)
+    assert (invoice["status"], invoice["attempt_count"], invoice["auto_advance"]) == ("open", 1, True)
+    assert invoice["next_payment_attempt"] == invoice["created"] + DAY
+    assert sandbox.subscription(begun)["status"] == "past_due"
+    told = sandbox.events(type="invoice.payment_failed")[-1]
+    assert told["data"]["object"]["next_payment_attempt"] == invoice["next_payment_attempt"]
+    before = sandbox.events(type="invoice.updated")[-1]["data"]["previous_attributes"]
+    assert before["attempt_count"] == 0
+    assert before["next_payment_attempt"] is None
+
+
+@pytest.mark.parametrize(
+    ("afterwards", "status", "reason"),
+    [("cancel", "canceled", "payment_failed"), ("unpaid", "unpaid", None), ("past_due", "past_due", None)],
+)
+def test_after_the_last_try(sandbox: Driver, afterwards: str, status: str, reason: str | None) -> None:
+    _set(sandbox, [1, 3, 5, 7], afterwards)
+    begun = _unpaid(sandbox)
+    seen = []
+    for _ in range(8):
+        invoice = sandbox.latest_invoice(begun)
+        next_at = invoice["next_payment_attempt"]
+        seen.append((invoice["attempt_count"], next_at and (next_at - invoice["created"]) // DAY))
+        sandbox.pass_by(1)
+    assert list(dict.fromkeys(seen)) == [(1, 1), (2, 3), (3, 5), (4, 7), (5, None)]
+    after, invoice = sandbox.subscription(begun), sandbox.latest_invoice(begun)
+    assert (after["status"], after["cancellation_details"]["reason"]) == (status, reason)
+    assert (invoice["status"], invoice["auto_advance"], invoice["attempt_count"]) == ("open", False, 5)
+    sandbox.pass_by(3)
+    assert sandbox.latest_invoice(begun)["attempt_count"] == 5
+    assert len(sandbox.events(type="invoice.payment_failed")) == 5
+
+
+def test_the_retry_takes_the_new_card(sandbox: Driver) -> None:
+    begun = _unpaid(sandbox)
+    sandbox.change(begun, default_payment_method=sandbox.card(begun))
+    assert sandbox.subscription(begun)["status"] == "past_due"
+    sandbox.pass_by(1)
+    invoice = sandbox.latest_invoice(begun)
+    assert (invoice["status"], invoice["attempt_count"], invoice["next_payment_attempt"]) == ("paid", 1, None)
+    assert sandbox.subscription(begun)["status"] == "active"
+    assert sandbox.event_types()[-5:] == [
+        "invoice.updated",
+        "invoice.paid",
+        "invoice.payment_succeeded",
+        "invoice_payment.paid",
+        "customer.subscription.updated",
+    ]
+    sandbox.pass_by(10)
+    assert len(sandbox.events(type="invoice.payment_failed")) == 1
+
+
+def test_paying_by_hand_changes_nothing_in_the_plan_of_retries(sandbox: Driver) -> None:
+    begun = _unpaid(sandbox)
+    invoice = sandbox.latest_invoice(begun)
+    status, error = sandbox.error("POST", f"/v1/invoices/{invoice['id']}/pay")
+    assert (status, error["decline_code"]) == (402, "generic_decline")
+    again = sandbox.latest_invoice(begun)
+    assert (again["attempt_count"], again["next_payment_attempt"]) == (1, invoice["next_payment_attempt"])
+    sandbox.post(f"/v1/invoices/{invoice['id']}/pay", {"payment_method": sandbox.card(begun)})
+    assert sandbox.subscription(begun)["status"] == "active"
+
+
+def test_an_unpaid_plan_writes_drafts_and_comes_back(sandbox: Driver) -> None:
+    _set(sandbox, [1], "unpaid")
+    begun = _unpaid(sandbox)
+    sandbox.pass_by(2)
+    open_one = sandbox.latest_invoice(begun)
+    sandbox.pass_by(MONTH)
+    draft = sandbox.latest_invoice(begun)
+    assert (draft["status"], draft["attempted"]) == ("draft", False)
+    good = sandbox.card(begun)
+    sandbox.change(begun, default_payment_method=good)
+    sandbox.post(f"/v1/invoices/{draft['id']}/pay")
+    assert sandbox.subscription(begun)["status"] == "active"
+    assert sandbox.post(f"/v1/invoices/{open_one['id']}/pay")["status"] == "paid"
+
+
+def test_the_bank_asks_at_a_renewal(sandbox: Driver) -> None:
+    begun = _unpaid(sandbox, ASKING)
+    invoice = sandbox.latest_invoice(begun)
+    assert sandbox.event_types()[-5:] == [
+        "payment_intent.requires_action",
+        "invoice.updated",
+        "invoice.payment_failed",
+        "invoice.payment_action_required",
+        "customer.subscription.updated",
+    ]
+    payment = sandbox.get("/v1/invoice_payments", invoice=invoice["id"])["data"][0]
+    intent = sandbox.get(f"/v1/payment_intents/{payment['payment']['payment_intent']}")
+    assert (intent["status"], intent["latest_charge"]) == ("requires_action", None)
+    page = intent["next_action"]["redirect_to_url"]["url"].removeprefix("http://127.0.0.1:12111")
+    assert "Confirm the payment" in sandbox.client.get(f"/i/{invoice['id']}").get_data(as_text=True)
+    assert "$29.00" in sandbox.client.get(page).get_data(as_text=True)
+    assert sandbox.client.post(page, data={"answer": "complete"}).status_code == 303
+    assert sandbox.latest_invoice(begun)["status"] == "paid"
+    assert sandbox.subscription(begun)["status"] == "active"
+    assert "Confirm the payment" not in sandbox.client.get(f"/i/{invoice['id']}").get_data(as_text=True)
+    assert sandbox.client.post(page, data={"answer": "complete"}).status_code == 303
+    assert len(sandbox.get("/v1/charges", customer=begun["customer"])["data"]) == 2
+
+
+def test_a_bank_that_is_not_answered_asks_again(sandbox: Driver) -> None:
+    begun = _unpaid(sandbox, ASKING)
+    invoice = sandbox.latest_invoice(begun)
+    assert sandbox.client.post(f"/i/{invoice['id']}/authenticate", data={"answer": "fail"}).status_code == 303
+    assert sandbox.event_types()[-1] == "payment_intent.payment_failed"
+    status, error = sandbox.error("POST", f"/v1/invoices/{invoice['id']}/pay")
+    assert (status, error["code"]) == (402, "invoice_payment_intent_requires_action")
+    sandbox.pass_by(1)
+    assert len(sandbox.events(type="invoice.payment_action_required")) == 3
+    sandbox.pass_by(6)
+    assert sandbox.subscription(begun)["status"] == "canceled"
+    assert sandbox.client.get("/i/in_no/authenticate").status_code == 404
+
+
+def test_a_first_payment_that_the_bank_asks_about_is_incomplete(sandbox: Driver) -> None:
+    begun = sandbox.begin(card=ASKING)
+    assert begun["status"] == "incomplete"
+    page = f"/i/{begun['latest_invoice']}/authenticate"
+    sandbox.client.post(page, data={"answer": "complete"})
+    assert sandbox.subscription(begun)["status"] == "active"
+
+
+def test_an_incomplete_plan_expires_after_23_hours(sandbox: Driver, wall: Wall) -> None:
+    begun = sandbox.begin(card=FAILING)
+    sandbox.pass_by(22.9 / 24)
+    assert sandbox.subscription(begun)["status"] == "incomplete"
+    assert sandbox.latest_invoice(begun)["next_payment_attempt"] is None
+    sandbox.pass_by(0.2 / 24)
+    after = sandbox.subscription(begun)
+    assert (after["status"], after["ended_at"]) == ("incomplete_expired", wall.at + 23 * 3600)
+    assert sandbox.latest_invoice(begun)["status"] == "void"
+    assert sandbox.event_types()[-2:] == ["invoice.voided", "customer.subscription.updated"]
+    assert sandbox.error("POST", f"/v1/invoices/{begun['latest_invoice']}/pay")[0] == 400
+    assert sandbox.error("POST", f"/v1/subscriptions/{begun['id']}", {"cancel_at_period_end": "true"})[0] == 400
+
+
+def test_a_plan_that_has_ended_is_asked_for_no_more(sandbox: Driver) -> None:
+    begun = _unpaid(sandbox)
+    sandbox.call("DELETE", f"/v1/subscriptions/{begun['id']}")
+    sandbox.pass_by(10)
+    invoice = sandbox.latest_invoice(begun)
+    assert (invoice["status"], invoice["attempt_count"], invoice["next_payment_attempt"]) == ("open", 1, None)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        {"retry_days": [1]},
+        {"retry_days": [3, 1], "afterwards": "cancel"},
+        {"retry_days": [0], "afterwards": "cancel"},
+        {"retry_days": [True], "afterwards": "cancel"},
+        {"retry_days": list(range(1, 20)), "afterwards": "cancel"},
+        {"retry_days": [1], "afterwards": "shrug"},
+    ],
+)
+def test_a_policy_that_cannot_be(sandbox: Driver, body: object) -> None:
+    response = sandbox.client.post("/_sandbox/retries", json=body, headers={"Authorization": f"Bearer {KEY}"})
+    assert response.status_code == 400
+
+
+def test_a_policy_to_start_with() -> None:
+    app = create_sandbox(api_key=KEY, clock=Wall(), retry_days=(2,), after_retries="past_due")
+    sandbox = Driver(app)
+    begun = _unpaid(sandbox)
+    assert sandbox.latest_invoice(begun)["next_payment_attempt"] == sandbox.latest_invoice(begun)["created"] + 2 * DAY
+    app.extensions["sandbox"].close()
