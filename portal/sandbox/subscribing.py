@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from portal.sandbox import collecting, events
-from portal.sandbox.billing_lines import OrderLine, discounted, once, recurring
+from portal.sandbox import collecting, discounting, events
+from portal.sandbox.billing_lines import OrderLine, discounted, less_discount, once, recurring
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Values
-from portal.sandbox.errors import ApiError
+from portal.sandbox.errors import ApiError, invalid
 from portal.sandbox.periods import add_interval
 from portal.sandbox.resources import invoice_items, invoices, subscription_items, subscriptions
 from portal.sandbox.store import Object
@@ -30,27 +30,38 @@ class Order:
     authenticated: bool = False
 
 
+def check_lines(lines: list[OrderLine]) -> None:
+    """Refuse an order of nothing, or in two currencies."""
+    if not lines:
+        raise invalid("Send at least one item.", "items", "parameter_missing")
+    if len({line.price["currency"] for line in lines}) > 1:
+        raise invalid("All prices of a subscription must have the same currency.", "items")
+
+
 def begin(call: Call, order: Order) -> tuple[Object, ApiError | None]:
     """Make the subscription with its first invoice and take the money for it.
 
     Returns the subscription, and the 402 when the bank refused: the subscription is then incomplete, its invoice open.
+    With `payment_behavior=default_incomplete` no card is asked; the intent of the invoice waits to be confirmed.
     """
     subscription = add(call, order)
-    invoice = collecting.finalize(call, first_invoice(call, order, subscription), description="Subscription creation")
+    invoice = first_invoice(call, order, subscription)
+    collecting.finalize(call, invoice, description="Subscription creation")
+    waits = invoice["amount_due"] > 0 and order.values.get("payment_behavior") == "default_incomplete"
     error = None
-    if invoice["amount_due"] > 0:
+    if invoice["amount_due"] > 0 and not waits:
         if order.payment_method is None:
             raise RuntimeError("money is due and there is no payment method")
         error = collecting.take_payment(call, invoice, order.payment_method, authenticated=order.authenticated)
-    if error is not None:
+    if waits or error is not None:
         subscription["status"] = "incomplete"
     subscription["latest_invoice"] = invoice["id"]
     call.store.save(subscription)
     events.emit(call, "customer.subscription.created", subscription)
-    if error is None:
-        collecting.mark_paid(call, invoice)
-    else:
+    if error is not None:
         collecting.mark_failed(call, invoice, error)
+    elif not waits:
+        collecting.mark_paid(call, invoice)
     return subscription, error
 
 
@@ -61,6 +72,8 @@ def add(call: Call, order: Order) -> Object:
     if order.discount is not None:
         call.store.save(order.discount | {"subscription": built["id"]})
         built["discounts"] = [order.discount["id"]] if order.discount_lasts else []
+    if "discounts" in order.values:
+        discounting.give(call, built, order.values["discounts"])
     subscription = call.store.insert("subscription", built)
     for line in order.lines:
         rhythm = line.price["recurring"]
@@ -81,7 +94,12 @@ def first_invoice(call: Call, order: Order, subscription: Object) -> Object:
         for item in subscription_items.of_subscription(call, subscription["id"])
     ]
     sources += [once(call, line, subscription["id"]) for line in order.lines if line.price["recurring"] is None]
-    if order.discount is not None:
+    if order.discount is None:
+        sources = less_discount(call, subscription, sources)
+    else:
         sources = [discounted(one, off[one.price["id"]] if one.price else 0, order.discount) for one in sources]
     sources += [invoice_items.as_line(call, one) for one in invoice_items.pending(call, order.customer["id"], None)]
-    return invoices.draft(call, order.customer, subscription, "subscription_create", sources)
+    invoice = invoices.draft(call, order.customer, subscription, "subscription_create", sources)
+    if order.discount is None and invoice["discounts"]:
+        discounting.use_up(call, subscription)
+    return invoice

@@ -64,6 +64,8 @@ class Story:
         self.endpoints_and_account()
         self.portal()
         self.live_on()
+        self.change_the_plan()
+        self.fail_and_recover()
         self.change_and_end()
         self.read_all()
 
@@ -260,6 +262,78 @@ class Story:
         self.driver.pass_by(31)
         assert self.v1.subscriptions.retrieve(begun.id).status == "canceled"
 
+    def _subscriber(self, **more: Any) -> Any:
+        """Begin a plan of somebody new, through the API."""
+        payer = self.v1.customers.create({"payment_method": "pm_card_visa"})
+        card = self.v1.payment_methods.list({"customer": payer.id}).data[0].id
+        order: Any = {"customer": payer.id, "items": [{"price": self.monthly.id}], "default_payment_method": card}
+        return self.v1.subscriptions.create(order | more)
+
+    def change_the_plan(self) -> None:
+        """Previews, changes with proration, what waits for an invoice, and changes that are not paid."""
+        begun = self._subscriber()
+        item = begun["items"].data[0].id
+        self.driver.pass_by(9)
+        change: Any = {"items": [{"id": item, "quantity": 3}], "proration_behavior": "create_prorations"}
+        self.v1.invoices.create_preview({"subscription": begun.id, "subscription_details": change})
+        self.v1.subscriptions.update(begun.id, change)
+        self.v1.subscription_items.update(item, {"quantity": 5, "proration_behavior": "always_invoice"})
+        more = self.v1.subscription_items.create({"subscription": begun.id, "price": self._addon()})
+        self.v1.subscription_items.delete(more.id, {"proration_behavior": "none"})
+        assert isinstance(begun.customer, str)
+        waiting = self.v1.invoice_items.create(
+            {"customer": begun.customer, "amount": 700, "currency": "usd", "metadata": {"why": "setup"}}
+        )
+        self.v1.invoice_items.create({"customer": begun.customer, "pricing": {"price": self.bundle.id}})
+        self.v1.invoice_items.retrieve(waiting.id)
+        self.v1.invoice_items.list({"pending": True})
+        self.v1.invoice_items.delete(waiting.id)
+        bad = self.v1.payment_methods.attach("pm_card_chargeCustomerFail", {"customer": begun.customer})
+        self.v1.subscriptions.update(begun.id, {"default_payment_method": bad.id})
+        waits: Any = {
+            "items": [{"id": item, "quantity": 50}],
+            "proration_behavior": "always_invoice",
+            "payment_behavior": "pending_if_incomplete",
+        }
+        pending = self.v1.subscriptions.update(begun.id, waits)
+        assert pending.pending_update is not None
+        good = self.v1.payment_methods.attach("pm_card_visa", {"customer": begun.customer})
+        assert isinstance(pending.latest_invoice, str)
+        self.v1.invoices.pay(pending.latest_invoice, {"payment_method": good.id})
+        self.v1.subscriptions.update(begun.id, waits | {"items": [{"id": item, "quantity": 90}]})
+        self.driver.pass_by(1)
+
+    def _addon(self) -> str:
+        return self.v1.prices.create(
+            {
+                "product": "prod_pro",
+                "currency": "usd",
+                "unit_amount": 300,
+                "recurring": {"interval": "month"},
+            }
+        ).id
+
+    def fail_and_recover(self) -> None:
+        """A renewal that the bank refuses or asks about, an invoice that is written off, and one that is voided."""
+        begun = self._subscriber()
+        assert isinstance(begun.customer, str)
+        asking = self.v1.payment_methods.attach("pm_card_authenticationRequired", {"customer": begun.customer})
+        self.v1.subscriptions.update(begun.id, {"default_payment_method": asking.id})
+        self.driver.pass_by(31)
+        latest = self.v1.subscriptions.retrieve(begun.id).latest_invoice
+        assert isinstance(latest, str)
+        assert self.v1.invoices.retrieve(latest).status == "open"
+        self.driver.client.post(f"/i/{latest}/authenticate", data={"answer": "complete"})
+        assert self.v1.invoices.retrieve(latest).status == "paid"
+        self.driver.pass_by(31)
+        latest = self.v1.subscriptions.retrieve(begun.id).latest_invoice
+        assert isinstance(latest, str)
+        self.v1.invoices.mark_uncollectible(latest)
+        self.v1.invoices.void_invoice(latest)
+        incomplete = self._subscriber(payment_behavior="default_incomplete")
+        self.driver.pass_by(1)
+        assert self.v1.subscriptions.retrieve(incomplete.id).status == "incomplete_expired"
+
     def change_and_end(self) -> None:
         """A subscription's later life, and a customer's end."""
         self.v1.subscriptions.update(self.subscription.id, {"metadata": {"seen": "1"}})
@@ -321,6 +395,7 @@ RESOURCES = (
     "event",
     "invoice",
     "invoice_payment",
+    "invoiceitem",
     "item",
     "line_item",
     "payment_intent",
@@ -371,18 +446,28 @@ def test_every_event_type_exists(story: Story) -> None:
         "customer.subscription.created",
         "customer.subscription.deleted",
         "customer.subscription.paused",
+        "customer.subscription.pending_update_applied",
+        "customer.subscription.pending_update_expired",
         "customer.subscription.resumed",
         "customer.subscription.trial_will_end",
         "customer.subscription.updated",
         "customer.updated",
         "invoice.created",
         "invoice.finalized",
+        "invoice.marked_uncollectible",
         "invoice.paid",
+        "invoice.payment_action_required",
         "invoice.payment_failed",
         "invoice.payment_succeeded",
+        "invoice.updated",
+        "invoice.voided",
         "invoice_payment.paid",
+        "invoiceitem.created",
+        "invoiceitem.deleted",
+        "payment_intent.canceled",
         "payment_intent.created",
         "payment_intent.payment_failed",
+        "payment_intent.requires_action",
         "payment_intent.succeeded",
         "payment_method.attached",
         "payment_method.detached",

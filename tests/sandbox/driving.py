@@ -146,8 +146,16 @@ class Driver:
 
     def pass_by(self, days: float) -> None:
         """Move the sandbox's clock forward."""
+        self.pass_seconds(int(days * 86400))
+
+    def pass_until(self, at: int) -> None:
+        """Move the sandbox's clock forward to an instant."""
+        self.pass_seconds(at - self.get("/_sandbox/clock")["now"])
+
+    def pass_seconds(self, seconds: int) -> None:
+        """Move the sandbox's clock forward by whole seconds."""
         headers = {"Authorization": f"Bearer {KEY}"}
-        sent = {"advance_seconds": int(days * 86400)}
+        sent = {"advance_seconds": seconds}
         assert self.client.post("/_sandbox/clock", json=sent, headers=headers).status_code == 200
 
     def events(self, **params: Any) -> list[Json]:

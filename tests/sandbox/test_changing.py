@@ -1,6 +1,8 @@
 """Changing a subscription: what the change gives back and asks for, to the second and to the cent."""
 
+import random
 from datetime import UTC, datetime
+from fractions import Fraction
 
 import pytest
 
@@ -379,3 +381,30 @@ def test_what_cannot_be_changed(sandbox: Driver, sent: Json, param: str) -> None
     status, error = sandbox.error("POST", f"/v1/subscriptions/{begun['id']}", sent)
     assert (status, error["param"]) == (400, param)
     assert sandbox.subscription(begun) == begun
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_month_costs_what_was_had_in_it(sandbox: Driver, seed: int) -> None:
+    """However often a plan changes, all lines for the month come to price times time, but for the rounding of each."""
+    choose = random.Random(seed)
+    month, prices = 31 * DAY, [sandbox.price(choose.randint(50, 90_000)) for _ in range(4)]
+    begun = sandbox.begin(prices[0])
+    had: list[tuple[int, int]] = [(0, prices[0]["unit_amount"])]
+    for at in sorted(choose.sample(range(1, month), 6)):
+        sandbox.pass_until(JANUARY + at)
+        price, quantity = choose.choice(prices), choose.randint(1, 9)
+        how = choose.choice(["create_prorations", "always_invoice"])
+        sandbox.change(begun, price=price["id"], quantity=quantity, proration_behavior=how)
+        had.append((at, price["unit_amount"] * quantity))
+    sandbox.pass_until(JANUARY + month)
+    ends = [at for at, _ in had[1:]] + [month]
+    cost = sum(Fraction(rate * (end - at), month) for (at, rate), end in zip(had, ends, strict=True))
+    invoices = sandbox.get("/v1/invoices", subscription=begun["id"], limit=100)["data"]
+    billed = [
+        line["amount"]
+        for invoice in invoices
+        for line in sandbox.get(f"/v1/invoices/{invoice['id']}/lines", limit=100)["data"]
+        if line["period"]["end"] <= JANUARY + month
+    ]
+    assert len(billed) >= 7
+    assert abs(sum(billed) - cost) <= len(billed)

@@ -17,8 +17,7 @@ def _unpaid(sandbox: Driver, card: str = FAILING) -> Json:
     """Begin a plan whose first renewal is refused, at this moment."""
     begun = sandbox.begin()
     sandbox.change(begun, default_payment_method=sandbox.card(begun, card))
-    end = begun["items"]["data"][0]["current_period_end"]
-    sandbox.pass_by((end - begun["created"]) / DAY)
+    sandbox.pass_until(begun["items"]["data"][0]["current_period_end"])
     return begun
 
 

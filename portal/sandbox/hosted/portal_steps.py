@@ -12,7 +12,13 @@ from portal.sandbox.hosted.checkout_form import Asked, Entered, is_email, read
 from portal.sandbox.hosted.pages import plain_page
 from portal.sandbox.hosted.portal_home import plan_of
 from portal.sandbox.hosted.portal_visit import Visit
-from portal.sandbox.resources import customers, payment_methods, setup_intents, subscription_updates, subscriptions
+from portal.sandbox.resources import (
+    customers,
+    payment_methods,
+    setup_intents,
+    subscription_cancellation,
+    subscription_updates,
+)
 from portal.sandbox.store import Object
 
 FIELD_LENGTH_MAX = 200
@@ -50,7 +56,7 @@ def cancel(visit: Visit, subscription_id: str) -> Response:
         return visit.show("portal_cancel.html", plan=plan, reasons=asked, at_once=offer["mode"] == "immediately")
     details = _reason(visit, asked)
     if offer["mode"] == "immediately":
-        subscriptions.cancel(visit.call, {"cancellation_details": details}, subscription_id)
+        subscription_cancellation.cancel(visit.call, {"cancellation_details": details}, subscription_id)
         return visit.done("subscription_cancel", "canceled")
     # In flexible billing Stripe's portal names the instant and leaves cancel_at_period_end alone.
     ending = {"cancel_at": "max_period_end", "cancellation_details": details}

@@ -2,19 +2,21 @@
 
 from portal.sandbox.billing_lines import OrderLine
 from portal.sandbox.call import Call
+from portal.sandbox.discounting import DISCOUNTS
 from portal.sandbox.endpoints import Endpoint, Values
 from portal.sandbox.errors import invalid, taken_back
 from portal.sandbox.parameters import Array, Boolean, Choice, Hash, Integer, Metadata, Text
 from portal.sandbox.registry import fetch, render
 from portal.sandbox.resources import payment_methods
 from portal.sandbox.store import Object
-from portal.sandbox.subscribing import Order, begin
+from portal.sandbox.subscribing import Order, begin, check_lines
 
 ITEMS_MAX = 20
 CREATE = {
     "customer": Text(required=True),
     "default_payment_method": Text(),
     "description": Text(max_length=500),
+    "discounts": DISCOUNTS,
     "items": Array(
         required=True,
         max_items=ITEMS_MAX,
@@ -22,7 +24,7 @@ CREATE = {
     ),
     "metadata": Metadata(),
     "off_session": Boolean(),
-    "payment_behavior": Choice(options=("allow_incomplete", "error_if_incomplete")),
+    "payment_behavior": Choice(options=("allow_incomplete", "default_incomplete", "error_if_incomplete")),
     "trial_period_days": Integer(minimum=1, maximum=730),
 }
 
@@ -31,12 +33,13 @@ def create(call: Call, values: Values) -> Object:
     """Make a subscription; a refused card leaves it incomplete, or nothing at all when `payment_behavior` says so."""
     customer = fetch(call, "customer", values["customer"], "customer")
     lines = [_line(call, number, sent) for number, sent in enumerate(values["items"])]
-    _check(lines)
+    check_lines(lines)
     days = values.get("trial_period_days")
     chosen = values.get("default_payment_method")
     if chosen is not None:
         payment_methods.require_of_customer(call, chosen, customer["id"], "default_payment_method")
-    free = days is not None or sum(line.price["unit_amount"] * line.quantity for line in lines) == 0
+    waits = values.get("payment_behavior") == "default_incomplete"
+    free = waits or days is not None or sum(line.price["unit_amount"] * line.quantity for line in lines) == 0
     order = Order(
         customer=customer,
         lines=lines,
@@ -56,13 +59,6 @@ def _line(call: Call, number: int, sent: Values) -> OrderLine:
     if price["recurring"] is None or not price["active"]:
         raise invalid(f"The price {price['id']} is not recurring or not active.", param)
     return OrderLine(price, sent.get("quantity", 1))
-
-
-def _check(lines: list[OrderLine]) -> None:
-    if not lines:
-        raise invalid("Send at least one item.", "items", "parameter_missing")
-    if len({line.price["currency"] for line in lines}) > 1:
-        raise invalid("All prices of a subscription must have the same currency.", "items")
 
 
 ENDPOINTS = (Endpoint("POST", "/v1/subscriptions", CREATE, create, "subscription"),)

@@ -77,7 +77,7 @@ def update(call: Call, values: Values, subscription_id: str) -> Object:
 
 def change(call: Call, subscription: Object, values: Values) -> Object:
     """Give a subscription other terms, take the money that is due for them, and tell of it; returns it as it is then."""
-    _check(subscription, values)
+    check(subscription, values)
     if subscription.get("_pending") and _TERMS & set(values):
         pending_updates.forget(call, subscription)
     before, kept = render(call, deepcopy(subscription)), pending_updates.snapshot(call, subscription)
@@ -103,7 +103,8 @@ def prepare(call: Call, subscription: Object, values: Values) -> Object | None:
     return changing.apply(call, subscription, changing.read(call, subscription, values))
 
 
-def _check(subscription: Object, values: Values) -> None:
+def check(subscription: Object, values: Values) -> None:
+    """Refuse what the state of a subscription does not allow to be changed."""
     status, terms = subscription["status"], _TERMS & set(values)
     if status in ENDED and set(values) - {"metadata", "cancellation_details"}:
         raise invalid("A subscription that has ended can only have its metadata and cancellation details changed.")

@@ -5,10 +5,8 @@ from typing import Any
 from portal.sandbox import collecting, events, ids
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
-from portal.sandbox.errors import no_such
 from portal.sandbox.parameters import (
     CREATED_PAGING,
-    Boolean,
     Choice,
     Hash,
     Text,
@@ -36,7 +34,6 @@ CANCELLATION = Hash(
         "feedback": Choice(options=FEEDBACK, unsettable=True),
     }
 )
-CANCEL = {"cancellation_details": CANCELLATION, "invoice_now": Boolean(), "prorate": Boolean()}
 LIST = CREATED_PAGING | {
     "collection_method": Choice(options=("charge_automatically", "send_invoice")),
     "customer": Text(),
@@ -117,15 +114,6 @@ def retrieve(call: Call, _: Values, subscription_id: str) -> Object:
     return render(call, fetch(call, "subscription", subscription_id))
 
 
-def cancel(call: Call, values: Values, subscription_id: str) -> Object:
-    """`DELETE /v1/subscriptions/{subscription}`: ends it now."""
-    subscription = fetch(call, "subscription", subscription_id)
-    if subscription["status"] in ENDED:
-        raise no_such("subscription", subscription_id, "id", in_path=True)
-    details = {"reason": "cancellation_requested"} | values.get("cancellation_details", {})
-    return render(call, end(call, subscription, details))
-
-
 def end(call: Call, subscription: Object, details: Object, **members: Any) -> Object:
     """End a subscription now and tell of it; `members` say otherwise what else it has in the end."""
     now = call.now()
@@ -191,5 +179,4 @@ _ONE = "/v1/subscriptions/{subscription}"
 ENDPOINTS = (
     Endpoint("GET", "/v1/subscriptions", LIST, index, "subscription", lists=True),
     Endpoint("GET", _ONE, {}, retrieve, "subscription"),
-    Endpoint("DELETE", _ONE, CANCEL, cancel, "subscription"),
 )

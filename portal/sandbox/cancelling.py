@@ -1,0 +1,23 @@
+"""What a subscription that ends now still owes or is owed: the rest of its period, and what has been waiting."""
+
+from portal.sandbox import proration, renewing
+from portal.sandbox.call import Call
+from portal.sandbox.registry import fetch
+from portal.sandbox.resources import invoice_items, subscription_items
+from portal.sandbox.store import Object
+
+
+def credit_rest(call: Call, subscription: Object) -> None:
+    """Let the time that was paid for and is not used wait as credit for the customer's next invoice."""
+    customer = fetch(call, "customer", subscription["customer"])
+    for item in subscription_items.of_subscription(call, subscription["id"]):
+        proration.give_back(call, customer, item, call.now())
+
+
+def last_invoice(call: Call, subscription: Object, *, prorates: bool) -> Object | None:
+    """Return the draft of a last invoice over all that waits, or None when nothing does. The caller saves it."""
+    if prorates:
+        credit_rest(call, subscription)
+    if not invoice_items.pending(call, subscription["customer"], subscription["id"]):
+        return None
+    return renewing.draft(call, subscription, [], "subscription_update")

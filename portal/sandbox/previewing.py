@@ -1,0 +1,170 @@
+"""What an invoice would be, without making it: the very change or renewal is carried out, looked at, and taken back.
+
+Nothing is computed a second time for a preview, so it cannot differ from what the same request then bills.
+"""
+
+from portal.sandbox import cancelling, customer_balance, discounting, ending, ids, renewing, subscribing
+from portal.sandbox.billing_lines import OrderLine
+from portal.sandbox.call import Call
+from portal.sandbox.endpoints import Values
+from portal.sandbox.errors import ApiError, invalid
+from portal.sandbox.item_changes import price_of
+from portal.sandbox.registry import fetch, list_object, render
+from portal.sandbox.resources import (
+    customers,
+    invoice_items,
+    invoice_lines,
+    invoices,
+    subscription_items,
+    subscription_updates,
+)
+from portal.sandbox.store import Object
+
+
+def preview(call: Call, values: Values) -> Object:
+    """Return in wire form the invoice that the parameters would bring about."""
+    with call.store.rehearsal():
+        if "subscription" in values:
+            invoice = _of_subscription(
+                call, fetch(call, "subscription", values["subscription"], "subscription"), values
+            )
+        elif "items" in values.get("subscription_details", {}):
+            invoice = _of_new_subscription(call, values)
+        else:
+            invoice = _of_customer(call, values)
+        return _shown(call, invoice)
+
+
+def _of_subscription(call: Call, subscription: Object, values: Values) -> Object:
+    if values.get("customer", subscription["customer"]) != subscription["customer"]:
+        raise invalid("The subscription belongs to another customer.", "customer")
+    if subscription["status"] in ("canceled", "incomplete_expired"):
+        raise nothing_comes()
+    details = dict(values.get("subscription_details", {}))
+    if "discounts" in values:
+        discounting.give(call, subscription, values["discounts"])
+    # What is paused for now is shown as if it were collected.
+    subscription["pause_collection"] = None
+    call.store.save(subscription)
+    _add_items(call, fetch(call, "customer", subscription["customer"]), values, subscription["id"])
+    if details.pop("cancel_now", False):
+        prorates = details.get("proration_behavior", "create_prorations") != "none"
+        return cancelling.last_invoice(call, subscription, prorates=prorates) or _nothing()
+    subscription_updates.check(subscription, details)
+    at_once = subscription_updates.prepare(call, subscription, details)
+    ending.schedule(call, subscription, details)
+    call.store.save(subscription)
+    if values.get("preview_mode") == "recurring":
+        return _recurring(call, subscription)
+    return at_once or upcoming(call, subscription)
+
+
+def _nothing() -> Object:
+    raise nothing_comes()
+
+
+def nothing_comes() -> ApiError:
+    """404: there will be no invoice to preview."""
+    return ApiError(
+        404, "invalid_request_error", "There is no upcoming invoice to preview.", code="invoice_upcoming_none"
+    )
+
+
+def upcoming(call: Call, subscription: Object) -> Object:
+    """Return the draft of a subscription's next invoice by itself, dated when it is due."""
+    if subscription["status"] in ("paused", "incomplete"):
+        raise nothing_comes()
+    items = subscription_items.of_subscription(call, subscription["id"])
+    at = min(item["current_period_end"] for item in items)
+    then = call.dated(max(at, call.now()))
+    if subscription["cancel_at"] is not None and subscription["cancel_at"] <= at:
+        if not invoice_items.pending(call, subscription["customer"], subscription["id"]):
+            raise nothing_comes()
+        return renewing.draft(then, subscription, [], "upcoming")
+    draft = renewing.draft_period(then, subscription, renewing.items_due(then, subscription, at), "upcoming")
+    return draft or _nothing()
+
+
+def _recurring(call: Call, subscription: Object) -> Object:
+    """Return the draft of a whole period of everything, and of nothing else."""
+    for waiting in invoice_items.pending(call, subscription["customer"], subscription["id"]):
+        call.store.delete(waiting["id"])
+    items = subscription_items.of_subscription(call, subscription["id"])
+    return renewing.draft(call, subscription, items, "upcoming")
+
+
+def _of_new_subscription(call: Call, values: Values) -> Object:
+    details = values["subscription_details"]
+    if set(details) - {"items", "trial_end"}:
+        odd = min(set(details) - {"items", "trial_end"})
+        raise invalid("This needs a subscription that there is already.", f"subscription_details[{odd}]")
+    customer = _customer(call, values)
+    lines = []
+    for number, sent in enumerate(details["items"]):
+        param = f"subscription_details[items][{number}][price]"
+        if "price" not in sent:
+            raise invalid("An item of a new subscription needs a price.", param, "parameter_missing")
+        lines.append(OrderLine(price_of(call, sent["price"], param), sent.get("quantity", 1)))
+    trial_end = details.get("trial_end")
+    order = subscribing.Order(
+        customer=customer,
+        lines=lines,
+        payment_method=None,
+        trial_end=trial_end if isinstance(trial_end, int) else None,
+        values={"discounts": values["discounts"]} if "discounts" in values else {},
+    )
+    subscribing.check_lines(lines)
+    _add_items(call, customer, values, None)
+    return subscribing.first_invoice(call, order, subscribing.add(call, order))
+
+
+def _customer(call: Call, values: Values) -> Object:
+    """Return the customer that was named, or somebody of whom nothing is known."""
+    if "customer" in values:
+        return fetch(call, "customer", values["customer"], "customer")
+    return customers.add(call, {})
+
+
+def _of_customer(call: Call, values: Values) -> Object:
+    if "customer" not in values:
+        raise invalid("Name a customer, a subscription, or the items of a new one.", "customer", "parameter_missing")
+    customer = _customer(call, values)
+    _add_items(call, customer, values, None)
+    waiting = invoice_items.pending(call, customer["id"], None)
+    if not waiting:
+        raise nothing_comes()
+    return invoices.draft(call, customer, None, "upcoming", [invoice_items.as_line(call, one) for one in waiting])
+
+
+def _add_items(call: Call, customer: Object, values: Values, subscription_id: str | None) -> None:
+    for number, sent in enumerate(values.get("invoice_items", [])):
+        item = {name: value for name, value in sent.items() if name != "price"}
+        if "price" in sent:
+            item["pricing"] = {"price": sent["price"]}
+        if subscription_id is not None:
+            item["subscription"] = subscription_id
+        try:
+            invoice_items.add(call, customer, item)
+        except ApiError as error:
+            if error.param is not None:
+                error.param = f"invoice_items[{number}][{error.param.partition('[')[0].replace('pricing', 'price')}]"
+            raise
+
+
+def _shown(call: Call, invoice: Object) -> Object:
+    """Return a draft as a preview looks: under an id that names nothing, with all its lines."""
+    preview_id = ids.new_id("upcoming_in")
+    lines = []
+    for line in invoice_lines.of_invoice(call, invoice["id"]):
+        temporary = line["id"].replace("il_", "il_tmp_", 1)
+        lines.append(render(call, line) | {"id": temporary, "invoice": preview_id})
+    _, balance = customer_balance.apply(invoice["total"], invoice["starting_balance"])
+    listed = list_object(lines, f"/v1/invoices/{preview_id}/lines") | {"total_count": len(lines)}
+    return render(call, invoice) | {
+        "id": preview_id,
+        "billing_reason": "upcoming",
+        "ending_balance": balance,
+        "lines": listed,
+        "next_payment_attempt": invoice["created"],
+        "webhooks_delivered_at": None,
+    }

@@ -1,0 +1,61 @@
+"""`POST /v1/invoices/create_preview`: what a change or the next renewal would bill."""
+
+from portal.sandbox import discounting
+from portal.sandbox.call import Call
+from portal.sandbox.endpoints import Endpoint, Values
+from portal.sandbox.item_changes import ITEMS
+from portal.sandbox.parameters import (
+    AMOUNT_MAX,
+    Array,
+    Boolean,
+    Choice,
+    Hash,
+    Integer,
+    Metadata,
+    Text,
+    Timestamp,
+    TimestampOr,
+)
+from portal.sandbox.previewing import preview
+from portal.sandbox.store import Object
+
+_INVOICE_ITEM = Hash(
+    fields={
+        "amount": Integer(minimum=-AMOUNT_MAX, maximum=AMOUNT_MAX),
+        "currency": Text(pattern="[A-Za-z]{3}"),
+        "description": Text(),
+        "discountable": Boolean(),
+        "metadata": Metadata(),
+        "period": Hash(fields={"end": Timestamp(required=True), "start": Timestamp(required=True)}),
+        "price": Text(),
+        "quantity": Integer(minimum=0, maximum=999_999),
+    }
+)
+_SUBSCRIPTION = Hash(
+    fields={
+        "billing_cycle_anchor": Hash(fields={"type": Choice(options=("now", "unchanged"), required=True)}),
+        "cancel_at": TimestampOr(options=("max_period_end", "min_period_end"), unsettable=True),
+        "cancel_at_period_end": Boolean(),
+        "cancel_now": Boolean(),
+        "items": ITEMS,
+        "proration_behavior": Choice(options=("always_invoice", "create_prorations", "none")),
+        "proration_date": Timestamp(),
+        "trial_end": TimestampOr(options=("now",)),
+    }
+)
+CREATE_PREVIEW = {
+    "customer": Text(),
+    "discounts": discounting.DISCOUNTS,
+    "invoice_items": Array(max_items=250, item=_INVOICE_ITEM),
+    "preview_mode": Choice(options=("next", "recurring")),
+    "subscription": Text(),
+    "subscription_details": _SUBSCRIPTION,
+}
+
+
+def create_preview(call: Call, values: Values) -> Object:
+    """`POST /v1/invoices/create_preview`."""
+    return preview(call, values)
+
+
+ENDPOINTS = (Endpoint("POST", "/v1/invoices/create_preview", CREATE_PREVIEW, create_preview, "invoice"),)

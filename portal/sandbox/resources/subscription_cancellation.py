@@ -1,0 +1,37 @@
+"""`DELETE /v1/subscriptions/{subscription}`: a subscription ends now, with or without credit for the rest."""
+
+from portal.sandbox import cancelling, collecting, standing
+from portal.sandbox.call import Call
+from portal.sandbox.endpoints import Endpoint, Values
+from portal.sandbox.errors import no_such
+from portal.sandbox.parameters import Boolean
+from portal.sandbox.registry import fetch, render
+from portal.sandbox.resources import subscriptions
+from portal.sandbox.store import Object
+
+CANCEL = {"cancellation_details": subscriptions.CANCELLATION, "invoice_now": Boolean(), "prorate": Boolean()}
+
+
+def cancel(call: Call, values: Values, subscription_id: str) -> Object:
+    """`DELETE /v1/subscriptions/{subscription}`: ends it now."""
+    subscription = fetch(call, "subscription", subscription_id)
+    if subscription["status"] in subscriptions.ENDED:
+        raise no_such("subscription", subscription_id, "id", in_path=True)
+    _settle(call, subscription, prorates=values.get("prorate", False), at_once=values.get("invoice_now", False))
+    details = {"reason": "cancellation_requested"} | values.get("cancellation_details", {})
+    return render(call, subscriptions.end(call, subscription, details))
+
+
+def _settle(call: Call, subscription: Object, *, prorates: bool, at_once: bool) -> None:
+    """Credit the rest of the period if it is wanted, and bill at once what waits, or leave it waiting."""
+    if not at_once:
+        if prorates:
+            cancelling.credit_rest(call, subscription)
+        return
+    invoice = cancelling.last_invoice(call, subscription, prorates=prorates)
+    if invoice is not None:
+        collecting.finalize(call, invoice, description="Subscription cancellation")
+        standing.collect(call, invoice, standing.card_of(call, subscription))
+
+
+ENDPOINTS = (Endpoint("DELETE", "/v1/subscriptions/{subscription}", CANCEL, cancel, "subscription"),)
