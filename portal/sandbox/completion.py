@@ -11,6 +11,7 @@ from portal.sandbox import collecting, discounting, events
 from portal.sandbox.billing_lines import OrderLine, discounted, once
 from portal.sandbox.call import Call
 from portal.sandbox.cards import Card
+from portal.sandbox.customer_time import call_for
 from portal.sandbox.errors import ApiError
 from portal.sandbox.registry import fetch, render
 from portal.sandbox.resources import (
@@ -54,6 +55,7 @@ def _subscribe(call: Call, session: Object, payer: Payer) -> ApiError | None:
         if refusal is not None:
             return payment_methods.refuse(refusal)
     customer = _customer(call, session, payer)
+    wall, call = call, call_for(call, customer)
     payment_method = _save_card(call, payer, customer)
     data = session["_subscription_data"]
     discount = discounting.redeem(call, session)
@@ -73,7 +75,7 @@ def _subscribe(call: Call, session: Object, payer: Payer) -> ApiError | None:
         # The card was asked before anything was written, so this cannot happen; if it does, all is taken back.
         raise RuntimeError("a card that was accepted was then refused")
     links = {"customer": customer["id"], "invoice": subscription["latest_invoice"], "subscription": subscription["id"]}
-    _close(call, session, payer, links)
+    _close(wall, session, payer, links)
     return None
 
 

@@ -6,6 +6,7 @@ Everything that is driven by the clock is listed in `TASKS`: each task looks for
 from collections.abc import Callable
 
 from portal.sandbox.call import Call
+from portal.sandbox.clock_advance import advance_clocks
 from portal.sandbox.resources import checkout_sessions
 from portal.sandbox.subscription_life import carry_on, tell_of_trial_ends
 
@@ -13,6 +14,7 @@ TASKS: tuple[Callable[[Call], None], ...] = (
     checkout_sessions.expire_due,
     tell_of_trial_ends,
     carry_on,
+    advance_clocks,
 )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from portal.sandbox import collecting, dunning, events, pending_updates
 from portal.sandbox.call import Call
+from portal.sandbox.customer_time import call_for
 from portal.sandbox.errors import ApiError
 from portal.sandbox.registry import fetch, render
 from portal.sandbox.resources import invoice_payments, invoices, subscriptions
@@ -58,6 +59,7 @@ def after_confirmation(call: Call, intent: Object, error: ApiError | None) -> No
     if payment is None:
         return
     invoice = fetch(call, "invoice", payment["invoice"])
+    call = call_for(call, invoice)
     if error is None:
         collecting.mark_paid(call, invoice)
         after_payment(call, invoice)

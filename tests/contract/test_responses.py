@@ -66,6 +66,7 @@ class Story:
         self.live_on()
         self.change_the_plan()
         self.fail_and_recover()
+        self.live_by_a_test_clock()
         self.change_and_end()
         self.read_all()
 
@@ -334,6 +335,23 @@ class Story:
         self.driver.pass_by(1)
         assert self.v1.subscriptions.retrieve(incomplete.id).status == "incomplete_expired"
 
+    def live_by_a_test_clock(self) -> None:
+        """A customer on a test clock, which is advanced and then deleted."""
+        clocks = self.v1.test_helpers.test_clocks
+        clock = clocks.create({"frozen_time": 2_000_000_000, "name": "A month"})
+        payer = self.v1.customers.create(
+            {"test_clock": clock.id, "payment_method": "pm_card_visa", "expand": ["test_clock"]}
+        )
+        card = self.v1.payment_methods.list({"customer": payer.id}).data[0].id
+        order: Any = {"customer": payer.id, "items": [{"price": self.monthly.id}], "default_payment_method": card}
+        self.v1.subscriptions.create(order)
+        assert clocks.advance(clock.id, {"frozen_time": 2_000_000_000 + 32 * 86400}).status == "advancing"
+        while clocks.retrieve(clock.id).status != "ready":
+            pass
+        assert len(self.v1.invoices.list({"customer": payer.id}).data) == 2
+        clocks.list()
+        clocks.delete(clock.id)
+
     def change_and_end(self) -> None:
         """A subscription's later life, and a customer's end."""
         self.v1.subscriptions.update(self.subscription.id, {"metadata": {"seen": "1"}})
@@ -405,6 +423,7 @@ RESOURCES = (
     "setup_intent",
     "subscription",
     "subscription_item",
+    "test_helpers.test_clock",
     "v2.core.event",
     "v2.core.event_destination",
     "webhook_endpoint",
@@ -476,6 +495,10 @@ def test_every_event_type_exists(story: Story) -> None:
         "setup_intent.created",
         "setup_intent.setup_failed",
         "setup_intent.succeeded",
+        "test_helpers.test_clock.advancing",
+        "test_helpers.test_clock.created",
+        "test_helpers.test_clock.deleted",
+        "test_helpers.test_clock.ready",
     }
 
 

@@ -32,6 +32,7 @@ from portal.sandbox.resources import (
     subscription_pausing,
     subscription_updates,
     subscriptions,
+    test_clocks,
     thin_events,
     webhook_endpoints,
 )
@@ -67,6 +68,7 @@ _MODULES = (
     subscription_pausing,
     subscription_updates,
     subscriptions,
+    test_clocks,
     thin_events,
     webhook_endpoints,
 )

@@ -5,6 +5,7 @@ from copy import deepcopy
 from portal.sandbox import events, ids
 from portal.sandbox.addresses import ADDRESS, address
 from portal.sandbox.call import Call
+from portal.sandbox.customer_time import by_clock_of, call_for
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
 from portal.sandbox.parameters import (
     CREATED_PAGING,
@@ -29,7 +30,7 @@ from portal.sandbox.registry import (
     render,
 )
 from portal.sandbox.resources import payment_methods, subscriptions
-from portal.sandbox.store import Condition, Object
+from portal.sandbox.store import Condition, Object, equals
 
 _SHIPPING = Hash(
     unsettable=True,
@@ -73,8 +74,8 @@ _PLAIN = (
     "next_invoice_sequence",
     "phone",
 )
-CREATE = _COMMON | {"payment_method": Text()}
-LIST = CREATED_PAGING | {"email": Text()}
+CREATE = _COMMON | {"payment_method": Text(), "test_clock": Text()}
+LIST = CREATED_PAGING | {"email": Text(), "test_clock": Text()}
 
 
 def build(call: Call, values: Values) -> Object:
@@ -109,7 +110,7 @@ def build(call: Call, values: Values) -> Object:
         "preferred_locales": [],
         "shipping": None,
         "tax_exempt": "none",
-        "test_clock": None,
+        "test_clock": call.test_clock,
     }
     _apply(customer, values)
     return customer
@@ -159,6 +160,9 @@ def add(call: Call, values: Values) -> Object:
 
 def create(call: Call, values: Values) -> Object:
     """`POST /v1/customers`."""
+    if "test_clock" in values:
+        clock = fetch(call, "test_helpers.test_clock", values.pop("test_clock"), "test_clock")
+        call = call_for(call, {"test_clock": clock["id"]})
     payment_method = values.pop("payment_method", None)
     settings = values.pop("invoice_settings", {})
     customer = add(call, values)
@@ -174,6 +178,7 @@ def retrieve(call: Call, _: Values, customer_id: str) -> Object:
     return render(call, fetch(call, "customer", customer_id, with_deleted=True))
 
 
+@by_clock_of("customer")
 def update(call: Call, values: Values, customer_id: str) -> Object:
     """`POST /v1/customers/{customer}`."""
     customer = fetch(call, "customer", customer_id)
@@ -185,6 +190,7 @@ def update(call: Call, values: Values, customer_id: str) -> Object:
     return render(call, customer)
 
 
+@by_clock_of("customer")
 def delete(call: Call, _: Values, customer_id: str) -> Object:
     """`DELETE /v1/customers/{customer}`: ends the customer's subscriptions at once and keeps the id as deleted."""
     customer = fetch(call, "customer", customer_id)
@@ -197,7 +203,9 @@ def delete(call: Call, _: Values, customer_id: str) -> Object:
 def index(call: Call, values: Values) -> Object:
     """`GET /v1/customers`."""
     present = Condition("json_extract(body, '$.deleted') IS NULL")
-    return page(call, "customer", values, "/v1/customers", [present, *member_equals(values, "email")])
+    # Those on a test clock are listed only when it is named.
+    here = equals("test_clock", values.get("test_clock"))
+    return page(call, "customer", values, "/v1/customers", [present, here, *member_equals(values, "email")])
 
 
 def _subscriptions(call: Call, customer: Object) -> Object:
@@ -210,6 +218,7 @@ register(
         "customer",
         {
             "invoice_settings": Nested({"default_payment_method": Reference("payment_method")}),
+            "test_clock": Reference("test_helpers.test_clock"),
             "subscriptions": Included(_subscriptions, {"data": Embedded("subscription")}),
         },
     )

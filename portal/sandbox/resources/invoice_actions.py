@@ -2,6 +2,7 @@
 
 from portal.sandbox import collecting, events, standing
 from portal.sandbox.call import Call
+from portal.sandbox.customer_time import by_clock_of
 from portal.sandbox.endpoints import Endpoint, Values
 from portal.sandbox.errors import invalid
 from portal.sandbox.parameters import Boolean, Text
@@ -12,6 +13,7 @@ from portal.sandbox.store import Object
 PAY = {"off_session": Boolean(), "paid_out_of_band": Boolean(), "payment_method": Text()}
 
 
+@by_clock_of("invoice")
 def finalize(call: Call, _: Values, invoice_id: str) -> Object:
     """`POST /v1/invoices/{invoice}/finalize`: it can be paid from now on; one on which nothing is due is paid."""
     invoice = fetch(call, "invoice", invoice_id)
@@ -23,6 +25,7 @@ def finalize(call: Call, _: Values, invoice_id: str) -> Object:
     return render(call, invoice)
 
 
+@by_clock_of("invoice")
 def pay(call: Call, values: Values, invoice_id: str) -> Object:
     """`POST /v1/invoices/{invoice}/pay`: try an invoice with a card, the subscription's own unless one is named."""
     invoice = fetch(call, "invoice", invoice_id)
@@ -57,6 +60,7 @@ def _card_for(call: Call, values: Values, invoice: Object) -> Object:
     return payment_methods.default_of(call, fetch(call, "customer", invoice["customer"]), chosen)
 
 
+@by_clock_of("invoice")
 def void(call: Call, _: Values, invoice_id: str) -> Object:
     """`POST /v1/invoices/{invoice}/void`."""
     invoice = fetch(call, "invoice", invoice_id)
@@ -64,6 +68,7 @@ def void(call: Call, _: Values, invoice_id: str) -> Object:
     return render(call, collecting.void(call, invoice))
 
 
+@by_clock_of("invoice")
 def mark_uncollectible(call: Call, _: Values, invoice_id: str) -> Object:
     """`POST /v1/invoices/{invoice}/mark_uncollectible`: nobody tries it any more, and it can still be paid."""
     invoice = fetch(call, "invoice", invoice_id)

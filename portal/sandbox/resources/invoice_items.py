@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from portal.sandbox import events, ids
 from portal.sandbox.call import Call
+from portal.sandbox.customer_time import by_clock_of_customer
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
 from portal.sandbox.errors import invalid
 from portal.sandbox.parameters import (
@@ -167,6 +168,7 @@ def take_up(call: Call, item_id: str, invoice_id: str) -> None:
         call.store.save(item | {"invoice": invoice_id})
 
 
+@by_clock_of_customer
 def create(call: Call, values: Values) -> Object:
     """`POST /v1/invoiceitems`: a sum with its currency, or a number of what has a price."""
     customer = fetch(call, "customer", values["customer"], "customer")

@@ -2,6 +2,7 @@
 
 from portal.sandbox import discounting
 from portal.sandbox.call import Call
+from portal.sandbox.customer_time import by_clock_of_customer
 from portal.sandbox.endpoints import Endpoint, Values
 from portal.sandbox.item_changes import ITEMS
 from portal.sandbox.parameters import (
@@ -53,6 +54,7 @@ CREATE_PREVIEW = {
 }
 
 
+@by_clock_of_customer
 def create_preview(call: Call, values: Values) -> Object:
     """`POST /v1/invoices/create_preview`."""
     return preview(call, values)

@@ -2,6 +2,7 @@
 
 from portal.sandbox import cancelling, collecting, standing
 from portal.sandbox.call import Call
+from portal.sandbox.customer_time import by_clock_of
 from portal.sandbox.endpoints import Endpoint, Values
 from portal.sandbox.errors import no_such
 from portal.sandbox.parameters import Boolean
@@ -12,6 +13,7 @@ from portal.sandbox.store import Object
 CANCEL = {"cancellation_details": subscriptions.CANCELLATION, "invoice_now": Boolean(), "prorate": Boolean()}
 
 
+@by_clock_of("subscription")
 def cancel(call: Call, values: Values, subscription_id: str) -> Object:
     """`DELETE /v1/subscriptions/{subscription}`: ends it now."""
     subscription = fetch(call, "subscription", subscription_id)

@@ -2,6 +2,7 @@
 
 from portal.sandbox.billing_lines import OrderLine
 from portal.sandbox.call import Call
+from portal.sandbox.customer_time import by_clock_of_customer
 from portal.sandbox.discounting import DISCOUNTS
 from portal.sandbox.endpoints import Endpoint, Values
 from portal.sandbox.errors import invalid, taken_back
@@ -29,6 +30,7 @@ CREATE = {
 }
 
 
+@by_clock_of_customer
 def create(call: Call, values: Values) -> Object:
     """Make a subscription; a refused card leaves it incomplete, or nothing at all when `payment_behavior` says so."""
     customer = fetch(call, "customer", values["customer"], "customer")

@@ -4,6 +4,7 @@ from copy import deepcopy
 
 from portal.sandbox import events
 from portal.sandbox.call import Call
+from portal.sandbox.customer_time import by_clock_of
 from portal.sandbox.endpoints import Endpoint, Values
 from portal.sandbox.errors import invalid
 from portal.sandbox.parameters import Choice, Hash
@@ -25,6 +26,7 @@ RESUME = {
 _PAUSABLE = ("active", "past_due", "trialing")
 
 
+@by_clock_of("subscription")
 def pause(call: Call, _: Values, subscription_id: str) -> Object:
     """`POST /v1/subscriptions/{subscription}/pause`; unused time is not credited."""
     subscription = fetch(call, "subscription", subscription_id)
@@ -46,6 +48,7 @@ def pause_now(call: Call, subscription: Object, why: str) -> None:
     events.emit_update(call, "customer.subscription.updated", before, subscription)
 
 
+@by_clock_of("subscription")
 def resume(call: Call, values: Values, subscription_id: str) -> Object:
     """`POST /v1/subscriptions/{subscription}/resume`: a new period begins now and is billed, or the old one goes on."""
     subscription = fetch(call, "subscription", subscription_id)

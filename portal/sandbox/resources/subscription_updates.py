@@ -6,6 +6,7 @@ from typing import Any
 
 from portal.sandbox import changing, collecting, discounting, ending, events, pending_updates, standing
 from portal.sandbox.call import Call
+from portal.sandbox.customer_time import by_clock_of, call_for
 from portal.sandbox.endpoints import Endpoint, Values
 from portal.sandbox.errors import invalid, taken_back
 from portal.sandbox.item_changes import ITEMS, QUANTITY
@@ -70,6 +71,7 @@ class _Change:
     invoice: Object
 
 
+@by_clock_of("subscription")
 def update(call: Call, values: Values, subscription_id: str) -> Object:
     """`POST /v1/subscriptions/{subscription}`."""
     return render(call, change(call, fetch(call, "subscription", subscription_id), values))
@@ -186,7 +188,8 @@ def delete_item(call: Call, values: Values, item_id: str) -> Object:
 
 def _change_item(call: Call, subscription_id: str, values: Values, item: Values) -> None:
     item |= {name: values.pop(name) for name in ("metadata", "price", "quantity") if name in values}
-    change(call, fetch(call, "subscription", subscription_id), values | {"items": [item]})
+    subscription = fetch(call, "subscription", subscription_id)
+    change(call_for(call, subscription), subscription, values | {"items": [item]})
 
 
 ENDPOINTS = (

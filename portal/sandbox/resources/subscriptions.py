@@ -39,6 +39,7 @@ LIST = CREATED_PAGING | {
     "customer": Text(),
     "price": Text(),
     "status": Choice(options=("all", "ended", *STATUSES)),
+    "test_clock": Text(),
 }
 
 
@@ -96,7 +97,7 @@ def build(call: Call, customer_id: str, currency: str, trial_end: int | None, va
         "schedule": None,
         "start_date": now,
         "status": "trialing" if trial_end else "active",
-        "test_clock": None,
+        "test_clock": call.test_clock,
         "transfer_data": None,
         "trial_end": trial_end,
         "trial_settings": values.get("trial_settings")
@@ -140,7 +141,9 @@ def cancel_all_of(call: Call, customer_id: str) -> None:
 
 def index(call: Call, values: Values) -> Object:
     """`GET /v1/subscriptions`; without a status, those that have ended are left out."""
-    filters = member_equals(values, "collection_method", "customer")
+    filters = member_equals(values, "collection_method", "customer", "test_clock")
+    if not {"customer", "test_clock"} & set(values):
+        filters.append(equals("test_clock", None))
     status = values.get("status")
     if status is None:
         filters.append(one_of("status", [name for name in STATUSES if name not in ENDED]))
@@ -171,6 +174,7 @@ register(
             "latest_invoice": Reference("invoice"),
             "pending_setup_intent": Reference("setup_intent"),
             "schedule": Reference("subscription_schedule"),
+            "test_clock": Reference("test_helpers.test_clock"),
         },
         _render,
     )
