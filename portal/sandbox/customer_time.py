@@ -49,7 +49,8 @@ def by_clock_of_customer(handle: Callable[[Call, Values], Object]) -> Callable[[
 
     @wraps(handle)
     def timed(call: Call, values: Values) -> Object:
-        owner = call.store.get("subscription", values.get("subscription", ""))
-        return handle(call_for(call, owner or call.store.get("customer", values.get("customer", ""))), values)
+        owners = (("subscription", "subscription"), ("subscription_schedule", "schedule"), ("customer", "customer"))
+        found = (call.store.get(kind, values.get(name, "")) for kind, name in owners)
+        return handle(call_for(call, next((one for one in found if one), None)), values)
 
     return timed

@@ -18,6 +18,11 @@ def schedule(call: Call, subscription: Object, values: Values) -> None:
         at = _period_end(call, subscription, latest=True) if by_period else None
     else:
         return
+    if subscription["schedule"] is not None:
+        raise invalid(
+            f"The schedule {subscription['schedule']} says when the subscription ends; change or release that.",
+            "cancel_at" if "cancel_at" in values else "cancel_at_period_end",
+        )
     details = subscription["cancellation_details"]
     details["reason"] = "cancellation_requested" if at is not None else None
     subscription |= {

@@ -3,7 +3,7 @@
 Nothing is computed a second time for a preview, so it cannot differ from what the same request then bills.
 """
 
-from portal.sandbox import cancelling, customer_balance, discounting, ending, ids, renewing, subscribing
+from portal.sandbox import cancelling, customer_balance, discounting, ending, ids, renewing, scheduling, subscribing
 from portal.sandbox.billing_lines import OrderLine
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Values
@@ -16,6 +16,7 @@ from portal.sandbox.resources import (
     invoice_lines,
     invoices,
     subscription_items,
+    subscription_schedules,
     subscription_updates,
 )
 from portal.sandbox.store import Object
@@ -24,7 +25,9 @@ from portal.sandbox.store import Object
 def preview(call: Call, values: Values) -> Object:
     """Return in wire form the invoice that the parameters would bring about."""
     with call.store.rehearsal():
-        if "subscription" in values:
+        if "schedule" in values:
+            invoice = _of_schedule(call, values)
+        elif "subscription" in values:
             invoice = _of_subscription(
                 call, fetch(call, "subscription", values["subscription"], "subscription"), values
             )
@@ -59,6 +62,17 @@ def _of_subscription(call: Call, subscription: Object, values: Values) -> Object
     return at_once or upcoming(call, subscription)
 
 
+def _of_schedule(call: Call, values: Values) -> Object:
+    """Return the next invoice of a schedule's subscription, after a change of the schedule if one is asked for."""
+    schedule = fetch(call, subscription_schedules.TYPE, values["schedule"], "schedule")
+    if schedule["subscription"] is None:
+        raise nothing_comes()
+    subscription = fetch(call, "subscription", schedule["subscription"])
+    invoice = subscription_schedules.change(call, schedule, subscription, values.get("schedule_details", {}))
+    call.store.save(subscription)
+    return invoice or upcoming(call, subscription)
+
+
 def _nothing() -> Object:
     raise nothing_comes()
 
@@ -76,6 +90,11 @@ def upcoming(call: Call, subscription: Object) -> Object:
         raise nothing_comes()
     items = subscription_items.of_subscription(call, subscription["id"])
     at = min(item["current_period_end"] for item in items)
+    phase_ends = scheduling.next_step_at(call, subscription)
+    if phase_ends is not None and phase_ends <= at and subscription["cancel_at"] != phase_ends:
+        invoice = scheduling.enter_next(call.dated(phase_ends), subscription)
+        call.store.save(subscription)
+        return invoice or upcoming(call.dated(phase_ends), subscription)
     then = call.dated(max(at, call.now()))
     if subscription["cancel_at"] is not None and subscription["cancel_at"] <= at:
         if not invoice_items.pending(call, subscription["customer"], subscription["id"]):

@@ -40,6 +40,8 @@ def give_back(call: Call, customer: Object, item: Object, at: int) -> None:
 def ask_for(call: Call, customer: Object, item: Object, net: int, at: int) -> Object:
     """Bill an item's time after `at`, where `net` is what its whole period costs; returns the item as it was saved."""
     start, end = item["current_period_start"], item["current_period_end"]
+    if at >= end:
+        return item  # The period is over, and the renewal bills the next.
     price = fetch(call, "price", item["price"])
     amount = part_of(net, end - at, end - start)
     proration = Proration(

@@ -46,6 +46,7 @@ CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 _INDEXED_PATHS = (
     "cancel_at",
     "current_period_end",
+    "current_phase.end_date",
     "customer",
     "data.object.customer",
     "data.object.id",

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
 
-from portal.sandbox import collecting, events, pending_updates, standing
+from portal.sandbox import collecting, events, pending_updates, scheduling, standing
 from portal.sandbox.call import Call
 from portal.sandbox.registry import fetch, render
 from portal.sandbox.renewing import begin_period, items_due
@@ -27,6 +27,8 @@ SELECT subscriptions.id FROM (
         AND json_extract(body, '$.status') = 'incomplete' AND created <= :now - :incomplete
     UNION SELECT json_extract(body, '$.parent.subscription_details.subscription') FROM objects
         WHERE type = 'invoice' AND json_extract(body, '$.next_payment_attempt') <= :now
+    UNION SELECT json_extract(body, '$.subscription') FROM objects
+        WHERE type = 'subscription_schedule' AND json_extract(body, '$.current_phase.end_date') <= :now
     UNION SELECT renewing.id FROM objects AS items
         CROSS JOIN objects AS renewing ON renewing.id = json_extract(items.body, '$.subscription')
         WHERE items.type = 'subscription_item' AND json_extract(items.body, '$.current_period_end') <= :now
@@ -80,7 +82,7 @@ def next_step_at(call: Call, subscription: Object) -> int | None:
 
 
 def _next(call: Call, subscription: Object) -> tuple[int, _Act] | None:
-    """Return what is due first, and when it was; an end comes before a renewal at the same instant."""
+    """Return what is due first, and when it was; an end or a phase comes before a renewal at the same instant."""
     due = [(at, act) for at, act in _acts(call, subscription) if at <= call.now()]
     return min(due, key=lambda step: step[0]) if due else None
 
@@ -103,6 +105,9 @@ def _acts(call: Call, subscription: Object) -> list[tuple[int, _Act]]:
         for invoice in collecting.open_invoices(call, subscription["id"])
         if invoice["next_payment_attempt"] is not None
     ]
+    phase_ends = scheduling.next_step_at(call, subscription)
+    if phase_ends is not None:
+        acts.append((phase_ends, scheduling.go_on))
     if subscription["status"] in _RENEWING:
         items = subscription_items.of_subscription(call, subscription["id"])
         acts.append((min(item["current_period_end"] for item in items), _renew))

@@ -22,6 +22,8 @@ STRICTER = {
     "line_items[price]",
     "line_items[quantity]",
     "mode",
+    "phases[items][price]",
+    "schedule_details[phases][items][price]",
     "success_url",
     "type",
 }

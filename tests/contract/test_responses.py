@@ -66,6 +66,7 @@ class Story:
         self.live_on()
         self.change_the_plan()
         self.fail_and_recover()
+        self.follow_schedules()
         self.live_by_a_test_clock()
         self.change_and_end()
         self.read_all()
@@ -335,6 +336,37 @@ class Story:
         self.driver.pass_by(1)
         assert self.v1.subscriptions.retrieve(incomplete.id).status == "incomplete_expired"
 
+    def follow_schedules(self) -> None:
+        """Schedules: made, changed, released, canceled, run to their end, and begun without a subscription."""
+        schedules = self.v1.subscription_schedules
+        cheap = self._addon()
+        followed = [self._subscriber() for _ in range(3)]
+        made = [schedules.create({"from_subscription": one.id}) for one in followed]
+        for schedule in made:
+            now = schedule.phases[0]
+            phases: Any = [
+                {"items": [{"price": self.monthly.id}], "start_date": now.start_date, "end_date": now.end_date},
+                {"items": [{"price": cheap, "quantity": 2}], "duration": {"interval": "month"}},
+            ]
+            schedules.update(schedule.id, {"phases": phases, "end_behavior": "cancel"})
+            self.v1.invoices.create_preview({"schedule": schedule.id})
+        schedules.release(made[0].id)
+        schedules.cancel(made[1].id)
+        payer = self.v1.customers.create({"payment_method": "pm_card_visa"})
+        order: Any = {
+            "customer": payer.id,
+            "start_date": self.driver.get("/_sandbox/clock")["now"] + 86400,
+            "phases": [{"items": [{"price": cheap}], "metadata": {"a": "b"}}],
+            "default_settings": {
+                "default_payment_method": self.v1.payment_methods.list({"customer": payer.id}).data[0].id
+            },
+        }
+        schedules.create(order)
+        self.driver.pass_by(31)
+        self.driver.pass_by(31)
+        assert schedules.retrieve(made[2].id, {"expand": ["subscription"]}).status == "completed"
+        schedules.list()
+
     def live_by_a_test_clock(self) -> None:
         """A customer on a test clock, which is advanced and then deleted."""
         clocks = self.v1.test_helpers.test_clocks
@@ -423,6 +455,7 @@ RESOURCES = (
     "setup_intent",
     "subscription",
     "subscription_item",
+    "subscription_schedule",
     "test_helpers.test_clock",
     "v2.core.event",
     "v2.core.event_destination",
@@ -495,6 +528,11 @@ def test_every_event_type_exists(story: Story) -> None:
         "setup_intent.created",
         "setup_intent.setup_failed",
         "setup_intent.succeeded",
+        "subscription_schedule.canceled",
+        "subscription_schedule.completed",
+        "subscription_schedule.created",
+        "subscription_schedule.released",
+        "subscription_schedule.updated",
         "test_helpers.test_clock.advancing",
         "test_helpers.test_clock.created",
         "test_helpers.test_clock.deleted",

@@ -1,6 +1,6 @@
 """`POST /v1/invoices/create_preview`: what a change or the next renewal would bill."""
 
-from portal.sandbox import discounting
+from portal.sandbox import discounting, schedule_phases
 from portal.sandbox.call import Call
 from portal.sandbox.customer_time import by_clock_of_customer
 from portal.sandbox.endpoints import Endpoint, Values
@@ -48,6 +48,14 @@ CREATE_PREVIEW = {
     "customer": Text(),
     "discounts": discounting.DISCOUNTS,
     "invoice_items": Array(max_items=250, item=_INVOICE_ITEM),
+    "schedule": Text(),
+    "schedule_details": Hash(
+        fields={
+            "end_behavior": Choice(options=("cancel", "release")),
+            "phases": schedule_phases.CHANGED,
+            "proration_behavior": schedule_phases.BEHAVIOR,
+        }
+    ),
     "preview_mode": Choice(options=("next", "recurring")),
     "subscription": Text(),
     "subscription_details": _SUBSCRIPTION,

@@ -19,9 +19,15 @@ def cancel(call: Call, values: Values, subscription_id: str) -> Object:
     subscription = fetch(call, "subscription", subscription_id)
     if subscription["status"] in subscriptions.ENDED:
         raise no_such("subscription", subscription_id, "id", in_path=True)
-    _settle(call, subscription, prorates=values.get("prorate", False), at_once=values.get("invoice_now", False))
     details = {"reason": "cancellation_requested"} | values.get("cancellation_details", {})
-    return render(call, subscriptions.end(call, subscription, details))
+    settled = {"prorates": values.get("prorate", False), "at_once": values.get("invoice_now", False)}
+    return render(call, end_now(call, subscription, details, **settled))
+
+
+def end_now(call: Call, subscription: Object, details: Values, *, prorates: bool, at_once: bool) -> Object:
+    """End a subscription, with credit for the rest of the period and a last invoice where these are wanted."""
+    _settle(call, subscription, prorates=prorates, at_once=at_once)
+    return subscriptions.end(call, subscription, details)
 
 
 def _settle(call: Call, subscription: Object, *, prorates: bool, at_once: bool) -> None:

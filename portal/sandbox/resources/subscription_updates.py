@@ -4,7 +4,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from portal.sandbox import changing, collecting, discounting, ending, events, pending_updates, standing
+from portal.sandbox import changing, collecting, discounting, ending, events, pending_updates, schedule_phases, standing
 from portal.sandbox.call import Call
 from portal.sandbox.customer_time import by_clock_of, call_for
 from portal.sandbox.endpoints import Endpoint, Values
@@ -91,6 +91,8 @@ def change(call: Call, subscription: Object, values: Values) -> Object:
         made = _Change(values.get("payment_behavior", "allow_incomplete"), kept, invoice)
         subscription = _collect(call, subscription, made)
     events.emit_update(call, "customer.subscription.updated", before, subscription)
+    if "items" in values:
+        schedule_phases.follow_change(call, subscription)
     if invoice is not None and invoice["status"] == "open" and invoice["attempted"]:
         standing.after_refusal(call, invoice)
     return fetch(call, "subscription", subscription["id"])

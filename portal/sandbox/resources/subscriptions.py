@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from portal.sandbox import collecting, events, ids
+from portal.sandbox import collecting, events, ids, schedule_phases
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
 from portal.sandbox.parameters import (
@@ -128,6 +128,7 @@ def end(call: Call, subscription: Object, details: Object, **members: Any) -> Ob
     } | members
     call.store.save(subscription)
     collecting.stop_all_of(call, subscription["id"])
+    schedule_phases.close(call, subscription)
     events.emit(call, "customer.subscription.deleted", subscription)
     return subscription
 
