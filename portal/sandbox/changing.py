@@ -107,7 +107,7 @@ def apply(call: Call, subscription: Object, change: Change) -> Object | None:
         return _begin_anew(call, subscription, items)
     elif prorates:
         _ask_for_the_rest(call, subscription, customer, change, items)
-    return _draft_of_prorations(call, subscription) if change.invoices_at_once else None
+    return draft_of_prorations(call, subscription) if change.invoices_at_once else None
 
 
 def _save(call: Call, subscription: Object, change: ItemChange) -> Object:
@@ -158,7 +158,8 @@ def _begin_anew(call: Call, subscription: Object, items: list[Object]) -> Object
     return invoice
 
 
-def _draft_of_prorations(call: Call, subscription: Object) -> Object | None:
+def draft_of_prorations(call: Call, subscription: Object) -> Object | None:
+    """Write the invoice of what waits, if anything does and it is collected at all. The caller saves the subscription."""
     waiting = invoice_items.pending(call, subscription["customer"], subscription["id"])
     if not waiting or subscription["pause_collection"] is not None:
         return None

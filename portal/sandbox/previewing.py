@@ -3,7 +3,17 @@
 Nothing is computed a second time for a preview, so it cannot differ from what the same request then bills.
 """
 
-from portal.sandbox import cancelling, customer_balance, discounting, ending, ids, renewing, scheduling, subscribing
+from portal.sandbox import (
+    cancelling,
+    customer_balance,
+    discounting,
+    ending,
+    ids,
+    pausing,
+    renewing,
+    scheduling,
+    subscribing,
+)
 from portal.sandbox.billing_lines import OrderLine
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Values
@@ -53,6 +63,10 @@ def _of_subscription(call: Call, subscription: Object, values: Values) -> Object
     if details.pop("cancel_now", False):
         prorates = details.get("proration_behavior", "create_prorations") != "none"
         return cancelling.last_invoice(call, subscription, prorates=prorates) or _nothing()
+    if details.pop("resume_at", None) is not None:
+        at_once = pausing.prepare_resume(call, subscription, details)
+        call.store.save(subscription)
+        return at_once or upcoming(call, subscription)
     subscription_updates.check(subscription, details)
     at_once = subscription_updates.prepare(call, subscription, details)
     ending.schedule(call, subscription, details)

@@ -63,7 +63,6 @@ _INDEXED_PATHS = (
     "product",
     "status",
     "subscription",
-    "test_clock",
     "type",
     "_session",
     "_thin_id",

@@ -7,6 +7,7 @@ import pytest
 from tests.sandbox.driving import Driver, Json, Wall
 
 DAY = 86400
+JANUARY = int(datetime(2027, 1, 1, tzinfo=UTC).timestamp())  # 31 days: 15.5 of them are half a month.
 BEGUN_ON_THE_31ST = int(datetime(2027, 1, 31, 12, tzinfo=UTC).timestamp())
 
 
@@ -190,7 +191,7 @@ def test_a_paused_plan_waits(sandbox: Driver) -> None:
 def test_resuming_begins_and_bills_a_new_period(sandbox: Driver, wall: Wall) -> None:
     begun = _begin(sandbox)
     path = f"/v1/subscriptions/{begun['id']}"
-    sandbox.post(f"{path}/pause")
+    sandbox.post(f"{path}/pause", {"bill_for[unused_time_from][type]": "none"})
     sandbox.pass_by(50)
     after = sandbox.post(f"{path}/resume")
     now = wall.at + 50 * DAY
@@ -211,3 +212,69 @@ def test_resuming_the_old_rhythm_bills_nothing_for_the_pause(sandbox: Driver, wa
     after = sandbox.post(f"{path}/resume", {"billing_cycle_anchor[type]": "unchanged"})
     assert _period(after) == ("31 Mar", "30 Apr")
     assert after["latest_invoice"] == begun["latest_invoice"]
+
+
+@pytest.mark.parametrize(
+    ("since", "credit"),
+    [(None, [-1450]), ("now", [-1450]), ("item_current_period_start", [-2900]), ("none", [])],
+)
+def test_a_pause_gives_back_what_is_not_used(sandbox: Driver, wall: Wall, since: str | None, credit: list[int]) -> None:
+    wall.at = JANUARY
+    begun = sandbox.begin()
+    sandbox.pass_by(15.5)
+    sent = {"bill_for[unused_time_from][type]": since} if since else {}
+    sandbox.post(f"/v1/subscriptions/{begun['id']}/pause", sent)
+    waiting = sandbox.get("/v1/invoiceitems", customer=begun["customer"], pending="true")["data"]
+    assert [item["amount"] for item in waiting] == credit
+    seen = sandbox.post(
+        "/v1/invoices/create_preview",
+        {"subscription": begun["id"], "subscription_details[resume_at]": "now"},
+    )
+    sandbox.post(f"/v1/subscriptions/{begun['id']}/resume")
+    assert sandbox.latest_invoice(begun)["total"] == seen["total"] == 2900 + sum(credit)
+
+
+def test_a_pause_may_be_settled_at_once(sandbox: Driver, wall: Wall) -> None:
+    wall.at = JANUARY
+    begun = sandbox.begin()
+    sandbox.pass_by(15.5)
+    paused = sandbox.post(f"/v1/subscriptions/{begun['id']}/pause", {"invoicing_behavior": "invoice"})
+    assert paused["status"] == "paused"
+    assert sandbox.latest_invoice(begun)["total"] == -1450
+    assert sandbox.get(f"/v1/customers/{begun['customer']}")["balance"] == -1450
+
+
+@pytest.mark.parametrize(
+    ("behavior", "given_back", "amounts"),
+    [
+        ("create_prorations", "now", [-2175, 1450]),
+        ("none", "now", [-2175]),
+        ("create_prorations", "none", []),
+    ],
+)
+def test_going_on_in_the_old_rhythm_asks_for_the_rest(
+    sandbox: Driver, wall: Wall, behavior: str, given_back: str, amounts: list[int]
+) -> None:
+    wall.at = JANUARY
+    begun = sandbox.begin()
+    path = f"/v1/subscriptions/{begun['id']}"
+    sandbox.pass_by(7.75)
+    sandbox.post(f"{path}/pause", {"bill_for[unused_time_from][type]": given_back})
+    sandbox.pass_by(7.75)
+    unchanged = {"billing_cycle_anchor[type]": "unchanged", "proration_behavior": behavior}
+    sandbox.post(f"{path}/resume", unchanged)
+    waiting = sandbox.get("/v1/invoiceitems", customer=begun["customer"], pending="true")["data"]
+    assert [item["amount"] for item in reversed(waiting)] == amounts
+    assert sandbox.latest_invoice(begun)["id"] == begun["latest_invoice"]
+
+
+def test_going_on_may_be_billed_at_once(sandbox: Driver, wall: Wall) -> None:
+    wall.at = JANUARY
+    begun = sandbox.begin()
+    path = f"/v1/subscriptions/{begun['id']}"
+    sandbox.post(f"{path}/pause")
+    sandbox.pass_by(31 + 14)
+    unchanged = {"billing_cycle_anchor[type]": "unchanged", "proration_behavior": "always_invoice"}
+    assert sandbox.error("POST", f"{path}/resume", unchanged | {"proration_date": JANUARY})[0] == 400
+    sandbox.post(f"{path}/resume", unchanged)
+    assert sandbox.latest_invoice(begun)["total"] == 1450 - 2900

@@ -41,6 +41,7 @@ _SUBSCRIPTION = Hash(
         "items": ITEMS,
         "proration_behavior": Choice(options=("always_invoice", "create_prorations", "none")),
         "proration_date": Timestamp(),
+        "resume_at": Choice(options=("now",)),
         "trial_end": TimestampOr(options=("now",)),
     }
 )

@@ -2,38 +2,59 @@
 
 from copy import deepcopy
 
-from portal.sandbox import events
+from portal.sandbox import changing, collecting, events, pausing, standing
 from portal.sandbox.call import Call
 from portal.sandbox.customer_time import by_clock_of
 from portal.sandbox.endpoints import Endpoint, Values
 from portal.sandbox.errors import invalid
-from portal.sandbox.parameters import Choice, Hash
+from portal.sandbox.parameters import Choice, Hash, Timestamp
 from portal.sandbox.registry import fetch, render
-from portal.sandbox.renewing import begin_period, move_on
-from portal.sandbox.resources import subscription_items
 from portal.sandbox.store import Object
 
 PAUSE = {
-    "bill_for": Hash(fields={"unused_time_from": Hash(fields={"type": Choice(options=("none",), required=True)})}),
+    "bill_for": Hash(
+        fields={
+            "unused_time_from": Hash(
+                fields={"type": Choice(options=("item_current_period_start", "none", "now"), required=True)}
+            )
+        }
+    ),
     "invoicing_behavior": Choice(options=("invoice", "pending_invoice_item")),
     "type": Choice(options=("subscription",)),
 }
 RESUME = {
     "billing_cycle_anchor": Hash(fields={"type": Choice(options=("now", "unchanged"), required=True)}),
     "payment_behavior": Choice(options=("resume_on_payment_attempt",)),
-    "proration_behavior": Choice(options=("none",)),
+    "proration_behavior": Choice(options=("always_invoice", "create_prorations", "none")),
+    "proration_date": Timestamp(),
 }
 _PAUSABLE = ("active", "past_due", "trialing")
 
 
 @by_clock_of("subscription")
-def pause(call: Call, _: Values, subscription_id: str) -> Object:
-    """`POST /v1/subscriptions/{subscription}/pause`; unused time is not credited."""
+def pause(call: Call, values: Values, subscription_id: str) -> Object:
+    """`POST /v1/subscriptions/{subscription}/pause`; unused time is credited from now on, unless asked otherwise."""
     subscription = fetch(call, "subscription", subscription_id)
     if subscription["status"] not in _PAUSABLE:
         raise invalid(f"The subscription cannot be paused, because its status is {subscription['status']}.")
+    since = values.get("bill_for", {}).get("unused_time_from", {"type": "now"})["type"]
+    if since != "none" and subscription["status"] != "trialing":
+        pausing.credit(call, subscription, whole=since == "item_current_period_start")
+    invoice = None
+    if values.get("invoicing_behavior") == "invoice":
+        invoice = changing.draft_of_prorations(call, subscription)
     pause_now(call, subscription, "pause_requested")
-    return render(call, subscription)
+    if invoice is not None:
+        _collect(call, subscription, invoice)
+    return render(call, fetch(call, "subscription", subscription_id))
+
+
+def _collect(call: Call, subscription: Object, invoice: Object) -> None:
+    collecting.finalize(call, invoice, description="Subscription update")
+    if standing.collect(call, invoice, standing.card_of(call, subscription)) is None:
+        standing.after_payment(call, invoice)
+    else:
+        standing.after_refusal(call, invoice)
 
 
 def pause_now(call: Call, subscription: Object, why: str) -> None:
@@ -52,24 +73,14 @@ def pause_now(call: Call, subscription: Object, why: str) -> None:
 def resume(call: Call, values: Values, subscription_id: str) -> Object:
     """`POST /v1/subscriptions/{subscription}/resume`: a new period begins now and is billed, or the old one goes on."""
     subscription = fetch(call, "subscription", subscription_id)
-    if subscription["status"] != "paused":
-        raise invalid(f"Only a paused subscription can be resumed; the status of this one is {subscription['status']}.")
-    anew = values.get("billing_cycle_anchor", {"type": "now"})["type"] == "now"
-    items = subscription_items.of_subscription(call, subscription_id)
     before = render(call, deepcopy(subscription))
-    subscription.pop("status_details", None)
-    subscription["status"] = "active"
-    if anew:
-        subscription["billing_cycle_anchor"] = call.now()
-    else:
-        # What went by while it was paused is not billed.
-        move_on(call, subscription, [item for item in items if item["current_period_end"] <= call.now()])
+    invoice = pausing.prepare_resume(call, subscription, values)
     call.store.save(subscription)
     events.emit(call, "customer.subscription.resumed", subscription)
     events.emit_update(call, "customer.subscription.updated", before, subscription)
-    if anew:
-        begin_period(call, subscription, items)
-    return render(call, subscription)
+    if invoice is not None:
+        _collect(call, subscription, invoice)
+    return render(call, fetch(call, "subscription", subscription_id))
 
 
 _ONE = "/v1/subscriptions/{subscription}"
