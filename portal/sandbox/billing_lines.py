@@ -20,17 +20,28 @@ class OrderLine:
     off: int = 0
 
 
-def recurring(call: Call, item: Object, *, free: bool = False) -> LineSource:
-    """Return the invoice line for the current period of a subscription's item; it is free in a trial."""
+def part_of(amount: int, part: int, whole: int) -> int:
+    """Return `part / whole` of an amount in the smallest unit, exactly, with half a unit rounded away from zero."""
+    size = (2 * abs(amount) * part + whole) // (2 * whole)
+    return -size if amount < 0 else size
+
+
+def recurring(call: Call, item: Object, *, free: bool = False, until: int | None = None) -> LineSource:
+    """Return the invoice line for the current period of a subscription's item; it is free in a trial.
+
+    `until` is when the subscription ends: of a period that is cut short by that only a part is billed.
+    """
     price = fetch(call, "price", item["price"])
     name, quantity = product_name(call, price), item["quantity"]
+    start, end = item["current_period_start"], item["current_period_end"]
+    last = until if until is not None and start < until < end else end
     return LineSource(
         currency=price["currency"],
         price=price,
         quantity=quantity,
-        amount=0 if free else price["unit_amount"] * quantity,
+        amount=0 if free else part_of(price["unit_amount"] * quantity, last - start, end - start),
         description=f"Trial period for {name}" if free else f"{quantity} \u00d7 {name} (at {unit_price(price)})",
-        period=(item["current_period_start"], item["current_period_end"]),
+        period=(start, last),
         subscription=item["subscription"],
         subscription_item=item["id"],
     )

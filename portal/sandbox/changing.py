@@ -128,7 +128,7 @@ def _ask_for_the_rest(call: Call, subscription: Object, customer: Object, change
     touched = {one.new["id"] for one in change.items if one.is_change and one.new is not None}
     for item in items:
         if item["id"] in touched:
-            proration.ask_for(call, customer, item, costs[item["id"]], change.at)
+            proration.ask_for(call, customer, item, costs[item["id"]], change.at, subscription["cancel_at"])
 
 
 def _try_until(call: Call, subscription: Object, items: list[Object], trial_end: int) -> None:
@@ -151,6 +151,8 @@ def _begin_anew(call: Call, subscription: Object, items: list[Object]) -> Object
     subscription["billing_cycle_anchor"] = call.now()
     if subscription["status"] == "trialing":
         subscription["trial_end"] = call.now()
+    if subscription["cancel_at_period_end"]:
+        subscription["cancel_at"] = None  # It moves with the period, and must not cut that short.
     invoice = renewing.draft_period(call, subscription, items, "subscription_update")
     if subscription["cancel_at_period_end"]:
         moved = subscription_items.of_subscription(call, subscription["id"])

@@ -1,14 +1,19 @@
 """When a subscription is to end: at an instant, at the end of what is paid for, or not at all any more."""
 
+from portal.sandbox import proration
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Values
 from portal.sandbox.errors import invalid
+from portal.sandbox.registry import fetch
 from portal.sandbox.resources import subscription_items
 from portal.sandbox.store import Object
 
 
-def schedule(call: Call, subscription: Object, values: Values) -> None:
-    """Set or take back when the subscription is to end; `cancel_at` and the period's end are told apart."""
+def schedule(call: Call, subscription: Object, values: Values) -> bool:
+    """Set or take back when the subscription is to end, and say whether that was asked for.
+
+    `cancel_at` and the period's end are told apart. The caller saves the subscription.
+    """
     if "cancel_at" in values and "cancel_at_period_end" in values:
         raise invalid("Send cancel_at or cancel_at_period_end, not both.", "cancel_at")
     if "cancel_at" in values:
@@ -17,7 +22,7 @@ def schedule(call: Call, subscription: Object, values: Values) -> None:
         by_period = values["cancel_at_period_end"]
         at = _period_end(call, subscription, latest=True) if by_period else None
     else:
-        return
+        return False
     if subscription["schedule"] is not None:
         raise invalid(
             f"The schedule {subscription['schedule']} says when the subscription ends; change or release that.",
@@ -30,6 +35,32 @@ def schedule(call: Call, subscription: Object, values: Values) -> None:
         "cancel_at_period_end": by_period,
         "canceled_at": call.now() if at is not None else None,
     }
+    return True
+
+
+def settle(call: Call, subscription: Object) -> bool:
+    """Give back what is billed beyond the end of a subscription, or bill what was given back when it goes on after all.
+
+    Says whether anything waits for that now.
+    """
+    customer = fetch(call, "customer", subscription["customer"])
+    items = subscription_items.of_subscription(call, subscription["id"])
+    costs = proration.nets(call, subscription, items)
+    done = False
+    for item in items:
+        billed = item.get("_billed")
+        if subscription["status"] == "trialing" or billed is None or billed["end"] <= call.now():
+            continue
+        last = min(item["current_period_end"], subscription["cancel_at"] or item["current_period_end"])
+        if last < billed["end"]:
+            waiting = proration.give_back(call, customer, item, last)
+            left = billed["amount"] + (waiting["amount"] if waiting else 0)
+            call.store.save(item | {"_billed": billed | {"amount": left, "end": last}})
+        elif last > billed["end"]:
+            more = proration.ask_for(call, customer, item, costs[item["id"]], billed["end"], last)["_billed"]
+            call.store.save(item | {"_billed": billed | {"amount": billed["amount"] + more["amount"], "end": last}})
+        done = done or last != billed["end"]
+    return done
 
 
 def _end_named(call: Call, subscription: Object, named: int | str | None) -> int | None:

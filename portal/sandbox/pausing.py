@@ -45,4 +45,4 @@ def _ask_for_the_rest(call: Call, subscription: Object, at: int) -> None:
             continue
         if not item["current_period_start"] <= at < item["current_period_end"]:
             raise invalid("proration_date must lie within the current period.", "proration_date")
-        proration.ask_for(call, customer, item, costs[item["id"]], at)
+        proration.ask_for(call, customer, item, costs[item["id"]], at, subscription["cancel_at"])

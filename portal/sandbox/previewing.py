@@ -7,7 +7,6 @@ from portal.sandbox import (
     cancelling,
     customer_balance,
     discounting,
-    ending,
     ids,
     pausing,
     renewing,
@@ -69,7 +68,6 @@ def _of_subscription(call: Call, subscription: Object, values: Values) -> Object
         return at_once or upcoming(call, subscription)
     subscription_updates.check(subscription, details)
     at_once = subscription_updates.prepare(call, subscription, details)
-    ending.schedule(call, subscription, details)
     call.store.save(subscription)
     if values.get("preview_mode") == "recurring":
         return _recurring(call, subscription)

@@ -4,7 +4,7 @@ As flexible billing does it: what is given back is a part of what was billed for
 the price says meanwhile. Half a unit is rounded away from zero, each line by itself.
 """
 
-from portal.sandbox.billing_lines import less_discount, product_name, recurring
+from portal.sandbox.billing_lines import less_discount, part_of, product_name, recurring
 from portal.sandbox.call import Call
 from portal.sandbox.registry import fetch
 from portal.sandbox.resources import invoice_items, invoice_lines
@@ -13,17 +13,11 @@ from portal.sandbox.store import Object
 from portal.sandbox.wording import short_date
 
 
-def part_of(amount: int, part: int, whole: int) -> int:
-    """Return `part / whole` of an amount in the smallest unit, exactly, with half a unit rounded away from zero."""
-    size = (2 * abs(amount) * part + whole) // (2 * whole)
-    return -size if amount < 0 else size
-
-
-def give_back(call: Call, customer: Object, item: Object, at: int) -> None:
-    """Credit what was billed for an item's time after `at`; nothing when nothing was billed for it."""
+def give_back(call: Call, customer: Object, item: Object, at: int) -> Object | None:
+    """Credit what was billed for an item's time after `at`; returns what waits, or None when nothing was billed."""
     billed = item.get("_billed")
     if billed is None or not billed["start"] <= at < billed["end"]:
-        return
+        return None
     price = fetch(call, "price", item["price"])
     proration = Proration(
         item=item,
@@ -34,28 +28,31 @@ def give_back(call: Call, customer: Object, item: Object, at: int) -> None:
         period=(at, billed["end"]),
         credited=_credited(call, billed),
     )
-    invoice_items.add_proration(call, customer, proration)
+    return invoice_items.add_proration(call, customer, proration)
 
 
-def ask_for(call: Call, customer: Object, item: Object, net: int, at: int) -> Object:
-    """Bill an item's time after `at`, where `net` is what its whole period costs; returns the item as it was saved."""
+def ask_for(call: Call, customer: Object, item: Object, net: int, at: int, until: int | None = None) -> Object:
+    """Bill an item's time from `at` to the end of its period, or `until` an instant before that.
+
+    `net` is what its whole period costs. Returns the item as it was saved.
+    """
     start, end = item["current_period_start"], item["current_period_end"]
-    if at >= end:
+    last = min(end, until or end)
+    if at >= last:
         return item  # The period is over, and the renewal bills the next.
     price = fetch(call, "price", item["price"])
-    amount = part_of(net, end - at, end - start)
+    amount = part_of(net, last - at, end - start)
     proration = Proration(
         item=item,
         price=price,
         quantity=item["quantity"],
         amount=amount,
         description=f"Remaining time on {_what(call, item, price)} after {short_date(at)}",
-        period=(at, end),
+        period=(at, last),
     )
     waiting = invoice_items.add_proration(call, customer, proration)
-    return call.store.save(
-        item | {"_billed": {"amount": amount, "start": at, "end": end, "invoice_item": waiting["id"]}}
-    )
+    billed = {"amount": amount, "start": at, "end": last, "invoice_item": waiting["id"]}
+    return call.store.save(item | {"_billed": billed})
 
 
 def _what(call: Call, item: Object, price: Object) -> str:

@@ -44,7 +44,8 @@ def draft(call: Call, subscription: Object, items: list[Object], reason: str) ->
     """Write the invoice for the current period of `items`, after what has been waiting for an invoice."""
     customer = fetch(call, "customer", subscription["customer"])
     waiting = invoice_items.pending(call, customer["id"], subscription["id"])
-    sources = [invoice_items.as_line(call, one) for one in waiting] + [recurring(call, item) for item in items]
+    sources = [invoice_items.as_line(call, one) for one in waiting]
+    sources += [recurring(call, item, until=subscription["cancel_at"]) for item in items]
     lines = less_discount(call, subscription, sources)
     invoice = invoices.draft(call, customer, subscription, reason, lines)
     if any(line.off for line in lines):

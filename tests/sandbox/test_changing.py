@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from portal.sandbox.proration import part_of
+from portal.sandbox.billing_lines import part_of
 from tests.sandbox.driving import Driver, Json, Wall
 
 DAY = 86400
@@ -381,6 +381,40 @@ def test_what_cannot_be_changed(sandbox: Driver, sent: Json, param: str) -> None
     status, error = sandbox.error("POST", f"/v1/subscriptions/{begun['id']}", sent)
     assert (status, error["param"]) == (400, param)
     assert sandbox.subscription(begun) == begun
+
+
+def test_an_end_within_the_period_gives_back_the_rest(sandbox: Driver) -> None:
+    begun = sandbox.begin()
+    half = JANUARY + 15 * DAY + DAY // 2
+    sandbox.pass_by(3)
+    asked = {"cancel_at": half, "proration_behavior": "always_invoice"}
+    preview = {"subscription": begun["id"]} | {f"subscription_details[{name}]": value for name, value in asked.items()}
+    seen = sandbox.post("/v1/invoices/create_preview", preview)
+    sandbox.change(begun, **asked)
+    assert (seen["total"], sandbox.latest_invoice(begun)["total"]) == (-1450, -1450)
+    sandbox.change(begun, cancel_at=JANUARY + 23 * DAY + DAY // 4, proration_behavior="create_prorations")
+    sandbox.change(begun, cancel_at="")
+    waiting = _pending(sandbox, begun)
+    assert [item["amount"] for item in waiting] == [725, 725]
+    assert [item["period"]["end"] for item in waiting] == [JANUARY + 23 * DAY + DAY // 4, JANUARY + 31 * DAY]
+    sandbox.change(begun, cancel_at=half, proration_behavior="none")
+    sandbox.pass_until(half)
+    assert sandbox.subscription(begun)["ended_at"] == half
+    assert len(_pending(sandbox, begun)) == 2
+
+
+def test_a_period_that_is_cut_short_is_billed_in_part(sandbox: Driver) -> None:
+    """The end lies in a later period: that one costs what is had of it."""
+    begun = sandbox.begin()
+    sandbox.change(begun, cancel_at=JANUARY + (31 + 7) * DAY)
+    assert _pending(sandbox, begun) == []
+    seen = sandbox.post("/v1/invoices/create_preview", {"subscription": begun["id"]})
+    sandbox.pass_by(31)
+    invoice = sandbox.latest_invoice(begun)
+    assert (invoice["total"], seen["total"]) == (725, 725)
+    assert invoice["lines"]["data"][0]["period"]["end"] == JANUARY + (31 + 7) * DAY
+    sandbox.pass_by(7)
+    assert sandbox.subscription(begun)["status"] == "canceled"
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -85,7 +85,6 @@ def change(call: Call, subscription: Object, values: Values) -> Object:
     before, kept = render(call, deepcopy(subscription)), pending_updates.snapshot(call, subscription)
     _apply_members(call, subscription, values)
     invoice = prepare(call, subscription, values)
-    ending.schedule(call, subscription, values)
     call.store.save(subscription)
     if invoice is not None and subscription["status"] != "unpaid":
         made = _Change(values.get("payment_behavior", "allow_incomplete"), kept, invoice)
@@ -102,9 +101,14 @@ def prepare(call: Call, subscription: Object, values: Values) -> Object | None:
     """Change the terms; returns the draft of what is due for them at once, or None. The caller saves it."""
     if "discounts" in values:
         discounting.give(call, subscription, values["discounts"])
-    if not _TERMS & set(values):
-        return None
-    return changing.apply(call, subscription, changing.read(call, subscription, values))
+    invoice = None
+    if _TERMS & set(values):
+        invoice = changing.apply(call, subscription, changing.read(call, subscription, values))
+    behavior = values.get("proration_behavior", "create_prorations")
+    if ending.schedule(call, subscription, values) and behavior != "none" and ending.settle(call, subscription):
+        at_once = invoice is None and behavior == "always_invoice"
+        return changing.draft_of_prorations(call, subscription) if at_once else invoice
+    return invoice
 
 
 def check(subscription: Object, values: Values) -> None:
