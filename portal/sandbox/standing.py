@@ -88,6 +88,8 @@ def after_refusal(call: Call, invoice: Object) -> None:
         return
     if pending_updates.is_paid_by(subscription, invoice):
         return
+    if subscription["status"] == "active" and subscription["latest_invoice"] != invoice["id"]:
+        return  # What came after it is paid: an old debt does not set the plan back.
     if subscription["status"] != "past_due":
         set_status(call, subscription, "past_due")
     if invoice["next_payment_attempt"] is None:

@@ -61,6 +61,12 @@ class BillingStory:
         )
         self.v1.invoice_items.create({"customer": begun.customer, "pricing": {"price": self.bundle.id}})
         self.v1.invoice_items.retrieve(waiting.id)
+        drafts: Any = {"customer": begun.customer, "pending_invoice_items_behavior": "include"}
+        gone = self.v1.invoices.create(drafts)
+        self.v1.invoices.update(gone.id, {"description": "Set-up"})
+        self.v1.invoices.delete(gone.id)
+        by_hand = self.v1.invoices.create({"customer": begun.customer, "currency": "usd"})
+        self.v1.invoices.finalize_invoice(by_hand.id)
         self.v1.invoice_items.list({"pending": True})
         self.v1.invoice_items.delete(waiting.id)
         bad = self.v1.payment_methods.attach("pm_card_chargeCustomerFail", {"customer": begun.customer})

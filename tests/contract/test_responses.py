@@ -95,6 +95,7 @@ def test_every_event_type_exists(story: Story) -> None:
         "customer.subscription.updated",
         "customer.updated",
         "invoice.created",
+        "invoice.deleted",
         "invoice.finalized",
         "invoice.marked_uncollectible",
         "invoice.paid",

@@ -91,6 +91,28 @@ def test_a_balance_pays_first(sandbox: Driver, begun: Json, balance: int, waitin
     assert sandbox.get(customer)["balance"] == left
 
 
+def test_an_invoice_is_made_by_hand(sandbox: Driver) -> None:
+    customer = sandbox.post("/v1/customers", {"payment_method": "pm_card_visa"})["id"]
+    card = sandbox.get("/v1/payment_methods", customer=customer)["data"][0]["id"]
+    item = sandbox.post("/v1/invoiceitems", {"customer": customer, "amount": 1200, "currency": "usd"})
+    assert sandbox.post("/v1/invoices", {"customer": customer})["total"] == 0
+    include = {"customer": customer, "pending_invoice_items_behavior": "include", "metadata[a]": "b"}
+    gone = sandbox.post("/v1/invoices", include)
+    assert (gone["status"], gone["total"], gone["billing_reason"]) == ("draft", 1200, "manual")
+    assert sandbox.call("DELETE", f"/v1/invoices/{gone['id']}")["deleted"] is True
+    assert sandbox.get(f"/v1/invoiceitems/{item['id']}")["invoice"] is None
+    made = sandbox.post("/v1/invoices", include | {"default_payment_method": card})
+    path = f"/v1/invoices/{made['id']}"
+    assert sandbox.post(path, {"description": "Set-up"})["description"] == "Set-up"
+    assert sandbox.post(f"{path}/finalize")["status"] == "open"
+    assert sandbox.error("POST", path, {"description": "Other"})[0] == 400
+    assert sandbox.error("DELETE", path)[0] == 400
+    paid = sandbox.post(f"{path}/pay")
+    assert (paid["status"], paid["amount_paid"], paid["parent"]) == ("paid", 1200, None)
+    sandbox.post("/v1/invoiceitems", {"customer": customer, "amount": 1200, "currency": "usd"})
+    assert sandbox.error("POST", "/v1/invoices", include | {"currency": "eur"})[1]["param"] == "currency"
+
+
 def test_an_invoice_is_voided_or_written_off(sandbox: Driver, begun: Json) -> None:
     bad = sandbox.post("/v1/payment_methods/pm_card_chargeCustomerFail/attach", {"customer": begun["customer"]})["id"]
     sandbox.post(f"/v1/subscriptions/{begun['id']}", {"default_payment_method": bad})

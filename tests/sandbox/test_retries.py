@@ -195,6 +195,18 @@ def test_a_policy_that_cannot_be(sandbox: Driver, body: object) -> None:
     assert response.status_code == 400
 
 
+def test_an_old_debt_does_not_set_back_what_is_paid(sandbox: Driver) -> None:
+    begun = _unpaid(sandbox)
+    old = sandbox.latest_invoice(begun)
+    sandbox.change(begun, default_payment_method=sandbox.card(begun))
+    sandbox.change(begun, quantity=2, proration_behavior="always_invoice")
+    assert sandbox.subscription(begun)["status"] == "active"
+    sandbox.change(begun, default_payment_method=sandbox.card(begun, FAILING))
+    sandbox.pass_by(8)
+    assert sandbox.get(f"/v1/invoices/{old['id']}")["attempt_count"] == 5
+    assert sandbox.subscription(begun)["status"] == "active"
+
+
 def test_a_policy_to_start_with() -> None:
     app = create_sandbox(api_key=KEY, clock=Wall(), retry_days=(2,), after_retries="past_due")
     sandbox = Driver(app)

@@ -56,7 +56,7 @@ def _card_for(call: Call, values: Values, invoice: Object) -> Object:
             call, values["payment_method"], invoice["customer"], "payment_method"
         )
     subscription = invoices.subscription_of(call, invoice)
-    chosen = subscription["default_payment_method"] if subscription else None
+    chosen = invoice["default_payment_method"] or (subscription["default_payment_method"] if subscription else None)
     return payment_methods.default_of(call, fetch(call, "customer", invoice["customer"]), chosen)
 
 

@@ -1,4 +1,4 @@
-"""Invoices: those of a subscription, and that of a purchase. Invoices made by hand are not emulated."""
+"""Invoices: what they are, and how they are written."""
 
 from portal.sandbox import customer_balance, events, ids
 from portal.sandbox.call import ACCOUNT_NAME, Call
@@ -30,10 +30,16 @@ LIST = CREATED_PAGING | {
 
 
 def draft(
-    call: Call, customer: Object, subscription: Object | None, billing_reason: str, sources: list[LineSource]
+    call: Call,
+    customer: Object,
+    subscription: Object | None,
+    billing_reason: str,
+    sources: list[LineSource],
+    currency: str = "",
 ) -> Object:
-    """Store a draft invoice with its lines and tell of it."""
+    """Store a draft invoice with its lines and tell of it. One without lines needs a currency."""
     invoice = _build(call, customer, subscription, billing_reason, sources)
+    invoice["currency"] = currency or invoice["currency"]
     call.store.insert("invoice", invoice)
     for source in sources:
         line = call.store.insert("line_item", invoice_lines.build(invoice["id"], source))
@@ -79,7 +85,7 @@ def _build(
         "billing_reason": billing_reason,
         "collection_method": "charge_automatically",
         "created": now,
-        "currency": sources[0].currency,
+        "currency": sources[0].currency if sources else None,
         "custom_fields": None,
         "customer": customer["id"],
         "customer_account": None,
