@@ -44,18 +44,19 @@ def restore(call: Call, kept: Snapshot) -> Object:
 
 def let_wait(call: Call, before: Snapshot, after: Snapshot, invoice: Object) -> Object:
     """Go back to how it was before a change, which waits for the payment of `invoice`; returns the subscription."""
-    anchor = after.subscription["billing_cycle_anchor"]
+    changed = {name: value for name, value in after.subscription.items() if before.subscription.get(name) != value}
+    changed.pop("latest_invoice", None)
     subscription = restore(call, before)
     subscription |= {
         "latest_invoice": invoice["id"],
         "pending_update": {
-            "billing_cycle_anchor": anchor if anchor != subscription["billing_cycle_anchor"] else None,
+            "billing_cycle_anchor": changed.get("billing_cycle_anchor"),
             "expires_at": call.now() + KEPT_SECONDS,
             "subscription_items": [render(call, item) for item in after.items],
             "trial_end": after.subscription["trial_end"],
             "trial_from_plan": None,
         },
-        "_pending": {"invoice": invoice["id"], "subscription": after.subscription, "items": after.items},
+        "_pending": {"invoice": invoice["id"], "changed": changed, "items": after.items},
     }
     return call.store.save(subscription)
 
@@ -68,18 +69,19 @@ def is_paid_by(subscription: Object, invoice: Object) -> bool:
 def carry_out(call: Call, subscription: Object) -> None:
     """Make the change that was waiting, and tell of it."""
     before, waiting = render(call, deepcopy(subscription)), subscription["_pending"]
-    changed = waiting["subscription"] | {name: subscription[name] for name in ("latest_invoice", "metadata")}
-    after = restore(call, Snapshot(changed | {"pending_update": None, "_pending": None}, waiting["items"]))
+    changed = waiting["changed"] | {"pending_update": None, "_pending": None}
+    after = restore(call, Snapshot(subscription | changed, waiting["items"]))
     events.emit_update(call, "customer.subscription.updated", before, after)
     events.emit(call, "customer.subscription.pending_update_applied", after)
 
 
 def forget(call: Call, subscription: Object) -> None:
     """Give up the change that was waiting, and its invoice with it."""
-    waiting = subscription["_pending"]
+    before, waiting = render(call, deepcopy(subscription)), subscription["_pending"]
     invoice = fetch(call, "invoice", waiting["invoice"])
     if invoice["status"] == "open":
         collecting.void(call, invoice)
     call.store.save(subscription | {"pending_update": None, "_pending": None})
     subscription |= {"pending_update": None, "_pending": None}
+    events.emit_update(call, "customer.subscription.updated", before, subscription)
     events.emit(call, "customer.subscription.pending_update_expired", subscription)

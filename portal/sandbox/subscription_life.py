@@ -151,6 +151,8 @@ def _renew(call: Call, subscription: Object) -> None:
             subscriptions.end(call, subscription, {})
             return
         if behavior == "pause":
-            subscription_pausing.pause_now(call, subscription, "trial_end_without_payment_method")
+            subscription_pausing.pause_now(
+                call, subscription, "trial_end_without_payment_method", render(call, deepcopy(subscription))
+            )
             return
     begin_period(call, subscription, items_due(call, subscription, call.now()))

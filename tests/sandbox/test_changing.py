@@ -337,6 +337,30 @@ def test_a_change_that_waits_is_forgotten(sandbox: Driver) -> None:
     assert sandbox.subscription(begun)["items"]["data"][0]["quantity"] == 1
 
 
+def test_a_change_that_waits_ends_with_the_plan(sandbox: Driver) -> None:
+    begun = sandbox.begin()
+    sandbox.change(begun, default_payment_method=sandbox.card(begun, "pm_card_chargeCustomerFail"))
+    waits = {"proration_behavior": "always_invoice", "payment_behavior": "pending_if_incomplete"}
+    waiting = sandbox.change(begun, quantity=4, **waits)
+    sandbox.call("DELETE", f"/v1/subscriptions/{begun['id']}")
+    sandbox.post(f"/v1/invoices/{waiting['latest_invoice']}/pay", {"payment_method": sandbox.card(begun)})
+    after = sandbox.subscription(begun)
+    assert (after["status"], after["pending_update"]) == ("canceled", None)
+
+
+def test_a_change_that_waits_leaves_alone_what_came_after_it(sandbox: Driver) -> None:
+    begun = sandbox.begin()
+    sandbox.change(begun, default_payment_method=sandbox.card(begun, "pm_card_chargeCustomerFail"))
+    waits = {"proration_behavior": "always_invoice", "payment_behavior": "pending_if_incomplete"}
+    waiting = sandbox.change(begun, quantity=4, **waits)
+    good = sandbox.card(begun)
+    sandbox.change(begun, default_payment_method=good, cancel_at_period_end="true")
+    sandbox.post(f"/v1/invoices/{waiting['latest_invoice']}/pay")
+    after = sandbox.subscription(begun)
+    assert (after["default_payment_method"], after["cancel_at_period_end"]) == (good, True)
+    assert after["items"]["data"][0]["quantity"] == 4
+
+
 def test_a_change_waits_for_a_confirmation(sandbox: Driver) -> None:
     begun = sandbox.begin()
     after = sandbox.change(

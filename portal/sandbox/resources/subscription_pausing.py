@@ -37,13 +37,14 @@ def pause(call: Call, values: Values, subscription_id: str) -> Object:
     subscription = fetch(call, "subscription", subscription_id)
     if subscription["status"] not in _PAUSABLE:
         raise invalid(f"The subscription cannot be paused, because its status is {subscription['status']}.")
+    before = render(call, deepcopy(subscription))
     since = values.get("bill_for", {}).get("unused_time_from", {"type": "now"})["type"]
     if since != "none" and subscription["status"] != "trialing":
         pausing.credit(call, subscription, whole=since == "item_current_period_start")
     invoice = None
     if values.get("invoicing_behavior") == "invoice":
         invoice = changing.draft_of_prorations(call, subscription)
-    pause_now(call, subscription, "pause_requested")
+    pause_now(call, subscription, "pause_requested", before)
     if invoice is not None:
         _collect(call, subscription, invoice)
     return render(call, fetch(call, "subscription", subscription_id))
@@ -57,9 +58,8 @@ def _collect(call: Call, subscription: Object, invoice: Object) -> None:
         standing.after_refusal(call, invoice)
 
 
-def pause_now(call: Call, subscription: Object, why: str) -> None:
-    """Pause a subscription for a reason that Stripe knows, and tell of it."""
-    before = render(call, deepcopy(subscription))
+def pause_now(call: Call, subscription: Object, why: str, before: Object) -> None:
+    """Pause a subscription for a reason that Stripe knows, and tell of it; `before` is its wire form until then."""
     subscription["status"] = "paused"
     subscription["status_details"] = {
         "paused": {"subscription": {"type": why}, "transitioned_at": call.now(), "type": "subscription"}

@@ -124,7 +124,9 @@ def end(call: Call, subscription: Object, details: Object, **members: Any) -> Ob
         "cancel_at_period_end": False,
         "canceled_at": now,
         "ended_at": now,
+        "pending_update": None,
         "status": "canceled",
+        "_pending": None,
     } | members
     call.store.save(subscription)
     collecting.stop_all_of(call, subscription["id"])
