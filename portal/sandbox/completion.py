@@ -69,6 +69,8 @@ def _subscribe(call: Call, session: Object, payer: Payer) -> ApiError | None:
         discount_lasts=discount is not None
         and fetch(call, "coupon", discount["source"]["coupon"])["duration"] != "once",
         authenticated=True,
+        # What was shown is what is paid.
+        with_waiting=False,
     )
     subscription, error = begin(call, order)
     if error is not None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from portal.sandbox import collecting, discounting, events
+from portal.sandbox import collecting, discounting, events, standing
 from portal.sandbox.billing_lines import OrderLine, discounted, less_discount, once, recurring
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Values
@@ -17,7 +17,8 @@ class Order:
     """What a customer subscribes to. `values` are the subscription's own members, `trial_end` is in epoch seconds.
 
     `discount` is at work on the first invoice, and `discount_lasts` says whether later ones have it too.
-    `authenticated` says that the card's bank has asked who is paying already.
+    `authenticated` says that the card's bank has asked who is paying already, and `with_waiting` that the first invoice
+    takes up what has been waiting for one of the customer's.
     """
 
     customer: Object
@@ -28,6 +29,7 @@ class Order:
     discount: Object | None = None
     discount_lasts: bool = False
     authenticated: bool = False
+    with_waiting: bool = True
 
 
 def check_lines(lines: list[OrderLine]) -> None:
@@ -50,9 +52,11 @@ def begin(call: Call, order: Order) -> tuple[Object, ApiError | None]:
     waits = invoice["amount_due"] > 0 and order.values.get("payment_behavior") == "default_incomplete"
     error = None
     if invoice["amount_due"] > 0 and not waits:
-        if order.payment_method is None:
-            raise RuntimeError("money is due and there is no payment method")
-        error = collecting.take_payment(call, invoice, order.payment_method, authenticated=order.authenticated)
+        # Of a plan that costs nothing yet nobody has named a card, and yet something may have been waiting.
+        card = order.payment_method or standing.card_of(call, subscription)
+        if card is None:
+            raise standing.NO_CARD
+        error = collecting.take_payment(call, invoice, card, authenticated=order.authenticated)
     if waits or error is not None:
         subscription["status"] = "incomplete"
     subscription["latest_invoice"] = invoice["id"]
@@ -98,7 +102,9 @@ def first_invoice(call: Call, order: Order, subscription: Object) -> Object:
         sources = less_discount(call, subscription, sources)
     else:
         sources = [discounted(one, off[one.price["id"]] if one.price else 0, order.discount) for one in sources]
-    sources += [invoice_items.as_line(call, one) for one in invoice_items.pending(call, order.customer["id"], None)]
+    if order.with_waiting:
+        waiting = invoice_items.pending(call, order.customer["id"], None)
+        sources += [invoice_items.as_line(call, one) for one in waiting]
     invoice = invoices.draft(call, order.customer, subscription, "subscription_create", sources)
     if order.discount is None and invoice["discounts"]:
         discounting.use_up(call, subscription)

@@ -25,6 +25,7 @@ STRICTER = {
     "phases[items][price]",
     "schedule_details[phases][items][price]",
     "success_url",
+    "trial_settings[end_behavior][missing_payment_method]",
     "type",
 }
 

@@ -148,6 +148,41 @@ def test_a_trial_without_a_card_ends_as_it_was_begun(sandbox: Driver, behavior: 
         assert after["status_details"]["paused"]["subscription"]["type"] == "trial_end_without_payment_method"
 
 
+@pytest.mark.parametrize(
+    ("behavior", "status"), [("cancel", "canceled"), ("create_invoice", "past_due"), ("pause", "paused")]
+)
+def test_what_a_trial_without_a_card_ends_in_can_be_changed(sandbox: Driver, behavior: str, status: str) -> None:
+    missing = "trial_settings[end_behavior][missing_payment_method]"
+    begun = _begin(sandbox, card=None, trial_end=1_800_000_000 + 5 * DAY, **{missing: "cancel"})
+    assert begun["trial_settings"]["end_behavior"] == {"missing_payment_method": "cancel"}
+    sandbox.change(begun, **{missing: behavior})
+    sandbox.pass_by(5)
+    assert _now(sandbox, begun)["status"] == status
+
+
+def test_a_trial_is_named_once(sandbox: Driver) -> None:
+    order = {"customer": sandbox.post("/v1/customers")["id"], "items[0][price]": sandbox.price()["id"]}
+    for sent in ({"trial_end": 1_900_000_000, "trial_period_days": 3}, {"trial_end": 1_000_000_000}):
+        assert sandbox.error("POST", "/v1/subscriptions", order | sent)[1]["param"] == "trial_end"
+
+
+def test_what_is_owed_already_is_taken_though_the_trial_is_free(sandbox: Driver) -> None:
+    customer = sandbox.post("/v1/customers", {"payment_method": "pm_card_visa", "balance": 900})["id"]
+    card = sandbox.get("/v1/payment_methods", customer=customer)["data"][0]["id"]
+    order = {"customer": customer, "items[0][price]": sandbox.price()["id"], "trial_period_days": 5}
+    sandbox.post("/v1/invoiceitems", {"customer": customer, "amount": 400, "currency": "usd"})
+    assert sandbox.error("POST", "/v1/subscriptions", order)[0] == 400
+    begun = sandbox.post("/v1/subscriptions", order | {"default_payment_method": card})
+    assert (begun["status"], sandbox.latest_invoice(begun)["amount_paid"]) == ("trialing", 1300)
+
+
+def test_a_checkout_takes_what_it_showed(sandbox: Driver) -> None:
+    customer = sandbox.post("/v1/customers", {"email": "a@b.co"})["id"]
+    sandbox.post("/v1/invoiceitems", {"customer": customer, "amount": 400, "currency": "usd"})
+    paid = sandbox.paid(sandbox.session(customer=customer))
+    assert sandbox.get(f"/v1/invoices/{paid['invoice']}")["amount_paid"] == paid["amount_total"] == 2900
+
+
 def test_a_plan_ends_when_it_was_asked_to(sandbox: Driver, wall: Wall) -> None:
     begun = _begin(sandbox)
     asked = sandbox.post(f"/v1/subscriptions/{begun['id']}", {"cancel_at": "max_period_end"})

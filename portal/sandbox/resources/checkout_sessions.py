@@ -21,6 +21,7 @@ from portal.sandbox.parameters import (
 )
 from portal.sandbox.registry import Embedded, Included, Reference, Resource, fetch, register, render
 from portal.sandbox.resources import checkout_items, payment_intents
+from portal.sandbox.resources.subscriptions import TRIAL_SETTINGS
 from portal.sandbox.store import Condition, Object, equals
 
 OPEN_SECONDS_MIN = 30 * 60
@@ -36,16 +37,7 @@ _SUBSCRIPTION_DATA = Hash(
         "metadata": Metadata(),
         "trial_end": Timestamp(),
         "trial_period_days": Integer(minimum=1, maximum=730),
-        "trial_settings": Hash(
-            fields={
-                "end_behavior": Hash(
-                    required=True,
-                    fields={
-                        "missing_payment_method": Choice(options=("cancel", "create_invoice", "pause"), required=True)
-                    },
-                )
-            }
-        ),
+        "trial_settings": TRIAL_SETTINGS,
     }
 )
 _PAYMENT_INTENT_DATA = Hash(

@@ -6,9 +6,10 @@ from portal.sandbox.customer_time import by_clock_of_customer
 from portal.sandbox.discounting import DISCOUNTS
 from portal.sandbox.endpoints import Endpoint, Values
 from portal.sandbox.errors import invalid, taken_back
-from portal.sandbox.parameters import Array, Boolean, Choice, Hash, Integer, Metadata, Text
+from portal.sandbox.parameters import Array, Boolean, Choice, Hash, Integer, Metadata, Text, Timestamp
 from portal.sandbox.registry import fetch, render
 from portal.sandbox.resources import payment_methods
+from portal.sandbox.resources.subscriptions import TRIAL_SETTINGS
 from portal.sandbox.store import Object
 from portal.sandbox.subscribing import Order, begin, check_lines
 
@@ -26,7 +27,9 @@ CREATE = {
     "metadata": Metadata(),
     "off_session": Boolean(),
     "payment_behavior": Choice(options=("allow_incomplete", "default_incomplete", "error_if_incomplete")),
+    "trial_end": Timestamp(),
     "trial_period_days": Integer(minimum=1, maximum=730),
+    "trial_settings": TRIAL_SETTINGS,
 }
 
 
@@ -36,23 +39,32 @@ def create(call: Call, values: Values) -> Object:
     customer = fetch(call, "customer", values["customer"], "customer")
     lines = [_line(call, number, sent) for number, sent in enumerate(values["items"])]
     check_lines(lines)
-    days = values.get("trial_period_days")
+    trial_end = _trial_end(call, values)
     chosen = values.get("default_payment_method")
     if chosen is not None:
         payment_methods.require_of_customer(call, chosen, customer["id"], "default_payment_method")
     waits = values.get("payment_behavior") == "default_incomplete"
-    free = waits or days is not None or sum(line.price["unit_amount"] * line.quantity for line in lines) == 0
+    free = waits or trial_end is not None or sum(line.price["unit_amount"] * line.quantity for line in lines) == 0
     order = Order(
         customer=customer,
         lines=lines,
         payment_method=None if free else payment_methods.default_of(call, customer, chosen),
-        trial_end=call.now() + days * 86400 if days else None,
+        trial_end=trial_end,
         values=values,
     )
     subscription, error = begin(call, order)
     if error is not None and values.get("payment_behavior") == "error_if_incomplete":
         raise taken_back(error)
     return render(call, subscription)
+
+
+def _trial_end(call: Call, values: Values) -> int | None:
+    if "trial_end" in values and "trial_period_days" in values:
+        raise invalid("Send trial_end or trial_period_days, not both.", "trial_end")
+    if "trial_end" in values and values["trial_end"] <= call.now():
+        raise invalid("trial_end must lie in the future.", "trial_end")
+    days = values.get("trial_period_days")
+    return call.now() + days * 86400 if days else values.get("trial_end")
 
 
 def _line(call: Call, number: int, sent: Values) -> OrderLine:

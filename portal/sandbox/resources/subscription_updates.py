@@ -24,7 +24,7 @@ from portal.sandbox.parameters import (
 from portal.sandbox.pending_updates import Snapshot
 from portal.sandbox.registry import deleted_form, fetch, render
 from portal.sandbox.resources import payment_methods, subscription_items
-from portal.sandbox.resources.subscriptions import CANCELLATION, ENDED
+from portal.sandbox.resources.subscriptions import CANCELLATION, ENDED, TRIAL_SETTINGS
 from portal.sandbox.store import Object
 
 BEHAVIORS = ("allow_incomplete", "default_incomplete", "error_if_incomplete", "pending_if_incomplete")
@@ -52,6 +52,7 @@ UPDATE = MONEY | {
         },
     ),
     "trial_end": TimestampOr(options=("now",)),
+    "trial_settings": TRIAL_SETTINGS,
 }
 _ITEM = MONEY | {"metadata": Metadata(), "price": Text(), "quantity": QUANTITY}
 UPDATE_ITEM = _ITEM | {"off_session": Boolean()}
@@ -130,7 +131,7 @@ def _apply_members(call: Call, subscription: Object, values: Values) -> None:
         payment_methods.require_of_customer(
             call, values["default_payment_method"], subscription["customer"], "default_payment_method"
         )
-    for name in ("default_payment_method", "description"):
+    for name in ("default_payment_method", "description", "trial_settings"):
         if name in values:
             subscription[name] = values[name]
     if "metadata" in values:

@@ -34,6 +34,14 @@ CANCELLATION = Hash(
         "feedback": Choice(options=FEEDBACK, unsettable=True),
     }
 )
+TRIAL_SETTINGS = Hash(
+    fields={
+        "end_behavior": Hash(
+            required=True,
+            fields={"missing_payment_method": Choice(options=("cancel", "create_invoice", "pause"), required=True)},
+        )
+    }
+)
 LIST = CREATED_PAGING | {
     "collection_method": Choice(options=("charge_automatically", "send_invoice")),
     "customer": Text(),
