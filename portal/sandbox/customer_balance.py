@@ -3,6 +3,8 @@
 A balance below zero is credit, one above zero is owed, as at Stripe.
 """
 
+from portal.sandbox.store import Object
+
 # Stripe takes no card payment below this; what is less goes to the balance and is asked for with the next invoice.
 CHARGE_MIN = 50
 
@@ -13,3 +15,17 @@ def apply(total: int, balance: int) -> tuple[int, int]:
     if due <= 0:
         return 0, due
     return (due, 0) if due >= CHARGE_MIN else (0, due)
+
+
+def told(invoice: Object) -> tuple[str, int] | None:
+    """Return in words, and as the sum to add to the total, what a balance did to an invoice; None when it did nothing."""
+    before, after = invoice["starting_balance"], invoice["ending_balance"] or 0
+    if before == after:
+        return None
+    if invoice["total"] < 0:
+        words = "Kept as credit"
+    elif after > before:
+        words = "Paid from credit" if before < 0 else "Carried to the next invoice"
+    else:
+        words = "Owed from before"
+    return words, before - after

@@ -9,6 +9,9 @@ _WITHOUT_MINOR_UNIT = frozenset(
     ("bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf")
 )
 
+# What is billed by hand need not have a description.
+NAMELESS = "Other"
+
 
 def money(amount: int, currency: str) -> str:
     """Return an amount of the currency's smallest unit, such as `$1,290.00`."""

@@ -131,6 +131,30 @@ def test_the_invoice_page(sandbox: Driver) -> None:
     assert sandbox.client.get("/i/in_no").status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("balance", "waiting", "words"),
+    [
+        (-1000, 100, ("Paid from credit", "-$10.00", "$20.00")),
+        (700, 100, ("Owed from before", "$7.00", "$37.00")),
+        (0, -4000, ("Kept as credit", "$11.00", "$0.00")),
+        (0, -2870, ("Carried to the next invoice", "-$0.30", "$0.00")),
+    ],
+)
+def test_an_invoice_says_what_the_balance_did(
+    sandbox: Driver, balance: int, waiting: int, words: tuple[str, ...]
+) -> None:
+    begun = sandbox.begin()
+    sandbox.post(f"/v1/customers/{begun['customer']}", {"balance": balance})
+    sandbox.post("/v1/invoiceitems", {"customer": begun["customer"], "amount": waiting, "currency": "usd"})
+    sandbox.pass_by(31)
+    invoice = sandbox.latest_invoice(begun)["id"]
+    page = sandbox.client.get(f"/i/{invoice}").get_data(as_text=True)
+    file = sandbox.client.get(f"/i/{invoice}/pdf").data.decode("cp1252")
+    for text in (*words, "Other"):
+        assert text in page
+        assert text in file
+
+
 def test_the_front_page(sandbox: Driver) -> None:
     sandbox.paid(sandbox.session())
     page = sandbox.client.get("/").get_data(as_text=True)

@@ -2,6 +2,7 @@
 
 from flask import Flask, Response
 
+from portal.sandbox.customer_balance import told
 from portal.sandbox.hosted.invoice_challenge_page import waiting_intent
 from portal.sandbox.hosted.invoice_pdf import invoice_file
 from portal.sandbox.hosted.pages import guard, plain_page, show
@@ -19,7 +20,7 @@ def add(app: Flask, sandbox: Sandbox) -> None:
         if found is None:
             return _nothing(sandbox)
         asks = waiting_intent(sandbox.call(), found[0]) is not None
-        return show(sandbox, "invoice.html", invoice=found[0], lines=found[1], asks=asks)
+        return show(sandbox, "invoice.html", invoice=found[0], lines=found[1], asks=asks, balance=told(found[0]))
 
     def invoice_pdf(invoice_id: str) -> Response:
         found = _find(sandbox, invoice_id)

@@ -1,8 +1,9 @@
 """An invoice as a PDF file of one page."""
 
+from portal.sandbox import customer_balance
 from portal.sandbox.pdf import Page, width
 from portal.sandbox.store import Object
-from portal.sandbox.wording import date, days, money
+from portal.sandbox.wording import NAMELESS, date, days, money
 
 LINES_SHOWN = 16
 _LEFT, _RIGHT = 56.0, 539.0
@@ -48,7 +49,7 @@ def _table(page: Page, invoice: Object, lines: list[Object], y: float) -> float:
     page.rule(y + 8, _LEFT, _RIGHT)
     y += 26
     for line in lines[:LINES_SHOWN]:
-        page.text(_LEFT, y, _fitting(line["description"], _PERIOD - _LEFT - 12))
+        page.text(_LEFT, y, _fitting(line["description"] or NAMELESS, _PERIOD - _LEFT - 12))
         page.text(_PERIOD, y, days(line["period"]["start"], line["period"]["end"]), size=8, grey=True)
         page.text_right(_RIGHT, y, money(line["amount"], line["currency"]))
         y += 18
@@ -66,6 +67,7 @@ def _sums(invoice: Object) -> list[tuple[str, int]]:
     return [
         *sums,
         ("Total", invoice["total"]),
+        *([told] if (told := customer_balance.told(invoice)) else []),
         ("Paid", invoice["amount_paid"]),
         ("Still due", invoice["amount_remaining"]),
     ]
