@@ -1,6 +1,6 @@
 """What a subscription that ends now still owes or is owed: the rest of its period, and what has been waiting."""
 
-from portal.sandbox import proration, renewing
+from portal.sandbox import collecting, proration, renewing, standing
 from portal.sandbox.call import Call
 from portal.sandbox.registry import fetch
 from portal.sandbox.resources import invoice_items, subscription_items
@@ -21,3 +21,11 @@ def last_invoice(call: Call, subscription: Object, *, prorates: bool) -> Object 
     if not invoice_items.pending(call, subscription["customer"], subscription["id"]):
         return None
     return renewing.draft(call, subscription, [], "subscription_update")
+
+
+def bill_last(call: Call, subscription: Object, *, prorates: bool) -> None:
+    """Bill all that waits for an invoice of a subscription that ends. The caller saves it."""
+    invoice = last_invoice(call, subscription, prorates=prorates)
+    if invoice is not None:
+        collecting.finalize(call, invoice, description="Subscription cancellation")
+        standing.collect(call, invoice, standing.card_of(call, subscription))

@@ -107,8 +107,9 @@ def upcoming(call: Call, subscription: Object) -> Object:
         invoice = scheduling.enter_next(call.dated(phase_ends), subscription)
         call.store.save(subscription)
         return invoice or upcoming(call.dated(phase_ends), subscription)
-    then = call.dated(max(at, call.now()))
-    if subscription["cancel_at"] is not None and subscription["cancel_at"] <= at:
+    ends = subscription["cancel_at"] is not None and subscription["cancel_at"] <= at
+    then = call.dated(max(subscription["cancel_at"] if ends else at, call.now()))
+    if ends:
         if not invoice_items.pending(call, subscription["customer"], subscription["id"]):
             raise nothing_comes()
         return renewing.draft(then, subscription, [], "upcoming")

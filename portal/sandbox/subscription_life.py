@@ -4,7 +4,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
 
-from portal.sandbox import collecting, events, pending_updates, scheduling, standing
+from portal.sandbox import cancelling, collecting, events, pending_updates, scheduling, standing
 from portal.sandbox.call import Call
 from portal.sandbox.registry import fetch, render
 from portal.sandbox.renewing import begin_period, items_due
@@ -13,6 +13,7 @@ from portal.sandbox.store import Condition, Object, equals, one_of
 
 TRIAL_NOTICE_SECONDS = 3 * 86400
 INCOMPLETE_SECONDS = 23 * 3600
+_COLLECTED = ("active", "past_due", "trialing")
 _RENEWING = ("active", "past_due", "trialing", "unpaid")
 # Asked at every request, so each part goes by an index: the joins are crossed to keep SQLite from turning them around.
 _DUE = """
@@ -130,7 +131,9 @@ def _try_again(call: Call, subscription: Object, invoice: Object) -> None:
 
 
 def _end(call: Call, subscription: Object) -> None:
-    """End a plan when it was asked to end; when that was asked stays in `canceled_at`."""
+    """End a plan when it was asked to end; when that was asked stays in `canceled_at`. What waits is billed with it."""
+    if subscription["status"] in _COLLECTED and subscription["pause_collection"] is None:
+        cancelling.bill_last(call, subscription, prorates=False)
     asked_at, cancel_at, by_period = (
         subscription[name] for name in ("canceled_at", "cancel_at", "cancel_at_period_end")
     )

@@ -1,5 +1,6 @@
 """A preview's total is its invoice's, to the cent, and a preview leaves nothing behind."""
 
+import json
 import random
 from datetime import UTC, datetime
 
@@ -165,7 +166,7 @@ class _Subscriber:
             sent[f"items[{number}][id]"] = item["id"]
             sent[f"items[{number}][quantity]"] = self.choose.randint(1, 40)
         free = [price for price in self.prices if price not in {item["price"]["id"] for item in items}]
-        what = self.choose.choice(["switch", "add", "remove", "quantity", "anchor", "trial", "discount"])
+        what = self.choose.choice(["switch", "add", "remove", "quantity", "anchor", "trial", "discount", "end"])
         if what == "switch":
             sent["items[0][price]"] = self.choose.choice(free)
         elif what == "add" and len(items) < 3:
@@ -180,6 +181,8 @@ class _Subscriber:
         elif what == "trial":
             end = self.sandbox.get("/_sandbox/clock")["now"] + self.choose.randint(1, 20 * DAY)
             sent["trial_end"] = self.choose.choice(["now", end])
+        elif what == "end":
+            sent["cancel_at"] = self.sandbox.get("/_sandbox/clock")["now"] + self.choose.randint(1, 90 * DAY)
         elif what == "discount":
             self.sandbox.change(self.begun, **{"discounts[0][coupon]": self.coupon})
         return sent
@@ -189,10 +192,17 @@ class _Subscriber:
         self.sandbox.pass_seconds(self.choose.randint(0, 40 * DAY))
         change = self.change()
         known = self.sandbox.subscription(self.begun)["latest_invoice"]
-        seen = self.sandbox.post(PREVIEW, {"subscription": self.begun["id"]} | _nested(change))
+        response = self.sandbox.send("POST", PREVIEW, {"subscription": self.begun["id"]} | _nested(change))
+        if response.status_code == 404:
+            # It ends before it renews, and nothing waits.
+            assert self.sandbox.change(self.begun, **change)["latest_invoice"] == known
+            self.go_on()
+            return
+        seen = json.loads(response.data)
         after = self.sandbox.change(self.begun, **change)
         if after["latest_invoice"] == known:
-            assert seen["created"] == min(item["current_period_end"] for item in after["items"]["data"])
+            ends = [item["current_period_end"] for item in after["items"]["data"]]
+            assert seen["created"] == min(ends + [after["cancel_at"]] * (after["cancel_at"] is not None))
             assert self.sandbox.post(PREVIEW, {"subscription": self.begun["id"]})["total"] == seen["total"]
             self.sandbox.pass_until(seen["created"])
         made = self.sandbox.latest_invoice(self.begun)
@@ -205,6 +215,14 @@ class _Subscriber:
         )
         assert (made["amount_due"], made["ending_balance"]) == (seen["amount_due"], seen["ending_balance"])
         assert _shape(made) == _shape(seen)
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Take the end back, or begin anew after it."""
+        if self.sandbox.subscription(self.begun)["status"] == "canceled":
+            self.begun = self.sandbox.begin({"id": self.prices[0]})
+        else:
+            self.sandbox.change(self.begun, cancel_at="")
 
 
 @pytest.mark.parametrize("seed", range(12))

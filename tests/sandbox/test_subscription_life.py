@@ -196,6 +196,17 @@ def test_a_plan_ends_when_it_was_asked_to(sandbox: Driver, wall: Wall) -> None:
     assert sandbox.get("/v1/subscriptions", customer=begun["customer"])["data"] == []
 
 
+def test_what_waits_is_billed_when_a_plan_ends(sandbox: Driver) -> None:
+    begun = sandbox.begin()
+    sandbox.post("/v1/invoiceitems", {"customer": begun["customer"], "amount": 650, "currency": "usd"})
+    sandbox.change(begun, cancel_at_period_end="true")
+    seen = sandbox.post("/v1/invoices/create_preview", {"subscription": begun["id"]})
+    sandbox.pass_by(31)
+    last = sandbox.latest_invoice(begun)
+    assert (seen["total"], last["total"], last["status"]) == (650, 650, "paid")
+    assert sandbox.subscription(begun)["status"] == "canceled"
+
+
 def test_paused_collection_bills_nothing_until_it_runs_out(sandbox: Driver, wall: Wall) -> None:
     begun = _begin(sandbox)
     path = f"/v1/subscriptions/{begun['id']}"

@@ -1,6 +1,6 @@
 """`DELETE /v1/subscriptions/{subscription}`: a subscription ends now, with or without credit for the rest."""
 
-from portal.sandbox import cancelling, collecting, standing
+from portal.sandbox import cancelling
 from portal.sandbox.call import Call
 from portal.sandbox.customer_time import by_clock_of
 from portal.sandbox.endpoints import Endpoint, Values
@@ -32,14 +32,10 @@ def end_now(call: Call, subscription: Object, details: Values, *, prorates: bool
 
 def _settle(call: Call, subscription: Object, *, prorates: bool, at_once: bool) -> None:
     """Credit the rest of the period if it is wanted, and bill at once what waits, or leave it waiting."""
-    if not at_once:
-        if prorates:
-            cancelling.credit_rest(call, subscription)
-        return
-    invoice = cancelling.last_invoice(call, subscription, prorates=prorates)
-    if invoice is not None:
-        collecting.finalize(call, invoice, description="Subscription cancellation")
-        standing.collect(call, invoice, standing.card_of(call, subscription))
+    if at_once:
+        cancelling.bill_last(call, subscription, prorates=prorates)
+    elif prorates:
+        cancelling.credit_rest(call, subscription)
 
 
 ENDPOINTS = (Endpoint("DELETE", "/v1/subscriptions/{subscription}", CANCEL, cancel, "subscription"),)
