@@ -77,11 +77,6 @@ def _due(call: Call) -> list[Object]:
     return [one for _, one in sorted(due, key=lambda entry: entry[0])]
 
 
-def next_step_at(call: Call, subscription: Object) -> int | None:
-    """Return when something happens by itself next in a subscription's life, or None when nothing will."""
-    return min((at for at, _ in _acts(call, subscription)), default=None)
-
-
 def _next(call: Call, subscription: Object) -> tuple[int, _Act] | None:
     """Return what is due first, and when it was; an end or a phase comes before a renewal at the same instant."""
     due = [(at, act) for at, act in _acts(call, subscription) if at <= call.now()]
