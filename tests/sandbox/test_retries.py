@@ -5,7 +5,7 @@ import json
 import pytest
 
 from portal.sandbox import create_sandbox
-from tests.sandbox.driving import KEY, Driver, Json, Wall
+from tests.sandbox.driving import DECLINED_CARD, GOOD_CARD, KEY, Driver, Json, Wall
 
 DAY = 86400
 MONTH = 31
@@ -146,6 +146,36 @@ def test_a_bank_that_is_not_answered_asks_again(sandbox: Driver) -> None:
     sandbox.pass_by(6)
     assert sandbox.subscription(begun)["status"] == "canceled"
     assert sandbox.client.get("/i/in_no/authenticate").status_code == 404
+
+
+def test_an_invoice_is_paid_from_its_page(sandbox: Driver) -> None:
+    begun = _unpaid(sandbox)
+    path = f"/i/{sandbox.latest_invoice(begun)['id']}"
+    assert f'href="{path}/pay"' in sandbox.client.get(path).get_data(as_text=True)
+    assert "$29.00 is due" in sandbox.client.get(f"{path}/pay").get_data(as_text=True)
+    for card, status in ((GOOD_CARD | {"cvc": ""}, 422), (DECLINED_CARD, 402), (GOOD_CARD | {"card_number": "1"}, 422)):
+        response = sandbox.client.post(f"{path}/pay", data=card)
+        assert response.status_code == status
+        assert "Nothing was charged" in response.get_data(as_text=True)
+    known = len(sandbox.get("/v1/payment_methods", customer=begun["customer"])["data"])
+    assert sandbox.client.post(f"{path}/pay", data=GOOD_CARD).status_code == 303
+    assert (sandbox.latest_invoice(begun)["status"], sandbox.subscription(begun)["status"]) == ("paid", "active")
+    assert len(sandbox.get("/v1/payment_methods", customer=begun["customer"])["data"]) == known + 1
+    assert sandbox.client.post(f"{path}/pay", data=GOOD_CARD).status_code == 303
+    assert len(sandbox.get("/v1/charges", customer=begun["customer"])["data"]) == 4
+    assert sandbox.client.get("/i/in_no/pay").status_code == 404
+
+
+def test_an_invoice_is_paid_with_a_card_whose_bank_asks(sandbox: Driver) -> None:
+    begun = _unpaid(sandbox)
+    path = f"/i/{sandbox.latest_invoice(begun)['id']}"
+    asking = GOOD_CARD | {"card_number": "4000 0025 0000 3155"}
+    response = sandbox.client.post(f"{path}/pay", data=asking)
+    assert response.headers["Location"].endswith(f"{path}/authenticate")
+    sandbox.client.post(f"{path}/authenticate", data={"answer": "complete"})
+    assert sandbox.subscription(begun)["status"] == "active"
+    digits = [one["card"]["last4"] for one in sandbox.get("/v1/payment_methods", customer=begun["customer"])["data"]]
+    assert "3155" in digits
 
 
 def test_a_first_payment_that_the_bank_asks_about_is_incomplete(sandbox: Driver) -> None:

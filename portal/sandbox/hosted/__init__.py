@@ -7,6 +7,7 @@ from portal.sandbox.hosted import (
     checkout_page,
     invoice_challenge_page,
     invoice_page,
+    invoice_payment_page,
     panel,
     portal_page,
     receipt_page,
@@ -23,6 +24,7 @@ def add_pages(app: Flask, sandbox: Sandbox) -> None:
     challenge_page.add(app, sandbox)
     invoice_page.add(app, sandbox)
     invoice_challenge_page.add(app, sandbox)
+    invoice_payment_page.add(app, sandbox)
     portal_page.add(app, sandbox)
     receipt_page.add(app, sandbox)
     panel.add(app, sandbox)

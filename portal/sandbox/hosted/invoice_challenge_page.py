@@ -2,8 +2,10 @@
 
 from flask import Flask, Response, request
 
-from portal.sandbox import challenge, collecting, standing
+from portal.sandbox import challenge, collecting
 from portal.sandbox.call import Call
+from portal.sandbox.customer_time import call_for
+from portal.sandbox.hosted.invoice_payment_page import settle
 from portal.sandbox.hosted.pages import guarded_redirect, plain_page, show
 from portal.sandbox.registry import fetch
 from portal.sandbox.resources import payment_intents
@@ -26,7 +28,7 @@ def add(app: Flask, sandbox: Sandbox) -> None:
             if intent is None:
                 return guarded_redirect(call.link(f"/i/{invoice_id}"))
             if request.method == "POST":
-                _answer(call, intent)
+                _answer(call_for(call, invoice), invoice, intent)
                 return guarded_redirect(call.link(f"/i/{invoice_id}"))
             card = fetch(call, "payment_method", intent["payment_method"])["card"]
             return show(
@@ -44,9 +46,9 @@ def waiting_intent(call: Call, invoice: Object) -> Object | None:
     return intent if intent is not None and intent["status"] == "requires_action" else None
 
 
-def _answer(call: Call, intent: Object) -> None:
+def _answer(call: Call, invoice: Object, intent: Object) -> None:
     if request.form.get("answer") != "complete":
         payment_intents.fail_authentication(call, intent, challenge.INTENT_ERROR)
         return
     payment_method = fetch(call, "payment_method", intent["payment_method"])
-    standing.after_confirmation(call, intent, payment_intents.pay(call, intent, payment_method))
+    settle(call, invoice, payment_method, payment_intents.pay(call, intent, payment_method))

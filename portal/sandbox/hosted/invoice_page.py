@@ -4,6 +4,7 @@ from flask import Flask, Response
 
 from portal.sandbox.customer_balance import told
 from portal.sandbox.hosted.invoice_challenge_page import waiting_intent
+from portal.sandbox.hosted.invoice_payment_page import can_be_paid
 from portal.sandbox.hosted.invoice_pdf import invoice_file
 from portal.sandbox.hosted.pages import guard, plain_page, show
 from portal.sandbox.resources import invoice_lines
@@ -20,7 +21,15 @@ def add(app: Flask, sandbox: Sandbox) -> None:
         if found is None:
             return _nothing(sandbox)
         asks = waiting_intent(sandbox.call(), found[0]) is not None
-        return show(sandbox, "invoice.html", invoice=found[0], lines=found[1], asks=asks, balance=told(found[0]))
+        return show(
+            sandbox,
+            "invoice.html",
+            invoice=found[0],
+            lines=found[1],
+            asks=asks,
+            payable=can_be_paid(found[0]),
+            balance=told(found[0]),
+        )
 
     def invoice_pdf(invoice_id: str) -> Response:
         found = _find(sandbox, invoice_id)
