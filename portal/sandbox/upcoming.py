@@ -1,9 +1,9 @@
-"""What is due next by the sandbox's clock: what `due.py` will find when the clock gets there."""
+"""What is due next by the sandbox's own clock: what `due.py` will find when that gets there; test clocks are their own."""
 
 from dataclasses import dataclass
 
 from portal.sandbox.call import Call
-from portal.sandbox.subscription_life import TRIAL_NOTICE_SECONDS
+from portal.sandbox.subscription_life import INCOMPLETE_SECONDS, TRIAL_NOTICE_SECONDS
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ SELECT subscriptions.id, min(json_extract(items.body, '$.current_period_end')) A
 FROM objects AS subscriptions
 JOIN objects AS items ON json_extract(items.body, '$.subscription') = subscriptions.id AND items.type = 'subscription_item'
 WHERE subscriptions.type = 'subscription' AND json_extract(subscriptions.body, '$.status') IN ({statuses})
+    AND json_extract(subscriptions.body, '$.test_clock') IS NULL
 GROUP BY subscriptions.id
 HAVING coalesce(json_extract(subscriptions.body, '$.cancel_at') > at, 1)
 """
@@ -41,11 +42,23 @@ _SOURCES = (
         "$.current_phase.end_date",
         "json_extract(body, '$.status') = 'active'",
     ),
+    (
+        "The schedule begins",
+        "subscription_schedule",
+        "$.phases[0].start_date",
+        "json_extract(body, '$.status') = 'not_started'",
+    ),
+    ("The change that waits is forgotten", "subscription", "$.pending_update.expires_at", "1"),
 )
+_EXPIRES = """
+SELECT id, json_extract(body, '$.created') + ? AS at FROM objects
+WHERE type = 'subscription' AND json_extract(body, '$.status') = 'incomplete'
+    AND json_extract(body, '$.test_clock') IS NULL
+"""
 _NOTICE = """
 SELECT id, json_extract(body, '$.trial_end') - ? AS at FROM objects
 WHERE type = 'subscription' AND json_extract(body, '$.status') = 'trialing'
-    AND json_extract(body, '$._trial_end_told') IS NULL
+    AND json_extract(body, '$._trial_end_told') IS NULL AND json_extract(body, '$.test_clock') IS NULL
 """
 
 
@@ -53,10 +66,12 @@ def upcoming(call: Call) -> list[Upcoming]:
     """Return everything that is to come, the next thing first."""
     found = _rows(call, "The end of the trial is announced", _NOTICE, TRIAL_NOTICE_SECONDS)
     found += _rows(call, "The trial ends", _RENEWS.format(statuses="'trialing'"))
-    found += _rows(call, "The plan renews", _RENEWS.format(statuses="'active', 'past_due'"))
+    found += _rows(call, "The plan renews", _RENEWS.format(statuses="'active', 'past_due', 'unpaid'"))
+    found += _rows(call, "The unpaid plan expires", _EXPIRES, INCOMPLETE_SECONDS)
     for words, type_name, path, condition in _SOURCES:
         # Both come from the table above.
-        sql = f"SELECT id, json_extract(body, '{path}') AS at FROM objects WHERE type = ? AND {condition}"  # noqa: S608
+        what = f"type = ? AND {condition} AND json_extract(body, '$.test_clock') IS NULL"
+        sql = f"SELECT id, json_extract(body, '{path}') AS at FROM objects WHERE {what}"  # noqa: S608
         found += _rows(call, words, sql, type_name)
     return sorted((one for one in found if one.at > call.now()), key=lambda one: (one.at, one.object_id))
 

@@ -10,6 +10,7 @@ import pytest
 
 from portal.sandbox.customer_balance import apply
 from portal.sandbox.events import differences
+from portal.sandbox.upcoming import upcoming
 from tests.sandbox.driving import KEY, Driver, Json, Wall
 
 DAY = 86400
@@ -165,3 +166,18 @@ def test_the_books_balance_whatever_is_done(sandbox: Driver, wall: Wall, seed: i
         owner.act()
         _check_books(sandbox, owner.begun["customer"])
     _check_events(sandbox, sandbox.subscription(owner.begun))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_to_come_comes_then_and_not_before(sandbox: Driver, wall: Wall, seed: int) -> None:
+    wall.at = START
+    owner, running = _Owner(sandbox, seed), sandbox.app.extensions["sandbox"]
+    for _ in range(20):
+        owner.act()
+        coming = upcoming(running.call())
+        if coming:
+            known = len(sandbox.events())
+            sandbox.pass_until(coming[0].at - 1)
+            assert len(sandbox.events()) == known, coming[0]
+            sandbox.pass_until(coming[0].at)
+            assert len(sandbox.events()) > known, coming[0]
