@@ -1,5 +1,6 @@
 """Whatever is asked in whatever order: nothing breaks, the books balance, and the events tell the whole story."""
 
+import json
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -181,3 +182,24 @@ def test_what_is_to_come_comes_then_and_not_before(sandbox: Driver, wall: Wall, 
             assert len(sandbox.events()) == known, coming[0]
             sandbox.pass_until(coming[0].at)
             assert len(sandbox.events()) > known, coming[0]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_next_invoice_is_the_one_that_was_shown(sandbox: Driver, wall: Wall, seed: int) -> None:
+    """Whatever led there: schedules, trials, ends, retries. What collection is paused for is shown and not billed."""
+    wall.at = START
+    owner, compared = _Owner(sandbox, seed), 0
+    for _ in range(25):
+        owner.act()
+        now = sandbox.subscription(owner.begun)
+        shown = sandbox.send("POST", "/v1/invoices/create_preview", {"subscription": now["id"]})
+        waits = now["pause_collection"] or now["pending_update"] or now["status"] not in {"active", "trialing"}
+        if shown.status_code != 200 or waits:
+            continue
+        seen = json.loads(shown.data)
+        sandbox.pass_until(seen["created"])
+        made = sandbox.latest_invoice(now)
+        assert (made["id"] != now["latest_invoice"], made["created"]) == (True, seen["created"])
+        assert (made["total"], made["amount_due"]) == (seen["total"], seen["amount_due"])
+        compared += 1
+    assert compared >= 1
