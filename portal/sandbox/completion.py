@@ -8,6 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 
 from portal.sandbox import collecting, discounting, events
+from portal.sandbox.addresses import shipping
 from portal.sandbox.billing_lines import OrderLine, discounted, once
 from portal.sandbox.call import Call
 from portal.sandbox.cards import Card
@@ -179,6 +180,7 @@ def _intent_of(call: Call, session: Object, customer: Object | None) -> Object:
     data = session["_payment_intent_data"]
     names = ("capture_method", "description", "receipt_email", "setup_future_usage")
     members = {name: data[name] for name in names if name in data}
+    members["shipping"] = shipping(data.get("shipping"))
     metadata = {key: value for key, value in (data.get("metadata") or {}).items() if value is not None}
     built = payment_intents.build(
         call, session["amount_total"], session["currency"], customer=customer_id, metadata=metadata, **members

@@ -51,7 +51,7 @@ def build(call: Call, intent: Object, payment_method: Object, refusal: Refusal |
         "receipt_url": call.link(f"/r/{charge_id}") if refusal is None else None,
         "refunded": False,
         "review": None,
-        "shipping": None,
+        "shipping": intent["shipping"],
         "source": None,
         "source_transfer": None,
         "statement_descriptor": None,

@@ -1,6 +1,7 @@
 """Checkout Sessions in the modes `payment` and `subscription`, paid on the sandbox's own hosted page."""
 
 from portal.sandbox import discounting, events, ids
+from portal.sandbox.addresses import SHIPPING
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
 from portal.sandbox.errors import invalid
@@ -47,6 +48,7 @@ _PAYMENT_INTENT_DATA = Hash(
         "metadata": Metadata(),
         "receipt_email": Email(),
         "setup_future_usage": Choice(options=("off_session", "on_session")),
+        "shipping": SHIPPING,
         "statement_descriptor": Text(max_length=22),
         "statement_descriptor_suffix": Text(max_length=22),
     }

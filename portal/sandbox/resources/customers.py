@@ -3,7 +3,7 @@
 from copy import deepcopy
 
 from portal.sandbox import events, ids
-from portal.sandbox.addresses import ADDRESS, address
+from portal.sandbox.addresses import ADDRESS, SHIPPING, address, shipping
 from portal.sandbox.call import Call
 from portal.sandbox.customer_time import by_clock_of, call_for
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
@@ -32,14 +32,6 @@ from portal.sandbox.registry import (
 from portal.sandbox.resources import payment_methods, subscriptions
 from portal.sandbox.store import Condition, Object, equals
 
-_SHIPPING = Hash(
-    unsettable=True,
-    fields={
-        "address": Hash(required=True, fields=ADDRESS),
-        "name": Text(required=True),
-        "phone": Text(unsettable=True),
-    },
-)
 _INVOICE_SETTINGS = Hash(
     fields={
         "default_payment_method": Text(unsettable=True),
@@ -60,7 +52,7 @@ _COMMON = {
     "next_invoice_sequence": Integer(minimum=1),
     "phone": Text(unsettable=True, max_length=20),
     "preferred_locales": Array(unsettable=True),
-    "shipping": _SHIPPING,
+    "shipping": SHIPPING,
     "tax_exempt": Choice(options=("exempt", "none", "reverse"), unsettable=True),
 }
 _PLAIN = (
@@ -123,7 +115,7 @@ def _apply(customer: Object, values: Values) -> None:
     if "address" in values:
         customer["address"] = address(values["address"])
     if "shipping" in values:
-        customer["shipping"] = _shipping(values["shipping"])
+        customer["shipping"] = shipping(values["shipping"])
     if "metadata" in values:
         customer["metadata"] = merge_metadata(customer["metadata"], values["metadata"])
     if "preferred_locales" in values:
@@ -131,18 +123,6 @@ def _apply(customer: Object, values: Values) -> None:
     if "tax_exempt" in values:
         customer["tax_exempt"] = values["tax_exempt"] or "none"
     customer["invoice_settings"].update(values.get("invoice_settings", {}))
-
-
-def _shipping(values: Values | None) -> Object | None:
-    if values is None:
-        return None
-    return {
-        "address": address(values["address"]),
-        "carrier": None,
-        "name": values["name"],
-        "phone": values.get("phone"),
-        "tracking_number": None,
-    }
 
 
 def _check_default_payment_method(call: Call, customer: Object, values: Values) -> None:
@@ -167,7 +147,10 @@ def create(call: Call, values: Values) -> Object:
     settings = values.pop("invoice_settings", {})
     customer = add(call, values)
     if payment_method is not None:
-        payment_methods.attach_to(call, payment_methods.find_or_make(call, payment_method, "payment_method"), customer)
+        found = payment_methods.find_or_make(call, payment_method, "payment_method")
+        payment_methods.attach_to(call, found, customer)
+        if settings.get("default_payment_method") == payment_method:
+            settings["default_payment_method"] = found["id"]  # a stock id names the card that was made of it
     if settings:
         return update(call, {"invoice_settings": settings}, customer["id"])
     return render(call, customer)

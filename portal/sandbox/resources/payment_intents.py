@@ -4,6 +4,7 @@ from copy import deepcopy
 from typing import Any
 
 from portal.sandbox import cards, events, ids
+from portal.sandbox.addresses import SHIPPING, shipping
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
 from portal.sandbox.errors import ApiError, invalid
@@ -42,6 +43,7 @@ _COMMON = {
     "payment_method_types": Array(),
     "receipt_email": Email(unsettable=True),
     "setup_future_usage": Choice(options=("off_session", "on_session"), unsettable=True),
+    "shipping": SHIPPING,
     "statement_descriptor": Text(max_length=22),
     "statement_descriptor_suffix": Text(max_length=22),
 }
@@ -238,6 +240,8 @@ def _apply(call: Call, intent: Object, values: Values) -> None:
         intent["currency"] = values["currency"].lower()
     if "metadata" in values:
         intent["metadata"] = merge_metadata(intent["metadata"], values["metadata"])
+    if "shipping" in values:
+        intent["shipping"] = shipping(values["shipping"])
     if "automatic_payment_methods" in values:
         intent["automatic_payment_methods"] = {"allow_redirects": "always"} | values["automatic_payment_methods"]
     if "payment_method" in values:

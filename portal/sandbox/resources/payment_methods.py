@@ -158,13 +158,18 @@ def attach_to(call: Call, payment_method: Object, customer: Object) -> Object:
         raise invalid("The payment method is attached to another customer; detach it first.", "payment_method")
     if payment_method.get("_detached"):
         raise invalid("The payment method was detached from a customer and cannot be used again.", "payment_method")
-    refusal = test_card(payment_method).on_setup
-    if refusal is not None:
-        raise refuse(refusal)
+    ask_bank_to_save(payment_method)
     payment_method["customer"] = customer["id"]
     call.store.save(payment_method)
     events.emit(call, "payment_method.attached", payment_method)
     return payment_method
+
+
+def ask_bank_to_save(payment_method: Object) -> None:
+    """Raise the 402 with which a bank refuses to have its card saved."""
+    refusal = test_card(payment_method).on_setup
+    if refusal is not None:
+        raise refuse(refusal)
 
 
 def create(call: Call, values: Values) -> Object:
