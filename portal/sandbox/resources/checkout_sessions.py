@@ -1,7 +1,7 @@
 """Checkout Sessions in the modes `payment` and `subscription`, paid on the sandbox's own hosted page."""
 
 from portal.sandbox import discounting, events, ids
-from portal.sandbox.addresses import SHIPPING
+from portal.sandbox.addresses import ADDRESS, SHIPPING
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
 from portal.sandbox.errors import invalid
@@ -41,6 +41,9 @@ _SUBSCRIPTION_DATA = Hash(
         "trial_settings": TRIAL_SETTINGS,
     }
 )
+_SHIPPING = Hash(
+    fields={**SHIPPING.fields, "address": Hash(required=True, fields=ADDRESS | {"line1": Text(required=True)})}
+)
 _PAYMENT_INTENT_DATA = Hash(
     fields={
         "capture_method": Choice(options=("automatic", "automatic_async")),
@@ -48,7 +51,7 @@ _PAYMENT_INTENT_DATA = Hash(
         "metadata": Metadata(),
         "receipt_email": Email(),
         "setup_future_usage": Choice(options=("off_session", "on_session")),
-        "shipping": SHIPPING,
+        "shipping": _SHIPPING,
         "statement_descriptor": Text(max_length=22),
         "statement_descriptor_suffix": Text(max_length=22),
     }

@@ -1,0 +1,48 @@
+"""The payment page behind a Checkout Session, as Stripe's own command line pays it. It stands in no documentation."""
+
+from portal.sandbox.call import Call
+from portal.sandbox.endpoints import Endpoint, Values
+from portal.sandbox.errors import invalid
+from portal.sandbox.parameters import Integer, Text
+from portal.sandbox.registry import fetch, render
+from portal.sandbox.resources import payment_methods
+from portal.sandbox.store import Object
+
+CONFIRM = {"expected_amount": Integer(minimum=0), "payment_method": Text(required=True)}
+
+
+def retrieve(call: Call, _: Values, session_id: str) -> Object:
+    """`GET /v1/payment_pages/{session}`: the session is all there is to see."""
+    return render(call, fetch(call, "checkout.session", session_id))
+
+
+def confirm(call: Call, values: Values, session_id: str) -> Object:
+    """`POST /v1/payment_pages/{session}/confirm`: what pressing *Pay* on the hosted page does, with this card."""
+    from portal.sandbox.completion import Payer, complete  # It is built on the resources.
+
+    session = fetch(call, "checkout.session", session_id)
+    if session["status"] != "open":
+        raise invalid(f"The session cannot be paid, because its status is {session['status']}.", "session")
+    if values.get("expected_amount", session["amount_total"]) != session["amount_total"]:
+        raise invalid(f"The session comes to {session['amount_total']}.", "expected_amount")
+    payment_method = payment_methods.find_or_make(call, values["payment_method"], "payment_method")
+    if payment_methods.asks_for(payment_method):
+        raise invalid("The bank of this card asks who is paying, which only the hosted page does.", "payment_method")
+    billing, card = payment_method["billing_details"], payment_method["card"]
+    email = session["customer_email"] or billing["email"]
+    if email is None:
+        raise invalid("The payment method tells no email address.", "payment_method")
+    payer = Payer(
+        email, billing["name"], payment_methods.test_card(payment_method), card["exp_month"], card["exp_year"]
+    )
+    error = complete(call, session, payer)
+    if error is not None:
+        raise error
+    return render(call, session)
+
+
+_ONE = "/v1/payment_pages/{session}"
+ENDPOINTS = (
+    Endpoint("GET", _ONE, {}, retrieve, "checkout.session"),
+    Endpoint("POST", _ONE + "/confirm", CONFIRM, confirm, "checkout.session"),
+)
