@@ -2,15 +2,17 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test bench chaos check reset format lock install
+.PHONY: help run test test-cli bench chaos check reset format lock install
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 LOCK := requirements/dev.txt
 PYTEST_WORKERS ?= 2
+STRIPE_CLI := instance/stripe-cli
+STRIPE_CLI_VERSION := 1.52.0
 
 help: ## List the targets
-	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  make run PORT=9000 SANDBOX_PORT=9001 DATABASE_URL=... REDIS_URL=...   any setting of .env.example"
 	@echo "  make test ARGS='tests/unit -k money'                                 arguments for pytest"
@@ -22,6 +24,10 @@ run: install ## Set everything up and start it; Ctrl-C stops it again
 
 test: install ## Run all tests, the browser's too
 	@exec $(PYTHON) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup $(ARGS)
+
+test-cli: install ## Trigger events at the stand-in with Stripe's own command line (needs npm)
+	@npm install --silent --no-audit --no-fund --no-save --prefix $(STRIPE_CLI) @stripe/cli@$(STRIPE_CLI_VERSION)
+	@STRIPE_CLI=$(STRIPE_CLI)/node_modules/.bin/stripe $(PYTHON) -m pytest tests/stripe_cli/triggers.py $(ARGS)
 
 bench: install ## Measure against a bare insert; writes docs/performance.md, fails when a target is missed
 	@exec $(PYTHON) -m tests.bench
