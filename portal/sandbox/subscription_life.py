@@ -4,11 +4,11 @@ from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
 
-from portal.sandbox import cancelling, collecting, events, pending_updates, scheduling, standing
+from portal.sandbox import cancelling, collecting, events, pending_updates, scheduling, standing, trial_ends
 from portal.sandbox.call import Call
 from portal.sandbox.registry import fetch, render
 from portal.sandbox.renewing import begin_period, items_due
-from portal.sandbox.resources import subscription_items, subscription_pausing, subscriptions
+from portal.sandbox.resources import subscription_items, subscriptions
 from portal.sandbox.store import Condition, Object, equals, one_of
 
 TRIAL_NOTICE_SECONDS = 3 * 86400
@@ -143,14 +143,5 @@ def _collect_again(call: Call, subscription: Object) -> None:
 
 
 def _renew(call: Call, subscription: Object) -> None:
-    if subscription["status"] == "trialing" and standing.card_of(call, subscription) is None:
-        behavior = subscription["trial_settings"]["end_behavior"]["missing_payment_method"]
-        if behavior == "cancel":
-            subscriptions.end(call, subscription, {})
-            return
-        if behavior == "pause":
-            subscription_pausing.pause_now(
-                call, subscription, "trial_end_without_payment_method", render(call, deepcopy(subscription))
-            )
-            return
-    begin_period(call, subscription, items_due(call, subscription, call.now()))
+    if not trial_ends.ends_without_card(call, subscription):
+        begin_period(call, subscription, items_due(call, subscription, call.now()))

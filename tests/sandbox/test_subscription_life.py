@@ -160,6 +160,14 @@ def test_what_a_trial_without_a_card_ends_in_can_be_changed(sandbox: Driver, beh
     assert _now(sandbox, begun)["status"] == status
 
 
+@pytest.mark.parametrize(("behavior", "status"), [("cancel", "canceled"), ("pause", "paused")])
+def test_a_trial_without_a_card_that_is_ended_at_once_ends_alike(sandbox: Driver, behavior: str, status: str) -> None:
+    missing = {"trial_settings[end_behavior][missing_payment_method]": behavior}
+    begun = _begin(sandbox, card=None, trial_end=1_800_000_000 + 5 * DAY, **missing)
+    assert sandbox.change(begun, trial_end="now")["status"] == status
+    assert sandbox.get("/v1/invoices", subscription=begun["id"], status="open")["data"] == []
+
+
 def test_a_trial_is_named_once(sandbox: Driver) -> None:
     order = {"customer": sandbox.post("/v1/customers")["id"], "items[0][price]": sandbox.price()["id"]}
     for sent in ({"trial_end": 1_900_000_000, "trial_period_days": 3}, {"trial_end": 1_000_000_000}):

@@ -85,6 +85,8 @@ def change(call: Call, subscription: Object, values: Values) -> Object:
         pending_updates.forget(call, subscription)
     before, kept = render(call, deepcopy(subscription)), pending_updates.snapshot(call, subscription)
     _apply_members(call, subscription, values)
+    if values.get("trial_end") == "now" and _ends_trial_without_card(call, subscription, values):
+        return fetch(call, "subscription", subscription["id"])
     invoice = prepare(call, subscription, values)
     call.store.save(subscription)
     if invoice is not None and subscription["status"] != "unpaid":
@@ -96,6 +98,13 @@ def change(call: Call, subscription: Object, values: Values) -> Object:
     if invoice is not None and invoice["status"] == "open" and invoice["attempted"]:
         standing.after_refusal(call, invoice)
     return fetch(call, "subscription", subscription["id"])
+
+
+def _ends_trial_without_card(call: Call, subscription: Object, values: Values) -> bool:
+    """Whether the trial's end was all that was asked for, and took the subscription with it as it was begun."""
+    from portal.sandbox import trial_ends  # It is built on the resources.
+
+    return _TERMS & set(values) == {"trial_end"} and trial_ends.ends_without_card(call, subscription)
 
 
 def prepare(call: Call, subscription: Object, values: Values) -> Object | None:
