@@ -10,17 +10,22 @@ from __future__ import annotations
 import itertools
 import statistics
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.bench import requests, table
 from tests.bench.load import Round, run
 from tests.bench.stand import Server, Stand, standing
+from tests.bench.stand_in import StandIn, stand_in
+from tests.chaos.history import History
+from tests.chaos.standing import standing as chaos_standing
 
 ROUNDS = 7
 CONNECTIONS = 8
 TEAMS = 8
-REQUESTS = {"bare": 2_000, "webhook": 2_000, "usage": 1_000}
+REQUESTS = {"bare": 2_000, "webhook": 2_000, "usage": 1_000, "bare_read": 3_000, "read": 1_000}
+CUSTOMERS = 200
 TARGETS = {"webhook": 0.7, "usage": 0.25}
 
 
@@ -43,34 +48,54 @@ def say(line: str) -> None:
 
 def main() -> int:
     with standing(TEAMS) as stand:
-        results = measure(stand)
+        results = measure_portal(stand)
         about = table.machine(stand.postgres)
+    with stand_in() as found:
+        reads = measure_stand_in(found)
+    about.append(history())
     ratios = {name: statistics.median(found.ratios) for name, found in results.items()}
-    table.write(results, TARGETS, about, f"{CONNECTIONS} connections, {ROUNDS} rounds")
+    tables = [table.rows(results, TARGETS, "of the bare insert"), table.rows(reads, {}, "of the bare route")]
+    table.write(tables, about, f"{CONNECTIONS} connections, {ROUNDS} rounds")
     missed = [name for name, target in TARGETS.items() if ratios[name] < target]
     for name, target in TARGETS.items():
         say(f"{name}: {ratios[name]:.2f} of the bare insert, wanted {target}")
     return 1 if missed else 0
 
 
-def measure(stand: Stand) -> dict[str, table.Result]:
+def measure_portal(stand: Stand) -> dict[str, table.Result]:
+    webhook = Contestant("webhook", stand.portal, requests.webhooks())
+    usage = Contestant("usage", stand.portal, requests.uses(stand.api_keys))
+    return measure(Contestant("bare", stand.bare, requests.bare()), webhook, usage)
+
+
+def measure_stand_in(found: StandIn) -> dict[str, table.Result]:
+    read, bare = requests.reads(found.customer_id), requests.reads(found.customer_id)
+    return measure(Contestant("bare_read", found.bare, bare), Contestant("read", found.sandbox, read))
+
+
+def measure(bare: Contestant, *ours: Contestant) -> dict[str, table.Result]:
     """Bare, one, bare, the other, and again: every round of ours stands between two bare ones."""
-    bare = Contestant("bare", stand.bare, requests.bare())
-    ours = [
-        Contestant("webhook", stand.portal, requests.webhooks()),
-        Contestant("usage", stand.portal, requests.uses(stand.api_keys)),
-    ]
     for one in (bare, *ours):
         one.run()  # the first round of each fills caches and pools, and does not count
-    results = {name: table.Result() for name in ("bare", "webhook", "usage")}
+    results = {one.name: table.Result() for one in (bare, *ours)}
     before = bare.run()
-    results["bare"].add(before)
+    results[bare.name].add(before)
     for one in ours * ROUNDS:
         found, after = one.run(), bare.run()
         results[one.name].add(found, found.per_second / statistics.mean((before.per_second, after.per_second)))
-        results["bare"].add(after, 1.0)
+        results[bare.name].add(after, 1.0)
         before = after
     return results
+
+
+def history() -> str:
+    """How long a month of many customers takes to make."""
+    with chaos_standing() as ours:
+        made = History(ours.stage, CUSTOMERS, seed=1)
+        begin = time.perf_counter()
+        made.record()
+        took = time.perf_counter() - begin
+    return f"a month of {CUSTOMERS} customers at the stand-in, {len(made.events):,} events, is made in {took:.0f} s"
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from portal.webhooks.signature import sign
 from tests.bench.stand import HOST, SECRET
+from tests.stage import API_KEY
 
 EVENT_BYTES = 4096
 _numbers = itertools.count(1)
@@ -55,6 +56,12 @@ def bare() -> Iterator[bytes]:
     while True:
         body = _event()
         yield _post("/", body, Stripe_Signature=sign(body, SECRET, int(time.time())))
+
+
+def reads(customer_id: str) -> Iterator[bytes]:
+    """The same customer again and again, with the key that the stand-in asks for."""
+    lines = [f"GET /v1/customers/{customer_id} HTTP/1.1", "Host: 127.0.0.1", f"Authorization: Bearer {API_KEY}"]
+    return itertools.repeat("\r\n".join(lines).encode() + b"\r\n\r\n")
 
 
 def uses(api_keys: list[str]) -> Iterator[bytes]:

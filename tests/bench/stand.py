@@ -80,7 +80,7 @@ def standing(teams: int) -> Iterator[Stand]:
         yield Stand(portal, bare, api_keys, postgres)
 
 
-def _run(
+def running(
     stack: ExitStack,
     command: list[str],
     environment: dict[str, str],
@@ -88,9 +88,10 @@ def _run(
     stop: signal.Signals,
     **more: object,
 ) -> subprocess.Popen[bytes]:
-    running = process.start(command, environment=os.environ | environment, folder=folder, **more)  # type: ignore[arg-type]
-    stack.callback(process.stop, running, stop, seconds_max=SECONDS_MAX)
-    return running
+    """A program that runs until the stack is left."""
+    program = process.start(command, environment=os.environ | environment, folder=folder, **more)  # type: ignore[arg-type]
+    stack.callback(process.stop, program, stop, seconds_max=SECONDS_MAX)
+    return program
 
 
 def _postgres(stack: ExitStack, folder: Path) -> EmbeddedPostgres:
@@ -98,8 +99,8 @@ def _postgres(stack: ExitStack, folder: Path) -> EmbeddedPostgres:
     (folder / "sockets").mkdir()
     server = EmbeddedPostgres(folder / "postgres", folder / "sockets")
     server.prepare(lambda _note: None)
-    running = _run(stack, server.command, {"LC_ALL": "C"}, Path("/"), signal.SIGINT, user=server.user)
-    server.wait(lambda: running.poll() is None)
+    program = running(stack, server.command, {"LC_ALL": "C"}, Path("/"), signal.SIGINT, user=server.user)
+    server.wait(lambda: program.poll() is None)
     with server.connect() as connection:
         assert connection.execute("show fsync").fetchone() == ("on",)
         assert connection.execute("show synchronous_commit").fetchone() == ("on",)
@@ -115,8 +116,8 @@ def _redis(stack: ExitStack, folder: Path) -> str:
         return "none"
     server = EmbeddedRedis(program, folder / "redis")
     server.prepare()
-    running = _run(stack, server.command, {}, Path("/"), signal.SIGTERM)
-    server.wait(lambda: running.poll() is None)
+    started = running(stack, server.command, {}, Path("/"), signal.SIGTERM)
+    server.wait(lambda: started.poll() is None)
     return server.url
 
 
@@ -165,11 +166,11 @@ def _web(stack: ExitStack, log: Path, environment: dict[str, str], application: 
     port = free_port()
     command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", application]
     more = {"PORT": str(port), "WEB_CONCURRENCY": str(PROCESSES)}
-    running = _run(stack, command, environment | more, ROOT, signal.SIGTERM, output=log)
-    server = Server(port, running.pid)
+    program = running(stack, command, environment | more, ROOT, signal.SIGTERM, output=log)
+    server = Server(port, program.pid)
     deadline = time.monotonic() + SECONDS_MAX
     while not (answers(port) and len(server.workers()) == PROCESSES):
-        if running.poll() is not None or time.monotonic() > deadline:
+        if program.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"{application} did not start:\n{log.read_text()}")
         time.sleep(0.1)
     return server

@@ -7,7 +7,7 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -24,6 +24,8 @@ WORDS = {
     "bare": "a bare Flask insert of the same body",
     "webhook": "`POST /webhooks/stripe`",
     "usage": "`POST /api/v1/usage`",
+    "bare_read": "a bare Flask route that answers with as many bytes",
+    "read": "`GET /v1/customers/…` of the stand-in",
 }
 FLUSHES = 200
 
@@ -86,25 +88,27 @@ def _flush_milliseconds(folder: Path) -> float:
     return statistics.median(took) * 1000
 
 
-def write(results: Mapping[str, Result], targets: Mapping[str, float], about: list[str], how: str) -> None:
-    """Put the table in its place in the page."""
+def write(tables: Iterable[list[str]], about: list[str], how: str) -> None:
+    """Put the tables in their place in the page."""
     text = PAGE.read_text()
     head, _, rest = text.partition(BEGIN)
     _, _, tail = rest.partition(END)
     assert tail, f"{PAGE.name} has lost its marks"
-    made = "\n".join([*_rows(results, targets), "", *(f"- {line}" for line in [_when(how), *about])])
+    lines = [line for rows in tables for line in (*rows, "")]
+    made = "\n".join([*lines, *(f"- {line}" for line in [_when(how), *about])])
     PAGE.write_text(f"{head}{BEGIN}\n\n{made}\n\n{END}{tail}")
 
 
-def _rows(results: Mapping[str, Result], targets: Mapping[str, float]) -> list[str]:
+def rows(results: Mapping[str, Result], targets: Mapping[str, float], measure: str) -> list[str]:
+    """A table of what was measured, the yardstick first. `measure` says what the ratios are of."""
     lines = [
-        "| | requests a second | p50 | p99 | of the bare insert | lowest to highest round | wanted | by process |",
+        f"| | requests a second | p50 | p99 | {measure} | lowest to highest round | wanted | by process |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    for name, found in results.items():
+    for number, (name, found) in enumerate(results.items()):
         target = targets.get(name)
-        ratio = f"**{statistics.median(found.ratios):.2f}**" if target else "1"
-        spread = f"{min(found.ratios):.2f} to {max(found.ratios):.2f}" if target else ""
+        ratio = f"**{statistics.median(found.ratios):.2f}**" if number else "1"
+        spread = f"{min(found.ratios):.2f} to {max(found.ratios):.2f}" if number else ""
         lines.append(
             f"| {WORDS[name]} | {found.per_second:,.0f} | {found.milliseconds(0.5):.1f} ms "
             f"| {found.milliseconds(0.99):.1f} ms | {ratio} | {spread} | {f'≥ {target}' if target else ''} "
