@@ -18,7 +18,8 @@ class Card:
     """One test card. `on_setup` answers when it is saved without a charge, `on_charge` when money is asked for.
 
     `challenge` is when its bank asks who is paying: never, `once` (not any more after the card was saved with it), or
-    `always`.
+    `always`. What comes later: `dispute` is why its holder disputes a payment (an `inquiry` asks first), and `refund`
+    is what becomes of a refund that was accepted.
     """
 
     number: str
@@ -27,6 +28,8 @@ class Card:
     on_setup: Refusal | None = None
     on_charge: Refusal | None = None
     challenge: str = "never"
+    dispute: str | None = None
+    refund: str = "succeeds"
 
     @property
     def last4(self) -> str:
@@ -81,6 +84,11 @@ _CARDS = (
     Card("4000002500003155", "visa", challenge="once"),
     Card("4000002760003184", "visa", challenge="always"),
     Card("4000008400001629", "visa", on_charge=GENERIC, challenge="always"),
+    Card("4000000000000259", "visa", dispute="fraudulent"),
+    Card("4000000000002685", "visa", dispute="product_not_received"),
+    Card("4000000000001976", "visa", dispute="inquiry"),
+    Card("4000000000007726", "visa", refund="takes_time"),
+    Card("4000000000005126", "visa", refund="fails_later"),
 )
 BY_NUMBER = {card.number: card for card in _CARDS}
 
@@ -105,6 +113,11 @@ _TOKENS = {
     "authenticationRequired": "4000002760003184",
     "threeDSecure2Required": "4000002760003184",
     "threeDSecureRequiredChargeDeclined": "4000008400001629",
+    "createDispute": "4000000000000259",
+    "createDisputeProductNotReceived": "4000000000002685",
+    "createDisputeInquiry": "4000000000001976",
+    "pendingRefund": "4000000000007726",
+    "refundFail": "4000000000005126",
 }
 BY_PAYMENT_METHOD = {f"pm_card_{name}": BY_NUMBER[number] for name, number in _TOKENS.items()}
 BY_TOKEN = {f"tok_{name}": BY_NUMBER[number] for name, number in _TOKENS.items()}

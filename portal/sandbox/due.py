@@ -5,6 +5,7 @@ Everything that is driven by the clock is listed in `TASKS`: each task looks for
 
 from collections.abc import Callable
 
+from portal.sandbox import disputing, refunding
 from portal.sandbox.call import Call
 from portal.sandbox.clock_advance import advance_clocks
 from portal.sandbox.resources import checkout_sessions
@@ -17,6 +18,9 @@ TASKS: tuple[Callable[[Call], None], ...] = (
     start_due,
     carry_on,
     advance_clocks,
+    disputing.open_disputes,
+    disputing.decide,
+    refunding.answer_refunds,
 )
 
 

@@ -64,6 +64,7 @@ _INDEXED_PATHS = (
     "status",
     "subscription",
     "type",
+    "_awaits",
     "_session",
     "_thin_id",
     "_token",

@@ -35,6 +35,13 @@ _SOURCES = (
         "$.pause_collection.resumes_at",
         "json_extract(body, '$.ended_at') IS NULL",
     ),
+    ("The bank has decided on the refund", "refund", "$._answer_at", "json_extract(body, '$._awaits') IS NOT NULL"),
+    (
+        "The time to answer the dispute is over",
+        "dispute",
+        "$.evidence_details.due_by",
+        "json_extract(body, '$.status') = 'needs_response'",
+    ),
     ("The payment is tried again", "invoice", "$.next_payment_attempt", "json_extract(body, '$.status') = 'open'"),
     (
         "The next phase begins",

@@ -61,3 +61,34 @@ def test_the_receipt_says_what_was_paid_and_refunded(sandbox: Driver, intent: st
     assert "$18.00" in page
     assert "$5.00" in page
     assert "Visa ending in 4242" in page
+
+
+def refunded_with(sandbox: Driver, card: str) -> Json:
+    order = {"amount": 1800, "currency": "usd", "payment_method": card, "confirm": "true"}
+    return sandbox.post("/v1/refunds", {"payment_intent": sandbox.post("/v1/payment_intents", order)["id"]})
+
+
+def test_a_refund_that_takes_its_time(sandbox: Driver) -> None:
+    refund = refunded_with(sandbox, "pm_card_pendingRefund")
+    assert (refund["status"], refund["pending_reason"]) == ("pending", "processing")
+    seen = len(sandbox.events())
+    sandbox.pass_by(1)
+    done = sandbox.get(f"/v1/refunds/{refund['id']}")
+    assert (done["status"], "pending_reason" in done) == ("succeeded", False)
+    told = sandbox.events()[seen:]
+    assert [event["type"] for event in told] == ["refund.updated", "charge.refund.updated"]
+    assert told[0]["data"]["previous_attributes"]["status"] == "pending"
+    assert told[0]["created"] == refund["created"] + 600
+
+
+def test_a_refund_that_fails_after_it_has_succeeded(sandbox: Driver) -> None:
+    refund = refunded_with(sandbox, "pm_card_refundFail")
+    assert refund["status"] == "succeeded"
+    seen = len(sandbox.events())
+    sandbox.pass_by(1)
+    failed = sandbox.get(f"/v1/refunds/{refund['id']}")
+    assert (failed["status"], failed["failure_reason"]) == ("failed", "expired_or_canceled_card")
+    assert sandbox.event_types()[seen:] == ["refund.updated", "charge.refund.updated", "refund.failed"]
+    charge = charge_of(sandbox, refund["payment_intent"])
+    assert (charge["amount_refunded"], charge["refunded"]) == (0, False)
+    assert sandbox.post("/v1/refunds", {"charge": charge["id"], "amount": 700})["amount"] == 700

@@ -146,7 +146,10 @@ def pay(call: Call, intent: Object, payment_method: Object, refusal: cards.Refus
     the bank was not even asked for the money.
     """
     refusal = refusal or payment_methods.test_card(payment_method).on_charge
-    charge = call.store.insert("charge", charges.build(call, intent, payment_method, refusal))
+    charge = charges.build(call, intent, payment_method, refusal)
+    if refusal is None:
+        charge["_awaits"] = payment_methods.test_card(payment_method).dispute
+    call.store.insert("charge", charge)
     intent["latest_charge"] = charge["id"]
     if refusal is None:
         intent |= {

@@ -1,13 +1,14 @@
-"""Refunds: money of a charge that goes back to its card, whole or in parts, and at once."""
+"""Refunds: money of a charge that goes back to its card, whole or in parts. What its bank says later: `refunding.py`."""
 
 from copy import deepcopy
 
-from portal.sandbox import events, ids
+from portal.sandbox import disputing, events, ids
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
 from portal.sandbox.errors import invalid, missing_parameter
 from portal.sandbox.parameters import AMOUNT_MAX, CREATED_PAGING, Choice, Integer, Metadata, Text, merge_metadata
 from portal.sandbox.registry import Reference, Resource, fetch, register, render
+from portal.sandbox.resources import payment_methods
 from portal.sandbox.store import Object
 
 CREATE = {
@@ -18,6 +19,7 @@ CREATE = {
     "reason": Choice(options=("duplicate", "fraudulent", "requested_by_customer")),
 }
 UPDATE = {"metadata": Metadata()}
+ANSWER_SECONDS = 600
 LIST = CREATED_PAGING | {"charge": Text(), "payment_intent": Text()}
 
 
@@ -46,7 +48,18 @@ def build(call: Call, charge: Object, amount: int, values: Values) -> Object:
         "source_transfer_reversal": None,
         "status": "succeeded",
         "transfer_reversal": None,
-    }
+    } | _later(call, charge)
+
+
+def _later(call: Call, charge: Object) -> Object:
+    """Return what the card's bank has in mind with a refund, if it is not simply carried out."""
+    fate = payment_methods.test_card(fetch(call, "payment_method", charge["payment_method"])).refund
+    if fate == "succeeds":
+        return {}
+    answer_at = call.now() + ANSWER_SECONDS
+    if fate == "takes_time":
+        return {"pending_reason": "processing", "status": "pending", "_answer_at": answer_at, "_awaits": "succeeded"}
+    return {"_answer_at": answer_at, "_awaits": "failed"}
 
 
 def create(call: Call, values: Values) -> Object:
@@ -55,6 +68,7 @@ def create(call: Call, values: Values) -> Object:
     left = charge["amount_captured"] - charge["amount_refunded"]
     if not charge["paid"]:
         raise invalid("The charge failed, so there is nothing to refund.", "charge")
+    disputing.require_refundable(call, charge)
     if left == 0:
         raise invalid(f"Charge {charge['id']} has already been refunded.", "charge", "charge_already_refunded")
     amount = values.get("amount", left)
@@ -67,6 +81,7 @@ def create(call: Call, values: Values) -> Object:
     call.store.save(charge)
     events.emit(call, "refund.created", refund)
     events.emit_update(call, "charge.refunded", before, charge)
+    disputing.after_refund(call, charge)
     return render(call, refund)
 
 

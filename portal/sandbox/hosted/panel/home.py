@@ -9,6 +9,14 @@ from portal.sandbox.hosted.panel.frame import add_page, panel
 from portal.sandbox.sandbox import Sandbox
 
 _EVENTS_SHOWN = 10
+# What happens after a payment has succeeded.
+_LATER = {
+    "fraudulent": "The payment succeeds and is disputed as fraudulent.",
+    "product_not_received": "The payment succeeds and is disputed: the product was not received.",
+    "inquiry": "The payment succeeds, and the bank inquires about it.",
+    "takes_time": "The payment succeeds; a refund of it is pending for a while.",
+    "fails_later": "The payment succeeds; a refund of it seems to succeed, then fails.",
+}
 
 
 def add(app: Flask, sandbox: Sandbox) -> None:
@@ -67,7 +75,7 @@ def _outcome(card: cards.Card) -> str:
         "always": "The bank asks who is paying, every time.",
     }[card.challenge]
     if card.on_charge is None:
-        return asks or "Every payment succeeds."
+        return asks or _LATER.get(card.dispute or card.refund, "Every payment succeeds.")
     why = (card.on_charge.decline_code or card.on_charge.code).replace("_", " ")
     end = f"Declined: {why}." if card.on_setup or asks else f"It can be saved, then every charge is declined: {why}."
     return f"{asks} {end}".strip()
