@@ -1,4 +1,4 @@
-"""Disputes and failing refunds are what the SDK's annotations say they are, in answers and in events."""
+"""Disputes, failing refunds and credit notes are what the annotations of the SDK say, in answers and in events."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -53,3 +53,37 @@ def test_refunds_that_take_time_or_fail(recording: Recording) -> None:
     problems, checker = recording.problems()
     assert sorted(problems) == []
     assert checker.objects["refund"] > 8
+
+
+def test_credit_notes(recording: Recording) -> None:
+    v1 = recording.v1
+    coupon = recording.driver.post("/v1/coupons", {"percent_off": 10, "duration": "once"})["id"]
+    session = recording.driver.paid(recording.driver.session(**{"discounts[0][coupon]": coupon}))
+    line = v1.invoices.retrieve(session["invoice"]).lines.data[0]
+    by_line: Any = {
+        "invoice": session["invoice"],
+        "lines": [{"type": "invoice_line_item", "invoice_line_item": line.id, "amount": 1000}],
+        "refund_amount": 500,
+        "credit_amount": 400,
+        "reason": "order_change",
+    }
+    v1.credit_notes.preview(by_line)
+    note = v1.credit_notes.create(by_line)
+    v1.credit_notes.update(note.id, {"memo": "Half of it"})
+    v1.credit_notes.retrieve(note.id, {"expand": ["invoice", "customer_balance_transaction", "refunds.refund"]})
+    v1.credit_notes.line_items.list(note.id)
+    customer = v1.customers.create()
+    card = v1.payment_methods.attach("pm_card_chargeCustomerFail", {"customer": customer.id}).id
+    price = recording.driver.price()["id"]
+    order: Any = {"customer": customer.id, "items": [{"price": price}], "default_payment_method": card}
+    waiting = v1.subscriptions.create(order).latest_invoice
+    assert isinstance(waiting, str)
+    less = v1.credit_notes.create({"invoice": waiting, "amount": 900})
+    v1.credit_notes.void_credit_note(less.id)
+    v1.credit_notes.create({"invoice": waiting, "amount": 2900})
+    v1.credit_notes.list({"expand": ["data.customer"]})
+    problems, checker = recording.problems()
+    assert sorted(problems) == []
+    assert checker.objects["credit_note"] > 10
+    assert checker.objects["credit_note_line_item"] > 10
+    assert checker.objects["customer_balance_transaction"] > 0
