@@ -50,6 +50,7 @@ _INDEXED_PATHS = (
     "customer",
     "data.object.customer",
     "data.object.id",
+    "identifier",
     "invoice",
     "latest_charge",
     "lookup_key",
@@ -68,6 +69,7 @@ _INDEXED_PATHS = (
     "_session",
     "_thin_id",
     "_token",
+    "_usage_of",
 )
 
 

@@ -1,4 +1,4 @@
-"""Disputes, failing refunds and credit notes are what the annotations of the SDK say, in answers and in events."""
+"""Disputes, failing refunds, credit notes and meters are what the SDK annotates, in answers and in events."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -87,3 +87,30 @@ def test_credit_notes(recording: Recording) -> None:
     assert checker.objects["credit_note"] > 10
     assert checker.objects["credit_note_line_item"] > 10
     assert checker.objects["customer_balance_transaction"] > 0
+
+
+def test_meters(recording: Recording) -> None:
+    v1 = recording.v1
+    customer = v1.customers.create().id
+    order: Any = {"display_name": "Runs", "event_name": "runs", "default_aggregation": {"formula": "sum"}}
+    meter = v1.billing.meters.create(order).id
+    v1.billing.meters.update(meter, {"display_name": "All runs"})
+    payload = {"stripe_customer_id": customer, "value": "2.5"}
+    v1.billing.meter_events.create({"event_name": "runs", "payload": payload, "identifier": "one"})
+    v1.billing.meter_events.create({"event_name": "runs", "payload": payload})
+    cancel: Any = {"event_name": "runs", "type": "cancel", "cancel": {"identifier": "one"}}
+    v1.billing.meter_event_adjustments.create(cancel)
+    now = recording.driver.get(f"/v1/customers/{customer}")["created"] // 86400 * 86400
+    span: Any = {"customer": customer, "start_time": now, "end_time": now + 2 * 86400, "value_grouping_window": "day"}
+    assert v1.billing.meters.event_summaries.list(meter, span).data[0].aggregated_value == 2.5
+    product = v1.products.create({"name": "Runs"}).id
+    recurring: Any = {"interval": "month", "usage_type": "metered", "meter": meter}
+    v1.prices.create({"product": product, "currency": "usd", "unit_amount": 5, "recurring": recurring})
+    v1.billing.meters.deactivate(meter)
+    v1.billing.meters.reactivate(meter)
+    v1.billing.meters.retrieve(meter)
+    v1.billing.meters.list()
+    problems, checker = recording.problems()
+    assert sorted(problems) == []
+    kinds = ("meter", "meter_event", "meter_event_adjustment", "meter_event_summary")
+    assert all(checker.objects[f"billing.{kind}"] for kind in kinds)

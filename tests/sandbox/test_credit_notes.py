@@ -169,7 +169,7 @@ def test_the_parts_of_a_discount_add_up(sandbox: Driver, parts: tuple[int, ...])
     session = sandbox.paid(sandbox.session(sandbox.price(2999), **{"discounts[0][coupon]": coupon}))
     invoice = sandbox.get(f"/v1/invoices/{session['invoice']}")
     line = invoice["lines"]["data"][0]["id"]
-    notes = []
+    notes: list[Json] = []
     for part in parts:
         order = {"invoice": invoice["id"], "lines[0][type]": "invoice_line_item"}
         order |= {"lines[0][invoice_line_item]": line, "lines[0][amount]": part}

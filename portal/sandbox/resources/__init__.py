@@ -3,6 +3,7 @@
 from portal.sandbox.endpoints import Endpoint
 from portal.sandbox.resources import (
     account,
+    billing_meters,
     charges,
     checkout_items,
     checkout_sessions,
@@ -22,6 +23,8 @@ from portal.sandbox.resources import (
     invoice_payments,
     invoice_previews,
     invoices,
+    meter_event_summaries,
+    meter_events,
     payment_intents,
     payment_methods,
     payment_pages,
@@ -46,6 +49,7 @@ from portal.sandbox.resources import (
 
 _MODULES = (
     account,
+    billing_meters,
     charges,
     checkout_items,
     checkout_sessions,
@@ -65,6 +69,8 @@ _MODULES = (
     invoice_payments,
     invoice_previews,
     invoices,
+    meter_event_summaries,
+    meter_events,
     payment_intents,
     payment_methods,
     payment_pages,

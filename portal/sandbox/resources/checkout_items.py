@@ -5,11 +5,13 @@ from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Endpoint, Values, page
 from portal.sandbox.parameters import PAGING
 from portal.sandbox.registry import Embedded, Resource, fetch, list_object, public, register, render
+from portal.sandbox.resources import prices
 from portal.sandbox.store import Object, equals
 
 
 def build(session_id: str, price: Object, product: Object, quantity: int, amount: int) -> Object:
     """Return a new line item that is not stored yet; `amount` is what it adds to the sum due today."""
+    prices.require_licensed(price, "line_items")
     return {
         "id": ids.new_id("li"),
         "object": "item",

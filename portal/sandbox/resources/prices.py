@@ -1,4 +1,4 @@
-"""Prices: flat per unit, one-time or recurring. Tiers and metered prices are not emulated."""
+"""Prices: flat per unit, one-time or recurring, for a quantity or for what a meter counts. Tiers are not emulated."""
 
 from copy import deepcopy
 from typing import Any
@@ -49,8 +49,9 @@ CREATE = {
         fields={
             "interval": Choice(options=INTERVALS, required=True),
             "interval_count": Integer(minimum=1, maximum=1095),
+            "meter": Text(),
             "trial_period_days": Integer(minimum=1, maximum=730),
-            "usage_type": Choice(options=("licensed",)),
+            "usage_type": Choice(options=("licensed", "metered")),
         }
     ),
     "tax_behavior": _TAX_BEHAVIOR,
@@ -72,7 +73,11 @@ LIST = CREATED_PAGING | {
     "lookup_keys": Array(max_items=10),
     "product": Text(),
     "recurring": Hash(
-        fields={"interval": Choice(options=INTERVALS), "usage_type": Choice(options=("licensed", "metered"))}
+        fields={
+            "interval": Choice(options=INTERVALS),
+            "meter": Text(),
+            "usage_type": Choice(options=("licensed", "metered")),
+        }
     ),
     "type": Choice(options=("one_time", "recurring")),
 }
@@ -109,9 +114,9 @@ def _recurring(values: Values | None) -> Object | None:
     return {
         "interval": values["interval"],
         "interval_count": values.get("interval_count", 1),
-        "meter": None,
+        "meter": values.get("meter"),
         "trial_period_days": values.get("trial_period_days"),
-        "usage_type": "licensed",
+        "usage_type": values.get("usage_type", "licensed"),
     }
 
 
@@ -131,7 +136,7 @@ def as_plan(price: Object) -> Object:
         "interval_count": recurring["interval_count"],
         "livemode": False,
         "metadata": price["metadata"],
-        "meter": None,
+        "meter": recurring["meter"],
         "nickname": price["nickname"],
         "product": price["product"],
         "tiers_mode": None,
@@ -147,6 +152,7 @@ def create(call: Call, values: Values) -> Object:
         raise invalid("Send either product or product_data.", "product", "parameter_missing")
     if ("unit_amount" in values) == ("unit_amount_decimal" in values):
         raise invalid("Send either unit_amount or unit_amount_decimal.", "unit_amount", "parameter_missing")
+    _check_meter(call, values.get("recurring", {}))
     if "product" in values:
         product_id = fetch(call, "product", values["product"], "product")["id"]
     else:
@@ -157,6 +163,23 @@ def create(call: Call, values: Values) -> Object:
     call.store.insert("price", price)
     events.emit(call, "price.created", price)
     return render(call, price)
+
+
+def _check_meter(call: Call, recurring: Values) -> None:
+    """A price for usage names the meter that counts it, and no other price does."""
+    metered = recurring.get("usage_type") == "metered"
+    if metered and "meter" not in recurring:
+        raise invalid("A metered price needs a meter.", "recurring[meter]", "parameter_missing")
+    if not metered and "meter" in recurring:
+        raise invalid("Only a metered price has a meter; send usage_type=metered.", "recurring[meter]")
+    if metered and fetch(call, "billing.meter", recurring["meter"], "recurring[meter]")["status"] != "active":
+        raise invalid("The meter is inactive.", "recurring[meter]")
+
+
+def require_licensed(price: Object, param: str) -> None:
+    """Refuse a metered price where its usage would not be billed."""
+    if (price["recurring"] or {}).get("usage_type") == "metered":
+        raise invalid(f"The price {price['id']} is metered; billing of usage is not emulated yet.", param)
 
 
 def _claim_lookup_key(call: Call, lookup_key: str | None, values: Values, own_id: str | None = None) -> None:
@@ -203,7 +226,7 @@ def index(call: Call, values: Values) -> Object:
     """`GET /v1/prices`."""
     filters = member_equals(values, "active", "currency", "product", "type")
     filters += member_equals(values.get("recurring", {}), interval="recurring.interval")
-    filters += member_equals(values.get("recurring", {}), usage_type="recurring.usage_type")
+    filters += member_equals(values.get("recurring", {}), meter="recurring.meter", usage_type="recurring.usage_type")
     if "lookup_keys" in values:
         filters.append(one_of("lookup_key", values["lookup_keys"]))
     return page(call, "price", values, "/v1/prices", filters)

@@ -14,6 +14,7 @@ LIST = PAGING | {"subscription": Text(required=True)}
 
 def build(call: Call, subscription_id: str, price_id: str, quantity: int, period: tuple[int, int]) -> Object:
     """Return a new item that is not stored yet; `period` is its start and end in epoch seconds."""
+    prices.require_licensed(fetch(call, "price", price_id), "items")
     return {
         "id": ids.new_id("si", 14),
         "object": "subscription_item",
