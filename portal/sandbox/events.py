@@ -29,6 +29,10 @@ def emit(call: Call, event_type: str, obj: Object, previous_attributes: Object |
     }
     call.store.insert("event", event)
     deliveries.queue(call, event)
+    if event_type.startswith("customer.subscription."):
+        from portal.sandbox import entitling  # It tells of what it changes by events, too.
+
+        entitling.keep_up(call, obj)
     return event
 
 

@@ -66,6 +66,7 @@ _INDEXED_PATHS = (
     "subscription",
     "type",
     "_awaits",
+    "_customer",
     "_session",
     "_thin_id",
     "_token",

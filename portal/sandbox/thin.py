@@ -25,7 +25,8 @@ def notification(event: Object) -> Object:
         "created": iso(event["created"]),
         "livemode": False,
         "reason": reason,
-        "related_object": {"id": obj["id"], "type": obj["object"], "url": _address(obj)},
+        # A summary has no id, and stands at no address.
+        "related_object": {"id": obj["id"], "type": obj["object"], "url": _address(obj)} if "id" in obj else None,
         "snapshot_event": event["id"],
         "type": f"v1.{event['type']}",
     }

@@ -1,4 +1,4 @@
-"""Disputes, failing refunds, credit notes and meters are what the SDK annotates, in answers and in events."""
+"""Disputes, refunds, credit notes, meters and entitlements are what the SDK annotates, in answers and in events."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -114,3 +114,24 @@ def test_meters(recording: Recording) -> None:
     assert sorted(problems) == []
     kinds = ("meter", "meter_event", "meter_event_adjustment", "meter_event_summary")
     assert all(checker.objects[f"billing.{kind}"] for kind in kinds)
+
+
+def test_entitlements(recording: Recording) -> None:
+    v1 = recording.v1
+    price = recording.driver.price()
+    feature = v1.entitlements.features.create({"lookup_key": "api", "name": "API", "metadata": {"tier": "2"}}).id
+    v1.entitlements.features.update(feature, {"name": "API access"})
+    v1.entitlements.features.retrieve(feature)
+    v1.entitlements.features.list()
+    attached = v1.products.features.create(price["product"], {"entitlement_feature": feature}).id
+    v1.products.features.retrieve(price["product"], attached)
+    v1.products.features.list(price["product"])
+    customer = recording.driver.paid(recording.driver.session(price))["customer"]
+    given = v1.entitlements.active_entitlements.list({"customer": customer, "expand": ["data.feature"]}).data[0]
+    v1.entitlements.active_entitlements.retrieve(given.id)
+    v1.products.features.delete(price["product"], attached)
+    problems, checker = recording.problems()
+    assert sorted(problems) == []
+    kinds = ("feature", "active_entitlement", "active_entitlement_summary")
+    assert all(checker.objects[f"entitlements.{kind}"] for kind in kinds)
+    assert checker.objects["product_feature"]

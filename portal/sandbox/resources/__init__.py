@@ -3,6 +3,7 @@
 from portal.sandbox.endpoints import Endpoint
 from portal.sandbox.resources import (
     account,
+    active_entitlements,
     billing_meters,
     charges,
     checkout_items,
@@ -14,6 +15,7 @@ from portal.sandbox.resources import (
     customers,
     discounts,
     disputes,
+    entitlement_features,
     event_destinations,
     events,
     invoice_actions,
@@ -31,6 +33,7 @@ from portal.sandbox.resources import (
     portal_configurations,
     portal_sessions,
     prices,
+    product_features,
     products,
     promotion_codes,
     refunds,
@@ -49,6 +52,7 @@ from portal.sandbox.resources import (
 
 _MODULES = (
     account,
+    active_entitlements,
     billing_meters,
     charges,
     checkout_items,
@@ -60,6 +64,7 @@ _MODULES = (
     customers,
     discounts,
     disputes,
+    entitlement_features,
     event_destinations,
     events,
     invoice_actions,
@@ -77,6 +82,7 @@ _MODULES = (
     portal_configurations,
     portal_sessions,
     prices,
+    product_features,
     products,
     promotion_codes,
     refunds,

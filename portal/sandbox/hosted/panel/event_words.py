@@ -4,11 +4,19 @@ from portal.sandbox.store import Object
 from portal.sandbox.wording import money
 
 _WORDS = {
+    "charge.dispute.closed": "The dispute was closed",
+    "charge.dispute.created": "A charge was disputed",
+    "charge.dispute.funds_reinstated": "The disputed money came back",
+    "charge.dispute.funds_withdrawn": "The disputed money was taken",
+    "charge.dispute.updated": "The dispute changed",
     "charge.failed": "A charge was refused",
     "charge.refunded": "A charge was refunded",
     "charge.succeeded": "A charge succeeded",
     "checkout.session.completed": "A checkout was completed",
     "checkout.session.expired": "A checkout expired",
+    "credit_note.created": "A credit note was made",
+    "credit_note.updated": "The credit note changed",
+    "credit_note.voided": "The credit note was made void",
     "customer.created": "The customer was made",
     "customer.deleted": "The customer was deleted",
     "customer.discount.created": "A discount was given",
@@ -19,6 +27,7 @@ _WORDS = {
     "customer.subscription.trial_will_end": "The trial is about to end",
     "customer.subscription.updated": "The subscription changed",
     "customer.updated": "The customer changed",
+    "entitlements.active_entitlement_summary.updated": "What the customer may do changed",
     "invoice.created": "An invoice was drafted",
     "invoice.finalized": "The invoice was finalized",
     "invoice.paid": "The invoice was paid",
