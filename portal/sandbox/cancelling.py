@@ -1,6 +1,6 @@
 """What a subscription that ends now still owes or is owed: the rest of its period, and what has been waiting."""
 
-from portal.sandbox import collecting, proration, renewing, standing
+from portal.sandbox import collecting, proration, renewing, standing, usage_billing
 from portal.sandbox.call import Call
 from portal.sandbox.registry import fetch
 from portal.sandbox.resources import invoice_items, subscription_items
@@ -14,13 +14,20 @@ def credit_rest(call: Call, subscription: Object) -> None:
         proration.give_back(call, customer, item, call.now())
 
 
-def last_invoice(call: Call, subscription: Object, *, prorates: bool) -> Object | None:
-    """Return the draft of a last invoice over all that waits, or None when nothing does. The caller saves it."""
+def last_invoice(
+    call: Call, subscription: Object, *, prorates: bool, reason: str = "subscription_update"
+) -> Object | None:
+    """Return the draft of a last invoice over all that waits or was used, or None when there is nothing.
+
+    The caller saves it.
+    """
     if prorates:
         credit_rest(call, subscription)
-    if not invoice_items.pending(call, subscription["customer"], subscription["id"]):
+    items = subscription_items.of_subscription(call, subscription["id"])
+    usage = [line for line in usage_billing.lines(call, subscription, items) if line.amount]
+    if not usage and not invoice_items.pending(call, subscription["customer"], subscription["id"]):
         return None
-    return renewing.draft(call, subscription, [], "subscription_update")
+    return renewing.draft(call, subscription, [], reason, usage)
 
 
 def bill_last(call: Call, subscription: Object, *, prorates: bool) -> None:

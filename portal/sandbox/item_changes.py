@@ -7,7 +7,7 @@ from portal.sandbox.endpoints import Values
 from portal.sandbox.errors import invalid
 from portal.sandbox.parameters import Array, Boolean, Hash, Integer, Metadata, Text, merge_metadata
 from portal.sandbox.registry import fetch
-from portal.sandbox.resources import subscription_items
+from portal.sandbox.resources import prices, subscription_items
 from portal.sandbox.store import Object
 
 ITEMS_MAX = 20
@@ -54,6 +54,8 @@ def read_items(call: Call, subscription: Object, sent: list[Values]) -> list[Ite
         old = items.get(values["id"])
         if old is None:
             raise invalid(f"The item {values['id']} does not belong to this subscription.", f"{param}[id]")
+        if {"deleted", "price", "quantity"} & set(values):
+            prices.require_licensed(fetch(call, "price", old["price"]), param)
         changes[old["id"]] = ItemChange(old, None if values.get("deleted") else _changed(call, old, values, param))
     found = [*changes.values(), *added]
     _check(call, subscription, [one.new for one in found if one.new is not None])
@@ -84,6 +86,7 @@ def price_of(call: Call, price_id: str, param: str) -> Object:
     price = fetch(call, "price", price_id, param)
     if price["recurring"] is None or not price["active"]:
         raise invalid(f"The price {price_id} is not recurring or not active.", param)
+    prices.require_licensed(price, param)
     return price
 
 

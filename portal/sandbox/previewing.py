@@ -110,9 +110,7 @@ def upcoming(call: Call, subscription: Object) -> Object:
     ends = subscription["cancel_at"] is not None and subscription["cancel_at"] <= at
     then = call.dated(max(subscription["cancel_at"] if ends else at, call.now()))
     if ends:
-        if not invoice_items.pending(call, subscription["customer"], subscription["id"]):
-            raise nothing_comes()
-        return renewing.draft(then, subscription, [], "upcoming")
+        return cancelling.last_invoice(then, subscription, prorates=False, reason="upcoming") or _nothing()
     draft = renewing.draft_period(then, subscription, renewing.items_due(then, subscription, at), "upcoming")
     return draft or _nothing()
 

@@ -1,13 +1,15 @@
 """Beginning the next period of a subscription: its items move on, an invoice is made and the money for it is taken."""
 
+from collections.abc import Sequence
 from copy import deepcopy
 
-from portal.sandbox import collecting, discounting, events, standing
+from portal.sandbox import collecting, discounting, events, standing, usage_billing
 from portal.sandbox.billing_lines import less_discount, recurring
 from portal.sandbox.call import Call
 from portal.sandbox.periods import period_at
 from portal.sandbox.registry import fetch, render
-from portal.sandbox.resources import invoice_items, invoices, subscription_items
+from portal.sandbox.resources import invoice_items, invoices, prices, subscription_items
+from portal.sandbox.resources.invoice_lines import LineSource
 from portal.sandbox.store import Object
 
 
@@ -31,21 +33,29 @@ def draft_period(call: Call, subscription: Object, items: list[Object], reason: 
 
     The caller saves the subscription. While collection is paused nothing is billed, and None is returned.
     """
+    usage = usage_billing.lines(call, subscription, items)
     move_on(call, subscription, items)
     if subscription["status"] == "trialing":
         subscription["status"] = "active"
     if subscription["pause_collection"] is not None:
         return None
     moved = [fetch(call, "subscription_item", item["id"]) for item in items]
-    return draft(call, subscription, moved, reason)
+    return draft(call, subscription, moved, reason, usage)
 
 
-def draft(call: Call, subscription: Object, items: list[Object], reason: str) -> Object:
-    """Write the invoice for the current period of `items`, after what has been waiting for an invoice."""
+def draft(
+    call: Call, subscription: Object, items: list[Object], reason: str, usage: Sequence[LineSource] = ()
+) -> Object:
+    """Write the invoice for the current period of `items`, after what has been waiting for an invoice.
+
+    `usage` is what meters have counted in the period before.
+    """
     customer = fetch(call, "customer", subscription["customer"])
     waiting = invoice_items.pending(call, customer["id"], subscription["id"])
     sources = [invoice_items.as_line(call, one) for one in waiting]
-    sources += [recurring(call, item, until=subscription["cancel_at"]) for item in items]
+    sources += usage
+    ordered = [item for item in items if not prices.is_metered(fetch(call, "price", item["price"]))]
+    sources += [recurring(call, item, until=subscription["cancel_at"]) for item in ordered]
     lines = less_discount(call, subscription, sources)
     invoice = invoices.draft(call, customer, subscription, reason, lines)
     if any(line.off for line in lines):

@@ -135,3 +135,21 @@ def test_entitlements(recording: Recording) -> None:
     kinds = ("feature", "active_entitlement", "active_entitlement_summary")
     assert all(checker.objects[f"entitlements.{kind}"] for kind in kinds)
     assert checker.objects["product_feature"]
+
+
+def test_billed_usage(recording: Recording) -> None:
+    v1, driver = recording.v1, recording.driver
+    formula: Any = {"display_name": "Runs", "event_name": "runs", "default_aggregation": {"formula": "sum"}}
+    meter = v1.billing.meters.create(formula).id
+    price = driver.price(5, **{"recurring[usage_type]": "metered", "recurring[meter]": meter})["id"]
+    customer = v1.customers.create({"payment_method": "pm_card_visa"}).id
+    card = v1.payment_methods.list({"customer": customer}).data[0].id
+    order: Any = {"customer": customer, "items": [{"price": price}], "default_payment_method": card}
+    begun = v1.subscriptions.create(order)
+    payload = {"stripe_customer_id": customer, "value": "20.1"}
+    v1.billing.meter_events.create({"event_name": "runs", "payload": payload})
+    v1.invoices.create_preview({"subscription": begun.id})
+    driver.pass_by(31)
+    assert v1.invoices.list({"customer": customer}).data[0].total == 101
+    problems, _ = recording.problems()
+    assert sorted(problems) == []

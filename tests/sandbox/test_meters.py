@@ -203,14 +203,3 @@ def test_a_metered_price_names_its_meter(sandbox: Driver) -> None:
         assert sandbox.error("POST", "/v1/prices", sent | changes)[1]["param"] == "recurring[meter]"
     sandbox.post(f"/v1/billing/meters/{meter}/deactivate")
     assert sandbox.error("POST", "/v1/prices", sent | metered | {"recurring[meter]": meter})[0] == 400
-
-
-def test_usage_that_would_not_be_billed_is_not_sold(sandbox: Driver, customer: str) -> None:
-    meter = {"recurring[usage_type]": "metered", "recurring[meter]": make_meter(sandbox)["id"]}
-    price = sandbox.price(5, **meter)["id"]
-    sold = {"mode": "subscription", "line_items[0][price]": price, "line_items[0][quantity]": 1}
-    sold |= {"success_url": "http://127.0.0.1:9/done"}
-    assert sandbox.error("POST", "/v1/checkout/sessions", sold)[1]["param"] == "line_items"
-    order = {"customer": customer, "items[0][price]": price, "trial_period_days": 3}
-    assert sandbox.error("POST", "/v1/subscriptions", order)[1]["param"] == "items"
-    assert sandbox.get("/v1/subscriptions", status="all")["data"] == []

@@ -7,6 +7,7 @@ from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Endpoint, Values, page
 from portal.sandbox.parameters import PAGING
 from portal.sandbox.registry import Nested, Reference, Resource, fetch, list_object, register, render
+from portal.sandbox.resources import prices
 from portal.sandbox.store import Object, equals
 
 EMBEDDED_MAX = 10
@@ -66,6 +67,8 @@ def _pricing(source: LineSource) -> Object | None:
     if source.price is None:
         return None
     unit = source.amount // source.quantity if source.quantity else 0
+    if prices.is_metered(source.price):
+        unit = source.price["unit_amount"]  # Usage need not be a whole number.
     return {
         "price_details": {"price": source.price["id"], "product": source.price["product"]},
         "type": "price_details",

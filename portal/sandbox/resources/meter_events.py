@@ -6,6 +6,7 @@ from typing import Any
 
 from portal.sandbox import ids, metering
 from portal.sandbox.call import Call
+from portal.sandbox.customer_time import call_for
 from portal.sandbox.endpoints import Endpoint, Values
 from portal.sandbox.errors import invalid, missing_parameter
 from portal.sandbox.parameters import Choice, Hash, Param, Text, Timestamp
@@ -49,9 +50,10 @@ def create(call: Call, values: Values) -> Object:
     meter = billing_meters.active(call, values["event_name"])
     if meter is None:
         raise _no_meter(call, values["event_name"])
+    customer = _customer(call, meter, values["payload"])
+    call = call_for(call, customer)
     timestamp = values.get("timestamp", call.now())
     _check_time(call, timestamp)
-    customer_id = _customer(call, meter, values["payload"])
     _check_value(meter, values["payload"])
     identifier = values.get("identifier") or ids.new_id("mev", 32)
     if _recent(call, identifier) is not None:
@@ -70,7 +72,7 @@ def create(call: Call, values: Values) -> Object:
         "livemode": False,
         "payload": values["payload"],
         "timestamp": timestamp,
-        "_usage_of": metering.usage_of(meter, customer_id),
+        "_usage_of": metering.usage_of(meter, customer["id"]),
     }
     return render(call, call.store.insert(metering.EVENT, event))
 
@@ -88,14 +90,14 @@ def _check_time(call: Call, timestamp: int) -> None:
         raise invalid("The time lies more than 5 minutes in the future.", "timestamp", "timestamp_in_future")
 
 
-def _customer(call: Call, meter: Object, payload: dict[str, str]) -> str:
+def _customer(call: Call, meter: Object, payload: dict[str, str]) -> Object:
     key = meter["customer_mapping"]["event_payload_key"]
     if key not in payload:
         raise invalid(f"The payload has no {key}.", f"payload[{key}]", "meter_event_no_customer_defined")
     customer = call.store.get("customer", payload[key])
     if customer is None or customer.get("deleted"):
         raise invalid(f"No such customer: '{payload[key]}'", f"payload[{key}]", "meter_event_customer_not_found")
-    return payload[key]
+    return customer
 
 
 def _check_value(meter: Object, payload: dict[str, str]) -> None:

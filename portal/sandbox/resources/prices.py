@@ -176,10 +176,15 @@ def _check_meter(call: Call, recurring: Values) -> None:
         raise invalid("The meter is inactive.", "recurring[meter]")
 
 
+def is_metered(price: Object) -> bool:
+    """Say whether a price is for usage that a meter counts."""
+    return bool((price["recurring"] or {}).get("usage_type") == "metered")
+
+
 def require_licensed(price: Object, param: str) -> None:
-    """Refuse a metered price where its usage would not be billed."""
-    if (price["recurring"] or {}).get("usage_type") == "metered":
-        raise invalid(f"The price {price['id']} is metered; billing of usage is not emulated yet.", param)
+    """Refuse a metered price where that is not emulated."""
+    if is_metered(price):
+        raise invalid(f"The price {price['id']} is metered, which is not emulated here.", param)
 
 
 def _claim_lookup_key(call: Call, lookup_key: str | None, values: Values, own_id: str | None = None) -> None:

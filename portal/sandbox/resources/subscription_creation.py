@@ -8,7 +8,7 @@ from portal.sandbox.endpoints import Endpoint, Values
 from portal.sandbox.errors import invalid, taken_back
 from portal.sandbox.parameters import Array, Boolean, Choice, Hash, Integer, Metadata, Text, Timestamp
 from portal.sandbox.registry import fetch, render
-from portal.sandbox.resources import payment_methods
+from portal.sandbox.resources import payment_methods, prices
 from portal.sandbox.resources.subscriptions import TRIAL_SETTINGS
 from portal.sandbox.store import Object
 from portal.sandbox.subscribing import Order, begin, check_lines
@@ -72,7 +72,11 @@ def _line(call: Call, number: int, sent: Values) -> OrderLine:
     price = fetch(call, "price", sent["price"], param)
     if price["recurring"] is None or not price["active"]:
         raise invalid(f"The price {price['id']} is not recurring or not active.", param)
-    return OrderLine(price, sent.get("quantity", 1))
+    if not prices.is_metered(price):
+        return OrderLine(price, sent.get("quantity", 1))
+    if "quantity" in sent:
+        raise invalid("A metered price takes no quantity; its meter counts.", f"items[{number}][quantity]")
+    return OrderLine(price, 0)
 
 
 ENDPOINTS = (Endpoint("POST", "/v1/subscriptions", CREATE, create, "subscription"),)

@@ -14,7 +14,6 @@ LIST = PAGING | {"subscription": Text(required=True)}
 
 def build(call: Call, subscription_id: str, price_id: str, quantity: int, period: tuple[int, int]) -> Object:
     """Return a new item that is not stored yet; `period` is its start and end in epoch seconds."""
-    prices.require_licensed(fetch(call, "price", price_id), "items")
     return {
         "id": ids.new_id("si", 14),
         "object": "subscription_item",
@@ -55,7 +54,9 @@ def embedded_list(call: Call, subscription_id: str) -> Object:
 
 def _render(call: Call, item: Object) -> Object:
     price = fetch(call, "price", item["price"])
-    return public(call, item) | {"plan": prices.as_plan(price), "price": render(call, price)}
+    shown = public(call, item) | {"plan": prices.as_plan(price), "price": render(call, price)}
+    # Of usage nobody orders a number.
+    return {name: value for name, value in shown.items() if name != "quantity"} if prices.is_metered(price) else shown
 
 
 def retrieve(call: Call, _: Values, item_id: str) -> Object:
