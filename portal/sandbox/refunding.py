@@ -5,7 +5,7 @@ from copy import deepcopy
 from portal.sandbox import events
 from portal.sandbox.call import Call
 from portal.sandbox.registry import fetch, render
-from portal.sandbox.store import Condition, Object, one_of
+from portal.sandbox.store import Condition, Object, equals, one_of
 
 
 def answer_refunds(call: Call) -> None:
@@ -13,6 +13,7 @@ def answer_refunds(call: Call) -> None:
     due = [
         one_of("_awaits", ("succeeded", "failed")),
         Condition("json_extract(body, '$._answer_at') <= ?", (call.now(),)),
+        equals("_test_clock", call.test_clock),
     ]
     if not call.store.find("refund", due, limit=1):
         return

@@ -35,7 +35,12 @@ _SOURCES = (
         "$.pause_collection.resumes_at",
         "json_extract(body, '$.ended_at') IS NULL",
     ),
-    ("The bank has decided on the refund", "refund", "$._answer_at", "json_extract(body, '$._awaits') IS NOT NULL"),
+    (
+        "The bank has decided on the refund",
+        "refund",
+        "$._answer_at",
+        "json_extract(body, '$._awaits') IS NOT NULL AND json_extract(body, '$._test_clock') IS NULL",
+    ),
     (
         "The time to answer the dispute is over",
         "dispute",

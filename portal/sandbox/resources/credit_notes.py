@@ -4,6 +4,7 @@ from copy import deepcopy
 
 from portal.sandbox import crediting, events, ids
 from portal.sandbox.call import Call
+from portal.sandbox.customer_time import call_for
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
 from portal.sandbox.errors import invalid, missing_parameter
 from portal.sandbox.parameters import (
@@ -49,6 +50,7 @@ LIST = CREATED_PAGING | {"customer": Text(), "invoice": Text()}
 def create(call: Call, values: Values) -> Object:
     """`POST /v1/credit_notes`."""
     invoice = fetch(call, "invoice", values["invoice"], "invoice")
+    call = call_for(call, invoice)
     note, lines = _draw_up(call, invoice, values)
     if invoice["status"] == "open":
         crediting.lower(call, invoice, note["amount"])
@@ -64,7 +66,7 @@ def create(call: Call, values: Values) -> Object:
 def preview(call: Call, values: Values) -> Object:
     """`GET /v1/credit_notes/preview`: what a note would say; nothing is written."""
     invoice = fetch(call, "invoice", values["invoice"], "invoice")
-    note, lines = _draw_up(call, invoice, values)
+    note, lines = _draw_up(call_for(call, invoice), invoice, values)
     return public(call, note) | {"lines": credit_note_lines.embedded_list(call, note["id"], lines)}
 
 
@@ -183,6 +185,7 @@ def void(call: Call, _: Values, note_id: str) -> Object:
     """`POST /v1/credit_notes/{credit_note}/void`, as long as its invoice is open: it asks for the whole again."""
     note = fetch(call, "credit_note", note_id)
     invoice = fetch(call, "invoice", note["invoice"])
+    call = call_for(call, invoice)
     if note["status"] == "void":
         raise invalid("The credit note is void already.")
     if invoice["status"] != "open":

@@ -12,7 +12,7 @@ from portal.sandbox.errors import invalid, missing_parameter
 from portal.sandbox.parameters import Choice, Hash, Param, Text, Timestamp
 from portal.sandbox.registry import Resource, public, register, render
 from portal.sandbox.resources import billing_meters
-from portal.sandbox.store import Condition, Object, equals
+from portal.sandbox.store import Object, equals
 
 PAST_SECONDS_MAX = 35 * 86400
 AHEAD_SECONDS_MAX = 300
@@ -109,9 +109,12 @@ def _check_value(meter: Object, payload: dict[str, str]) -> None:
 
 
 def _recent(call: Call, identifier: str) -> Object | None:
-    window = Condition("created > ?", (call.now() - WINDOW_SECONDS,))
-    found = call.store.find(metering.EVENT, [equals("identifier", identifier), window], limit=1)
-    return found[0] if found else None
+    """Return the event that has an identifier for now, by the clock of its own customer."""
+    found = call.store.find(metering.EVENT, [equals("identifier", identifier)], limit=1)
+    if not found:
+        return None
+    owner = call.store.get("customer", found[0]["_usage_of"].partition(":")[2])
+    return found[0] if found[0]["created"] > call_for(call, owner).now() - WINDOW_SECONDS else None
 
 
 def adjust(call: Call, values: Values) -> Object:

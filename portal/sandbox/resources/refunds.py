@@ -4,6 +4,7 @@ from copy import deepcopy
 
 from portal.sandbox import disputing, events, ids
 from portal.sandbox.call import Call
+from portal.sandbox.customer_time import call_for
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
 from portal.sandbox.errors import invalid, missing_parameter
 from portal.sandbox.parameters import AMOUNT_MAX, CREATED_PAGING, Choice, Integer, Metadata, Text, merge_metadata
@@ -56,15 +57,17 @@ def _later(call: Call, charge: Object) -> Object:
     fate = payment_methods.test_card(fetch(call, "payment_method", charge["payment_method"])).refund
     if fate == "succeeds":
         return {}
-    answer_at = call.now() + ANSWER_SECONDS
+    due: Object = {"_answer_at": call.now() + ANSWER_SECONDS, "_test_clock": call.test_clock}
     if fate == "takes_time":
-        return {"pending_reason": "processing", "status": "pending", "_answer_at": answer_at, "_awaits": "succeeded"}
-    return {"_answer_at": answer_at, "_awaits": "failed"}
+        return due | {"pending_reason": "processing", "status": "pending", "_awaits": "succeeded"}
+    return due | {"_awaits": "failed"}
 
 
 def create(call: Call, values: Values) -> Object:
     """`POST /v1/refunds`: of a charge, or of the charge that paid an intent; all that is left of it unless an amount is sent."""
     charge = _charge(call, values)
+    if charge["customer"] is not None:
+        call = call_for(call, call.store.get("customer", charge["customer"]))
     left = charge["amount_captured"] - charge["amount_refunded"]
     if not charge["paid"]:
         raise invalid("The charge failed, so there is nothing to refund.", "charge")
