@@ -9,7 +9,7 @@ from tests.contract.annotations import Checker, event_types
 from tests.sandbox.driving import KEY, Driver
 
 
-class Recorder(stripe.RequestsClient):
+class RecordingClient(stripe.RequestsClient):
     """An HTTP client that keeps every body."""
 
     def __init__(self) -> None:
@@ -20,7 +20,8 @@ class Recorder(stripe.RequestsClient):
         content, status, more = super().request(*args, **kwargs)
         if status == 200:
             method, url = args[:2]
-            self.bodies.append((f"{method} {url.partition('/v1/')[2].partition('?')[0]}", json.loads(content)))
+            path = url.partition("/v")[2].partition("?")[0]
+            self.bodies.append((f"{method} {path}", json.loads(content)))
         return content, status, more
 
 
@@ -29,7 +30,7 @@ class Recording:
 
     def __init__(self, driver: Driver, address: str) -> None:
         self.driver = driver
-        self.http = Recorder()
+        self.http = RecordingClient()
         self.v1 = stripe.StripeClient(KEY, base_addresses={"api": address}, http_client=self.http).v1
 
     def problems(self) -> tuple[set[str], Checker]:

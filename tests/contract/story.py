@@ -1,31 +1,15 @@
 """The story that makes every kind of object and event there is, told through the official client over HTTP."""
 
-import json
 from typing import Any
 
 import pytest
 import stripe
 
 from tests.contract.billing_story import BillingStory
+from tests.contract.recording import RecordingClient
 from tests.sandbox.driving import DECLINED_CARD, GOOD_CARD, KEY, Driver
 
 SUCCESS = "http://127.0.0.1:9/return?session={CHECKOUT_SESSION_ID}"
-
-
-class RecordingClient(stripe.RequestsClient):
-    """An HTTP client that keeps every body."""
-
-    def __init__(self) -> None:
-        super().__init__(timeout=20)
-        self.bodies: list[tuple[str, dict[str, Any]]] = []
-
-    def request(self, *args: Any, **kwargs: Any) -> Any:
-        content, status, more = super().request(*args, **kwargs)
-        if status == 200:
-            method, url = args[:2]
-            path = url.partition("/v")[2].partition("?")[0]
-            self.bodies.append((f"{method} {path}", json.loads(content)))
-        return content, status, more
 
 
 class Story(BillingStory):
