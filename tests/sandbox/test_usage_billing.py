@@ -82,6 +82,17 @@ def test_the_end_of_a_plan_bills_what_was_used(sandbox: Driver, customer: str, m
     assert (invoice["status"], invoice["total"], would["total"]) == ("paid", 200, 200)
 
 
+@pytest.mark.parametrize(("invoice_now", "total"), [("true", 200), ("false", 0)])
+def test_who_ends_at_once_is_billed_when_that_is_asked_for(
+    sandbox: Driver, customer: str, metered: Json, invoice_now: str, total: int
+) -> None:
+    begun = subscribe(sandbox, customer, metered)
+    use(sandbox, customer, "40")
+    sandbox.pass_by(1)
+    sandbox.call("DELETE", f"/v1/subscriptions/{begun['id']}", {"invoice_now": invoice_now})
+    assert newest(sandbox, customer)["total"] == total
+
+
 def test_where_usage_would_not_be_billed_it_is_not_sold(sandbox: Driver, customer: str, metered: Json) -> None:
     sold = {"mode": "subscription", "line_items[0][price]": metered["id"], "line_items[0][quantity]": 1}
     sold |= {"success_url": "http://127.0.0.1:9/done"}
