@@ -18,6 +18,7 @@ INQUIRY_SECONDS = 120 * 86400
 # What can still be answered, and what becomes of it when it is not.
 OPEN = {"needs_response": "lost", "warning_needs_response": "warning_closed"}
 _INQUIRIES = ("warning_needs_response", "warning_under_review")
+_UNDECIDED = ("needs_response", "under_review", *_INQUIRIES)
 # The text of the evidence decides, as in Stripe's test mode; on any other text the bank keeps thinking.
 _VERDICTS = {
     "winning_evidence": {"under_review": "won", "warning_under_review": "warning_closed"},
@@ -91,6 +92,9 @@ def submit(dispute: Object) -> None:
 
 def decide(call: Call) -> None:
     """Reach the verdicts that are due, and end what was not answered in time."""
+    # Asked at every request, and mostly there is none.
+    if not call.store.find("dispute", [one_of("status", _UNDECIDED)], limit=1):
+        return
     if not any(call.store.find("dispute", terms, limit=1) for terms in _due(call)):
         return
     with call.store.transaction():
