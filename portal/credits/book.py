@@ -100,7 +100,7 @@ class Book:
             if lot.expires_at is not None and lot.expires_at <= self.now:
                 # A lot that was over when it was recorded may have its start and its end at one moment, in this order.
                 place = (0, lot.id, 0) if lot.expires_at > lot.effective_at else (1, lot.id, 1)
-                due.append(((lot.expires_at, *place), self.end, lot))
+                due.append(((lot.expires_at, *place), self._expire, lot))
         return due
 
     def _start(self, lot: Lot) -> None:
@@ -117,6 +117,11 @@ class Book:
             taken = min(amount, left)
             left -= taken
             self.take_back(lot, taken, cause_key)
+
+    def _expire(self, lot: Lot) -> None:
+        """End a lot whose time is over. One that was used up before stays so, whether or not somebody looked then."""
+        if lot.state == "live":
+            self.end(lot)
 
     def end(self, lot: Lot) -> None:
         """End a lot: what remains of it expires in one entry (I10), or in none if nothing remains or it never began."""

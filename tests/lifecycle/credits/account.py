@@ -68,8 +68,10 @@ def unit_at(moment: datetime) -> Iterator[Session]:
 def one_connection() -> Iterator[None]:
     """Every unit of work inside has the same connection, so that what `stand_still` sets there lasts."""
     services.close_connections()
-    yield
-    services.close_connections()
+    try:
+        yield
+    finally:
+        services.close_connections()
 
 
 def stand_still(moment: datetime) -> None:

@@ -298,6 +298,20 @@ def test_a_grant_that_ends_before_it_begins_never_does(account: Account) -> None
     assert account.story == []
 
 
+@pytest.mark.parametrize("looks", [[HOUR, 2 * HOUR], [2 * HOUR]], ids=["in between", "only then"])
+def test_what_is_used_up_at_its_start_is_the_same_whenever_somebody_looks(
+    account: Account, looks: list[timedelta]
+) -> None:
+    account.grant(10, "coming", effective_at=NOON + HOUR, expires_at=NOON + 2 * HOUR)
+    account.do(ledger.reverse, "coming", 10, "refund:1")
+    for later in looks:
+        account.moment = NOON + later
+        account.do(ledger.post_due)
+    assert [grant["state"] for grant in account.rows.grants] == ["used"]
+    assert account.story == [("granted", 10, 10), ("reversed", -10, 0)]
+    assert account.do(ledger.end_early, "coming")
+
+
 def test_a_clock_put_back_a_little_changes_nothing(account: Account) -> None:
     """What was over stays so, what had begun goes on, and the entries stay in the order of their times."""
     account.grant(10, "short", expires_at=NOON + HOUR)
