@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from portal.sandbox import create_sandbox
-from tests.sandbox.driving import KEY, Driver, Wall
+from tests.sandbox.driving import KEY, Driver, Receiver, Wall, receiving
 
 
 @pytest.fixture
@@ -20,3 +20,10 @@ def sandbox(wall: Wall) -> Iterator[Driver]:
     app = create_sandbox(api_key=KEY, clock=wall)
     yield Driver(app)
     app.extensions["sandbox"].close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """Where a sandbox under test delivers its events."""
+    with receiving() as running:
+        yield running

@@ -10,16 +10,10 @@ import pytest
 
 from portal.sandbox import create_sandbox
 from portal.sandbox.chaos.rules import EVENT_FAULTS
-from tests.sandbox.driving import KEY, Driver, Json, Receiver, receiving
+from tests.sandbox.driving import KEY, Driver, Json, Receiver
 from tests.sandbox.test_chaos_calls import configure
 
 SECRET = "whsec_tests"
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as running:
-        yield running
 
 
 @pytest.fixture

@@ -24,12 +24,6 @@ def _sandbox(receiver: Receiver, state: str = ":memory:", delays: tuple[float, .
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as running:
-        yield running
-
-
-@pytest.fixture
 def driver(receiver: Receiver) -> Iterator[Driver]:
     app = _sandbox(receiver)
     yield Driver(app)

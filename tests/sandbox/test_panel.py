@@ -10,19 +10,13 @@ from werkzeug.test import TestResponse
 from portal.sandbox import create_sandbox
 from portal.sandbox.cards import BY_NUMBER
 from portal.sandbox.hosted.panel.frame import PAGE
-from tests.sandbox.driving import KEY, Driver, Json, Receiver, Wall, receiving
+from tests.sandbox.driving import KEY, Driver, Json, Receiver, Wall
 from tests.sandbox.test_chaos_calls import configure
 from tests.sandbox.test_chaos_deliveries import settled
 
 SECRET = "whsec_tests"
 OURS = {"Sec-Fetch-Site": "same-origin"}
 DAY = 86400
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as running:
-        yield running
 
 
 @pytest.fixture

@@ -15,12 +15,6 @@ INCLUDE = ["webhook_endpoint.signing_secret", "webhook_endpoint.url"]
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as running:
-        yield running
-
-
-@pytest.fixture
 def address(sandbox: Driver) -> Iterator[str]:
     with over_http(sandbox.app) as running:
         yield running

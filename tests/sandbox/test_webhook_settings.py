@@ -8,15 +8,9 @@ import stripe
 
 from portal.sandbox import create_sandbox
 from portal.sandbox.older_versions import OLDER_VERSIONS
-from tests.sandbox.driving import KEY, Driver, Json, Receiver, receiving
+from tests.sandbox.driving import KEY, Driver, Json, Receiver
 
 ALL = "/v1/webhook_endpoints"
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as running:
-        yield running
 
 
 @pytest.fixture
