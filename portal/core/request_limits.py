@@ -18,5 +18,5 @@ def init_request_limits(app: Flask) -> None:
         if not environ.get("RAW_URI", "/").startswith("/"):
             abort(400)
         # The database could not even be asked for it. In forms it is found when it gets there (portal/core/errors.py).
-        if NUL in environ["PATH_INFO"] or "%00" in environ["QUERY_STRING"]:
+        if NUL in environ.get("PATH_INFO", "") or "%00" in environ.get("QUERY_STRING", ""):
             abort(400)
