@@ -52,6 +52,14 @@ def days(start: int, end: int) -> str:
     return date(start) if start == end else f"{date(start)} to {date(end)}"
 
 
+def ahead(seconds: int) -> str:
+    """Return how far a clock that only moves forward is ahead of the wall, such as `30 days and 2 h ahead of the wall`."""
+    whole_days, rest = divmod(seconds, 86400)
+    parts = [f"{whole_days} {'day' if whole_days == 1 else 'days'}"] if whole_days else []
+    parts += [f"{number} {unit}" for number, unit in ((rest // 3600, "h"), (rest // 60 % 60, "min")) if number]
+    return f"{' and '.join((parts or [f'{seconds} s'])[:2])} ahead of the wall" if seconds else "as on the wall"
+
+
 def time_of_day(timestamp: int) -> str:
     """Return the time of an instant in UTC."""
     return f"{datetime.fromtimestamp(timestamp, UTC):%H:%M:%S}"
