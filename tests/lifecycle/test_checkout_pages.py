@@ -89,3 +89,15 @@ def test_nobody_is_sent_to_a_page_whose_origin_is_not_configured(
     monkeypatch.setattr(Gateway, "create_checkout_session", elsewhere)
     answer = press(cast)
     assert (answer.status_code, answer.location) == (502, None)
+
+
+def test_the_plan_beside_the_teams_name_is_the_new_one_once_it_is_there(cast: Cast, stage: Stage) -> None:
+    checkout_id = stage.subscribe(cast.owner, cast.team_id, "business")
+    page = f"/teams/{cast.team_id}/checkout/{checkout_id}"
+    before = cast.owner.client.get(page).get_data(as_text=True)
+    assert "Free \u00b7 Test" in before
+    assert before.count('id="team-switcher"') == 1
+    stage.deliver_all()
+    fragment = cast.owner.client.get(f"{page}/status?seen=waiting").get_data(as_text=True)
+    assert fragment.count('id="team-switcher"') == fragment.count("hx-swap-oob") == 1
+    assert "Business \u00b7 Test" in fragment

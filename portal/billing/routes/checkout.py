@@ -87,12 +87,18 @@ def checkout_return(checkout_id: str) -> str:
 @bp.get("/teams/<team_id>/checkout/<checkout_id>/status", endpoint="checkout_status")
 @team_page(Action.BUY)
 def checkout_status_fragment(checkout_id: str) -> ResponseReturnValue:
-    """The fragment that the page asks for while it waits; 204 while there is nothing new to say."""
+    """The fragment that the page asks for while it waits; 204 while there is nothing new to say.
+
+    The switcher comes along when the order is complete, since it names the plan.
+    """
     context = _status_context(checkout_id)
     state = cast(CheckoutStatus, context["state"])
     if state.kind == request.args.get("seen"):
         return "", 204
-    return render_template("billing/_checkout_status.html", **context)
+    fragment = render_template("billing/_checkout_status.html", **context)
+    if state.kind == "done":
+        fragment += render_template("_layout/_switcher.html", swapped_along=True, **context)
+    return fragment
 
 
 def _status_context(checkout_id: str) -> dict[str, object]:
