@@ -18,7 +18,8 @@ from portal.accounts import audit
 from portal.accounts.api_key_format import KeyText, new_key, read_key
 from portal.accounts.models import ApiKey, Team, User
 from portal.core.clock import APP_NOW, app_now
-from portal.core.database import db, plain, send
+from portal.core.database import db, send
+from portal.core.statements import Statement
 from portal.core.tenancy import load_for
 
 LIVE_KEYS_MAX = 50
@@ -28,7 +29,7 @@ LAST_USED_EVERY = timedelta(minutes=1)
 # What an unknown key is compared with, so that it takes the same steps as a known one. No digest is all zeros.
 NO_DIGEST = "0" * 64
 
-FIND_KEY = plain(
+FIND_KEY = Statement(
     "select id, team_id, scopes, livemode, revoked_at, digest,"  # noqa: S608  all of it is ours
     " coalesce(expires_at <= clock.now, false) as expired,"
     " coalesce(last_used_at > clock.now - cast(:lately as interval), false) as used_lately"

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import select
 import time
-from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import psycopg
 from flask_sqlalchemy import SQLAlchemy
-from psycopg.rows import namedtuple_row
 from sqlalchemy import DateTime, Engine, MetaData, String, event
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 from sqlalchemy.pool import ConnectionPoolEntry
+
+from portal.core import statements
+from portal.core.statements import Row, Statement
 
 
 class Base(DeclarativeBase):
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
         __abstract__ = True
 else:
     Model = db.Model
-
-# What a `plain` statement finds: a tuple with a name for each column, which no type checker knows.
-Row: TypeAlias = Any
 
 # A connection that was used this lately is believed to reach its server unless it says otherwise.
 IDLE_SECONDS_MAX = 30.0
@@ -68,7 +65,9 @@ def engine_options() -> dict[str, Any]:
         "pool_size": 10,
         "max_overflow": 10,
         "pool_timeout": 5,
-        "connect_args": {"options": options, "connect_timeout": 5},
+        # By itself the driver prepares what it has seen five times, and at each rollback forgets everything that is
+        # prepared on the connection: `core.statements` does that for the hot statements, and they stay.
+        "connect_args": {"options": options, "connect_timeout": 5, "prepare_threshold": None},
     }
 
 
@@ -77,32 +76,19 @@ def statement_engine_options() -> dict[str, Any]:
     return {**engine_options(), "isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None}
 
 
-def plain(statement: str) -> str:
-    """A statement with parameters such as `:team_id`, spelled for `send`."""
-    return re.sub(r"(?<!:):([a-z_]+)", r"%(\1)s", statement.replace("%", "%%"))
+def send(statement: Statement, **parameters: Any) -> list[Row]:
+    """Send a statement in the session's transaction; returns its rows, tuples with a name for each column.
 
-
-def send(statement: str, **parameters: Any) -> list[Row]:
-    """Send a `plain` statement in the session's transaction; returns its rows, tuples with a name for each column.
-
-    For hot paths, past the library's composing, looking up and describing, which otherwise take about as long as the
-    statement itself. Raises the library's `DBAPIError`s as any other statement does.
+    Raises the library's `DBAPIError`s as any other statement does.
     """
     connection = db.session.connection()
     driver = cast("psycopg.Connection", connection.connection.driver_connection)
     try:
-        return rows(driver, statement, parameters)
+        return statements.run(driver, statement, parameters)
     except psycopg.Error as error:
         if driver.closed:
             connection.invalidate(error)
-        raise translated(error, statement) from error
-
-
-def rows(driver: psycopg.Connection, statement: str, parameters: Mapping[str, Any]) -> list[Row]:
-    """Send a `plain` statement on the driver's own connection. Raises the driver's errors."""
-    cursor = driver.cursor(row_factory=namedtuple_row)
-    cursor.execute(statement.encode(), parameters)
-    return cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else []
+        raise translated(error, statement.sql) from error
 
 
 def translated(error: psycopg.Error, statement: str | None = None) -> BaseException:

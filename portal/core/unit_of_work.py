@@ -19,13 +19,15 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from portal.core.database import STATEMENTS, Row, db, rows, translated
+from portal.core import statements
+from portal.core.database import STATEMENTS, db, translated
+from portal.core.statements import Row, Statement
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 Hook = tuple[Callable[..., Any], tuple[Any, ...]]
-Run = Callable[[str, Mapping[str, Any]], list[Row]]
+Run = Callable[[Statement, Mapping[str, Any]], list[Row]]
 
 _OPEN = "unit_of_work"
 _HOOKS = "after_commit"
@@ -60,7 +62,7 @@ def unit_of_work() -> Iterator[Session]:
 def statement_unit() -> Iterator[Run]:
     """A unit that is one writing statement, without the session, which costs several times as much as the statement.
 
-    What it yields sends a plain statement with its parameters and returns the rows; the statement has committed by
+    What it yields sends a statement with its parameters and returns the rows; the statement has committed by
     then. Raises as `unit_of_work` does, SQLAlchemy's `OperationalError` too.
     """
     if in_unit():
@@ -69,7 +71,7 @@ def statement_unit() -> Iterator[Run]:
     g.statement_hooks = hooks
     try:
         with _autocommitting() as connection:
-            yield partial(rows, connection)
+            yield partial(statements.run, connection)
     finally:
         g.pop("statement_hooks")
     _run_hooks(hooks)

@@ -14,7 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from portal.core.database import Row, plain, send
+from portal.core.database import send
+from portal.core.statements import Row, Statement
 from portal.credits.book import BALANCE_MAX, Book, Lot
 from portal.credits.errors import CauseConflict, CreditOverflow, InsufficientCredits, LedgerError, UnknownGrant
 from portal.credits.models import KIND_RANK
@@ -53,7 +54,7 @@ TEXT_LENGTH_MAX = 500
 # The namespace of the ledger's own causes.
 OWN_CAUSES = "expire:"
 
-INSERT_GRANT = plain(
+INSERT_GRANT = Statement(
     "insert into credit_grants"
     " (team_id, kind, amount, remaining, effective_at, expires_at, state, cause_key, source)"
     " values (:team_id, :kind, :amount, :amount, :effective_at, :expires_at, 'waiting', :cause_key, :source)"
@@ -62,19 +63,19 @@ INSERT_GRANT = plain(
 
 # What was granted, less what expired and what was taken back: the entries about a grant add up to what may still be
 # reversed, spent or not. `cast`, because the sum of bigints is a numeric.
-FIND_GRANT = plain(
+FIND_GRANT = Statement(
     "select g.id, g.kind, g.amount, g.remaining, g.effective_at, g.expires_at, g.state, g.cause_key, g.source,"
     " (select cast(coalesce(sum(e.amount), 0) as bigint) from credit_entries e"
     "  where e.team_id = g.team_id and e.grant_id = g.id) as reversible"
     " from credit_grants g where g.team_id = :team_id and g.cause_key = :cause_key"
 )
 
-INSERT_REVERSAL = plain(
+INSERT_REVERSAL = Statement(
     "insert into credit_reversals (team_id, grant_id, amount, cause_key)"
     " values (:team_id, :grant_id, :amount, :cause_key) returning id"
 )
 
-DUE_ACCOUNTS = plain(
+DUE_ACCOUNTS = Statement(
     "select team_id from credit_grants where state = 'waiting' and effective_at <= app_now()"
     " union select team_id from credit_grants where state = 'live' and expires_at <= app_now()"
     " limit :limit"

@@ -9,21 +9,22 @@ from datetime import datetime
 
 from sqlalchemy import func, select
 
-from portal.core.database import db, plain, send
+from portal.core.database import db, send
+from portal.core.statements import Statement
 from portal.credits.book import SORT_KEYS, Book, Lot
 from portal.credits.models import CreditGrant
 from portal.credits.storage import load_book, lot_from
 
 KIND_LABELS = {"subscription": "Plan", "bundle": "Bundle", "gift": "Gift", "adjustment": "Adjustment"}
 
-USED_UP = plain(
+USED_UP = Statement(
     "select id, kind, amount, remaining, effective_at, expires_at, state, cause_key, source from credit_grants"
     " where team_id = :team_id and state = 'used' and kind = 'subscription' and expires_at > :now"
 )
 
 # What was spent since a grant began follows from the balance then, the balance now, and the few entries between that
 # are no spends; nobody has to add up the spends themselves.
-SPENT_SINCE = plain(
+SPENT_SINCE = Statement(
     "select start.balance_after - :balance + (select cast(coalesce(sum(other.amount), 0) as bigint)"
     "   from credit_entries other where other.team_id = start.team_id and other.grant_id is not null"
     "   and other.version > start.version and other.version <= :version) as spent"

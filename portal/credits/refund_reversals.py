@@ -26,7 +26,8 @@ from portal.billing.models import PaidPeriod, Payment, Refund
 from portal.billing.payments import paid_for_invoice, paid_on_page
 from portal.billing.refunds import UNDONE, refunds_of
 from portal.core import clock
-from portal.core.database import Row, db, plain, send
+from portal.core.database import db, send
+from portal.core.statements import Row, Statement
 from portal.credits import ledger
 from portal.credits.models import CreditGrant
 from portal.credits.plan_months import cause_key, steps
@@ -36,7 +37,7 @@ GIVEN_BACK_FOR_AT_LEAST = timedelta(days=31)
 
 # A lot and what was given back of it. Of each: what was ordered back by anybody, what by refunds, and what refunds have
 # really taken so far, since what has expired is not taken. An order for a grant that waits for its start will be.
-FAMILY = plain(
+FAMILY = Statement(
     "select g.cause_key, g.kind, g.source, g.amount, g.effective_at, g.expires_at, g.state,"
     " (select cast(coalesce(sum(r.amount), 0) as bigint) from credit_reversals r"
     "   where r.team_id = g.team_id and r.grant_id = g.id) as ordered,"

@@ -12,14 +12,15 @@ from typing import Any, NamedTuple
 from flask import current_app
 
 from portal.core.clock import APP_NOW
-from portal.core.database import Row, db, plain, send
+from portal.core.database import db, send
+from portal.core.statements import Row, Statement
 from portal.credits.book import Book, Lot
 from portal.credits.errors import LedgerError
 from portal.credits.models import SPEND_ORDERS, STEP_BACK
 
-OPEN_ACCOUNT = plain("insert into credit_accounts (team_id) values (:team_id) on conflict do nothing")
+OPEN_ACCOUNT = Statement("insert into credit_accounts (team_id) values (:team_id) on conflict do nothing")
 
-LOCK_ACCOUNT = plain("select 1 from credit_accounts where team_id = :team_id for update")
+LOCK_ACCOUNT = Statement("select 1 from credit_accounts where team_id = :team_id for update")
 
 # One statement, so that account and lots are of one instant. A clock that is put back a little, as clocks are when they
 # are set right, does not take an account's time with it: nothing happens twice or before its time, and entries stay in
@@ -33,7 +34,7 @@ _BOOK = (
     " left join credit_grants g on g.team_id = a.team_id and g.state in ('waiting', 'live')"
     " where a.team_id = :team_id"
 )
-LOAD = plain("select" + _BOOK)
+LOAD = Statement("select" + _BOOK)
 
 # A cause may stand as a grant that has not started, as an order to reverse that came to nothing, or as an entry.
 _KNOWN = (
@@ -44,19 +45,19 @@ _KNOWN = (
     " union all select 'reversal', id, null, amount, null, null, grant_id"
     " from credit_reversals where team_id = :team_id and cause_key = :cause_key"
 )
-FIND_CAUSE = plain(_KNOWN)
-LOAD_WITH_CAUSE = plain(
+FIND_CAUSE = Statement(_KNOWN)
+LOAD_WITH_CAUSE = Statement(
     "select (select json_object_agg(what,"  # noqa: S608  all of it is ours
     " json_build_array(id, kind, amount, version, balance_after, grant_id))"
     f" from ({_KNOWN}) known) as known,{_BOOK}"
 )
 
-WAITING_REVERSALS = plain(
+WAITING_REVERSALS = Statement(
     "select grant_id, cause_key, amount from credit_reversals"
     " where team_id = :team_id and grant_id = any(cast(:grant_ids as bigint[])) order by id"
 )
 
-SAVE = plain(
+SAVE = Statement(
     "with posted as ("
     "  insert into credit_entries"
     "    (team_id, version, kind, amount, balance_after, cause_key, grant_id, spend_order, at)"

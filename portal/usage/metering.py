@@ -12,9 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from portal.core.database import Row, plain, send
+from portal.core.database import send
 from portal.core.ids import new_id
 from portal.core.metrics import counter
+from portal.core.statements import Row, Statement
 from portal.core.unit_of_work import after_commit
 from portal.credits.ledger import CauseConflict, spend
 from portal.usage.queries import credit_meters
@@ -25,14 +26,14 @@ CREATED = 200
 CONSUMED = counter("billing_credits_consumed_total", "Credits that uses have taken.", "meter")
 
 # One round trip before the account's lock: what stands under the key, and what the meter costs.
-FIND = plain(
+FIND = Statement(
     "select k.request_hash, k.status, k.body, m.mode, m.cost_credits"
     " from (values (1)) as one"
     " left join usage_keys k on k.team_id = :team_id and k.key = :key"
     " left join meters m on m.key = :meter and m.archived_at is null"
 )
 
-SAVE = plain(
+SAVE = Statement(
     "with kept as ("
     "  insert into usage_keys (team_id, key, request_hash, status, body, created_at)"
     "  values (:team_id, :key, :request_hash, :status, :body, :at)"

@@ -6,6 +6,7 @@ from portal.billing.switch import billing_is_on
 from portal.core import jobs
 from portal.core.clock import APP_NOW
 from portal.core.ids import new_id
+from portal.core.statements import Statement
 from portal.core.unit_of_work import Run, after_commit
 from portal.webhooks.counters import OTHER, count_event
 from portal.webhooks.envelope import Envelope
@@ -13,14 +14,14 @@ from portal.webhooks.handlers import handler_of
 from portal.webhooks.models import WAITING
 
 # Plain SQL on purpose: Stripe waits for its answer meanwhile, and anything more takes longer than the statement itself.
-KEEP = (
+KEEP = Statement(
     "insert into stripe_events"  # noqa: S608  all of it is ours
     " (id, event_id, type, object_id, snapshot_event_id, api_version, livemode, created_at, body, state, run_at)"
-    " values (%(id)s, %(event_id)s, %(type)s, %(object_id)s, %(snapshot_event_id)s, %(api_version)s, %(livemode)s,"
-    f" %(created_at)s, %(body)s, %(state)s, {APP_NOW})"
+    " values (:id, :event_id, :type, :object_id, :snapshot_event_id, :api_version, :livemode,"
+    f" :created_at, :body, :state, {APP_NOW})"
     " on conflict (event_id) do nothing returning state"
 )
-STATE = "select state from stripe_events where event_id = %(event_id)s"
+STATE = Statement("select state from stripe_events where event_id = :event_id")
 
 
 def keep(envelope: Envelope, body: bytes, run: Run) -> bool:

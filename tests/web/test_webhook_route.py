@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 import pytest
@@ -14,7 +15,9 @@ from redis import Connection
 from sqlalchemy import event as listening
 from sqlalchemy import select
 
+from portal.core import statements
 from portal.core.database import db
+from portal.core.statements import Row, Statement
 from portal.webhooks import routes
 from portal.webhooks.models import StripeEvent
 from tests.cast import Cast
@@ -93,6 +96,10 @@ def counted_trips(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         trips.append(str(statement))
         return execute(self, statement, *args, **more)
 
+    def ran_statement(connection: psycopg.Connection, statement: Statement, parameters: Mapping[str, Any]) -> list[Row]:
+        trips.append(statement.sql)
+        return run(connection, statement, parameters)
+
     def sent_command(self: Connection, *args: object, **more: object) -> None:
         trips.append("redis")
         original(self, *args, **more)
@@ -101,6 +108,8 @@ def counted_trips(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     monkeypatch.setattr(Connection, "send_packed_command", sent_command)
     execute: Callable[..., psycopg.Cursor] = psycopg.Cursor.execute
     monkeypatch.setattr(psycopg.Cursor, "execute", sent_statement)
+    run = statements.run
+    monkeypatch.setattr(statements, "run", ran_statement)
     db.session.remove()
     for engine in db.engines.values():
         listening.listen(engine, "checkout", took_connection)

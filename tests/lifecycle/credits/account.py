@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from portal.accounts.models import Team
-from portal.core.database import db, plain
+from portal.core.database import db
 from portal.core.unit_of_work import unit_of_work
 from tests import services
 from tests.services import connect
@@ -48,7 +49,7 @@ select row_to_json(a) as account,
         from credit_entries e where e.team_id = a.team_id and e.version > :known) as entries
 from credit_accounts a where a.team_id = :team_id
 """
-PLAIN_READ = plain(READ).encode()
+PLAIN_READ = re.sub(r":([a-z_]+)", r"%(\1)s", READ).encode()
 
 
 def make_still_clock(owner_url: str) -> None:

@@ -8,13 +8,14 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from portal.core import unit_of_work as units
-from portal.core.database import db, plain, send
+from portal.core.database import db
+from portal.core.statements import Statement
 from portal.core.unit_of_work import UnitOfWorkError, after_commit, in_transaction, statement_unit, unit_of_work
 from tests import services
 from tests.services import Plan
 from tests.worker_process import until
 
-INSERT = "insert into clock_offset (one_row, ahead_by) values (true, '1 hour') returning ahead_by"
+INSERT = Statement("insert into clock_offset (one_row, ahead_by) values (true, '1 hour') returning ahead_by")
 
 
 def rows() -> int:
@@ -64,7 +65,7 @@ def test_units_do_not_nest_and_no_network_is_called_in_one(app: Flask) -> None:
 def test_a_connection_goes_back_as_it_was(app: Flask) -> None:
     """With transactions on: whoever has it next must be able to roll back."""
     with statement_unit() as run:
-        run("select 1", {})
+        run(Statement("select 1 as one"), {})
     db.session.execute(text("insert into clock_offset (one_row, ahead_by) values (true, '1 hour')"))
     db.session.rollback()
     assert rows() == 0
@@ -102,8 +103,3 @@ def cut_within(plan: Plan) -> None:
     with statement_unit() as run:
         cut_all(plan)
         run(INSERT, {})
-
-
-def test_plain_statements_take_parameters_and_leave_casts_and_percents_alone(app: Flask) -> None:
-    statement = plain("select :number::int as number, :name as name, 'a%' as percent")
-    assert tuple(send(statement, number=7, name="x")[0]) == (7, "x", "a%")

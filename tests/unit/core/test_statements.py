@@ -1,0 +1,69 @@
+"""Prepared statements of hot paths, on the session's connection and beside whatever else is done there."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from flask import Flask
+from sqlalchemy import text
+from sqlalchemy.exc import DataError, IntegrityError
+
+from portal.core.database import db, send
+from portal.core.statements import Statement
+
+ECHO = Statement("select :value as value")
+INSERT = Statement("insert into clock_offset (one_row, ahead_by) values (true, '1 hour')")
+
+
+def test_parameters_are_taken_and_casts_and_percents_left_alone(app: Flask) -> None:
+    statement = Statement("select :number::int as number, :name as name, 'a%' as percent, :name || :name as twice")
+    assert tuple(send(statement, number=7, name="x")[0]) == (7, "x", "a%", "xx")
+
+
+@pytest.mark.parametrize(
+    "value", ["x", "", None, 1, 2**40, -(2**62), True, b"\x00\xff", datetime(2026, 2, 28, 12, tzinfo=UTC)]
+)
+def test_a_value_of_any_type_comes_back_as_it_was(app: Flask, value: object) -> None:
+    for _ in range(2):
+        assert send(ECHO, value=value)[0].value == value
+
+
+def test_a_statement_that_returns_nothing_finds_no_rows(app: Flask) -> None:
+    assert send(INSERT) == []
+    db.session.rollback()
+
+
+def test_columns_without_a_name_are_numbered(app: Flask) -> None:
+    assert send(Statement("select 1, 2"))[0] == (1, 2)
+
+
+def test_what_is_prepared_outlives_rollbacks_savepoints_and_errors(app: Flask) -> None:
+    """The driver would drop everything prepared on the connection when it rolls back."""
+    for _ in range(8):
+        db.session.execute(text("select 1"))
+        assert send(ECHO, value="x")[0].value == "x"
+        db.session.rollback()
+        send(INSERT)
+        with pytest.raises(IntegrityError), db.session.begin_nested():
+            send(INSERT)
+        assert send(ECHO, value="x")[0].value == "x"
+        with pytest.raises(DataError):
+            send(Statement("select 1 / :number::int"), number=0)
+        db.session.rollback()
+
+
+def test_a_statement_is_part_of_the_sessions_transaction(app: Flask) -> None:
+    send(INSERT)
+    db.session.rollback()
+    assert db.session.execute(text("select count(*) from clock_offset")).scalar_one() == 0
+    send(INSERT)
+    db.session.commit()
+    assert db.session.execute(text("select count(*) from clock_offset")).scalar_one() == 1
+
+
+def test_an_error_does_not_show_what_the_statement_was_given(app: Flask) -> None:
+    with pytest.raises(DataError) as refused:
+        send(Statement("select :value::int as number"), value="a-secret")
+    db.session.rollback()
+    assert "a-secret" not in str(refused.value.statement) + str(refused.value.params)
