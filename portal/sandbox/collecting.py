@@ -6,7 +6,7 @@ from portal.sandbox import customer_balance, dunning, events
 from portal.sandbox.call import Call
 from portal.sandbox.errors import ApiError, CardError
 from portal.sandbox.registry import fetch, render
-from portal.sandbox.resources import invoice_payments, payment_intents, payment_methods
+from portal.sandbox.resources import invoice_payments, payment_intents, payment_methods, tax_ids
 from portal.sandbox.store import Object, equals
 
 
@@ -35,6 +35,7 @@ def finalize(call: Call, invoice: Object, *, description: str | None = None, int
         "amount_due": due,
         "amount_remaining": due,
         "auto_advance": False,
+        "customer_tax_ids": tax_ids.on_invoice(call, customer["id"]),
         "effective_at": now,
         "ending_balance": balance,
         "hosted_invoice_url": call.link(f"/i/{invoice['id']}"),

@@ -34,6 +34,20 @@ def refusal_of(call: Call, session: Object, promotion: Object | None) -> str | N
     return _refusal_of_coupon(call, session, fetch(call, "coupon", promotion["promotion"]["coupon"]))
 
 
+def refusal_for(call: Call, subscription: Object, promotion: Object | None) -> str | None:
+    """Return why a promotion code cannot be used for a subscription that there is, or None when it can."""
+    if promotion is None:
+        return UNKNOWN
+    if not promotion_codes.is_usable(call, promotion):
+        return OVER
+    if promotion["customer"] not in (None, subscription["customer"]):
+        return NOT_YOURS
+    if promotion["restrictions"]["first_time_transaction"] and _has_bought(call, subscription["customer"]):
+        return ONLY_FIRST
+    coupon = fetch(call, "coupon", promotion["promotion"]["coupon"])
+    return None if coupon["currency"] in (None, subscription["currency"]) else NOT_FOR_THIS
+
+
 def _refusal_of_coupon(call: Call, session: Object, coupon: Object) -> str | None:
     if coupon["currency"] not in (None, session["currency"]):
         return NOT_FOR_THIS

@@ -23,6 +23,7 @@ def prepare_resume(call: Call, subscription: Object, values: Values) -> Object |
         raise invalid(f"Only a paused subscription can be resumed; the status of this one is {subscription['status']}.")
     items = subscription_items.of_subscription(call, subscription["id"])
     subscription.pop("status_details", None)
+    subscription.pop("_resumes_at", None)
     subscription["status"] = "active"
     if values.get("billing_cycle_anchor", {"type": "now"})["type"] == "now":
         subscription["billing_cycle_anchor"] = call.now()

@@ -122,8 +122,10 @@ def apply_phase(call: Call, subscription: Object, phase: Object, proration_behav
     subscription["description"] = phase["description"] or subscription["description"]
     subscription["metadata"] = subscription["metadata"] | phase["metadata"]
     values: dict[str, Any] = {}
-    if _coupons(call, subscription["discounts"]) != _coupons(call, phase["discounts"]):
-        values["discounts"] = _sent(phase["discounts"])
+    # A discount that was used up before the phase begins is not given again.
+    wanted = [one for one in phase["discounts"] if one["discount"] in (None, *subscription["discounts"])]
+    if _coupons(call, subscription["discounts"]) != _coupons(call, wanted):
+        values["discounts"] = _sent(wanted)
     items = schedule_phases.change_to(call, subscription, phase)
     if items:
         values |= {"items": items, "proration_behavior": proration_behavior}

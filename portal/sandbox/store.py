@@ -67,6 +67,7 @@ _INDEXED_PATHS = (
     "type",
     "_awaits",
     "_customer",
+    "_resumes_at",
     "_session",
     "_thin_id",
     "_token",

@@ -8,7 +8,7 @@ from portal.sandbox import cancelling, collecting, events, pending_updates, sche
 from portal.sandbox.call import Call
 from portal.sandbox.registry import fetch, render
 from portal.sandbox.renewing import begin_period, items_due
-from portal.sandbox.resources import subscription_items, subscriptions
+from portal.sandbox.resources import subscription_items, subscription_pausing, subscriptions
 from portal.sandbox.store import Condition, Object, equals, one_of
 
 TRIAL_NOTICE_SECONDS = 3 * 86400
@@ -22,6 +22,8 @@ SELECT subscriptions.id FROM (
         AND json_extract(body, '$.ended_at') IS NULL
     UNION SELECT id FROM objects WHERE type = 'subscription'
         AND json_extract(body, '$.pause_collection.resumes_at') <= :now AND json_extract(body, '$.ended_at') IS NULL
+    UNION SELECT id FROM objects WHERE type = 'subscription'
+        AND json_extract(body, '$._resumes_at') <= :now AND json_extract(body, '$.ended_at') IS NULL
     UNION SELECT id FROM objects WHERE type = 'subscription'
         AND json_extract(body, '$.pending_update.expires_at') <= :now
     UNION SELECT id FROM objects WHERE type = 'subscription'
@@ -92,6 +94,8 @@ def _acts(call: Call, subscription: Object) -> list[tuple[int, _Act]]:
     resumes_at = (subscription["pause_collection"] or {}).get("resumes_at")
     if resumes_at is not None:
         acts.append((resumes_at, _collect_again))
+    if subscription.get("_resumes_at") is not None:
+        acts.append((subscription["_resumes_at"], _go_on))
     if subscription["pending_update"] is not None:
         acts.append((subscription["pending_update"]["expires_at"], pending_updates.forget))
     if subscription["status"] == "incomplete":
@@ -140,6 +144,11 @@ def _collect_again(call: Call, subscription: Object) -> None:
     subscription["pause_collection"] = None
     call.store.save(subscription)
     events.emit_update(call, "customer.subscription.updated", before, subscription)
+
+
+def _go_on(call: Call, subscription: Object) -> None:
+    """Let a plan go on that was paused for a time, with a period that begins then."""
+    subscription_pausing.resume(call, {}, subscription["id"])
 
 
 def _renew(call: Call, subscription: Object) -> None:

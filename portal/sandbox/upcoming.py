@@ -35,6 +35,7 @@ _SOURCES = (
         "$.pause_collection.resumes_at",
         "json_extract(body, '$.ended_at') IS NULL",
     ),
+    ("The paused plan goes on", "subscription", "$._resumes_at", "json_extract(body, '$.ended_at') IS NULL"),
     (
         "The bank has decided on the refund",
         "refund",

@@ -36,6 +36,12 @@ def unit_price(price: Object) -> str:
     return f"{cost} / {period}" if period else cost
 
 
+def address(parts: Object) -> str:
+    """Return an address in one line, as far as it is known."""
+    town = " ".join(filter(None, (parts["postal_code"], parts["city"])))
+    return ", ".join(filter(None, (parts["line1"], parts["line2"], town, parts["state"], parts["country"])))
+
+
 def date(timestamp: int) -> str:
     """Return a day in UTC, such as `21 November 2026`."""
     at = datetime.fromtimestamp(timestamp, UTC)

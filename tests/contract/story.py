@@ -183,18 +183,20 @@ class Story(BillingStory):
     def portal(self) -> None:
         """The customer portal: configurations, and a session for each kind of flow."""
         features: Any = {
-            "customer_update": {"enabled": True, "allowed_updates": ["name", "address"]},
+            "customer_update": {"enabled": True, "allowed_updates": ["name", "address", "tax_id"]},
             "invoice_history": {"enabled": True},
             "payment_method_update": {"enabled": True},
             "subscription_cancel": {
                 "enabled": True,
                 "cancellation_reason": {"enabled": True, "options": ["unused", "other"]},
             },
-            "subscription_pause": {"enabled": False},
+            "subscription_pause": {"enabled": True, "duration": {"type": "indefinite"}},
             "subscription_update": {
                 "enabled": True,
-                "default_allowed_updates": ["price"],
-                "products": [{"product": "prod_pro", "prices": [self.monthly.id]}],
+                "default_allowed_updates": ["price", "quantity"],
+                "products": [
+                    {"product": "prod_pro", "prices": [self.monthly.id], "adjustable_quantity": {"enabled": True}}
+                ],
                 "schedule_at_period_end": {"conditions": [{"type": "shortening_interval"}]},
             },
         }
@@ -206,6 +208,16 @@ class Story(BillingStory):
         self.v1.billing_portal.configurations.list({"is_default": True})
         flows: list[Any] = [
             {"type": "payment_method_update", "after_completion": {"type": "hosted_confirmation"}},
+            {"type": "customer_update"},
+            {"type": "subscription_pause", "subscription_pause": {"subscription": self.subscription.id}},
+            {"type": "subscription_update", "subscription_update": {"subscription": self.subscription.id}},
+            {
+                "type": "subscription_update_confirm",
+                "subscription_update_confirm": {
+                    "subscription": self.subscription.id,
+                    "items": [{"id": self.subscription["items"].data[0].id, "quantity": 3}],
+                },
+            },
             {
                 "type": "subscription_cancel",
                 "subscription_cancel": {"subscription": self.subscription.id},
@@ -219,6 +231,12 @@ class Story(BillingStory):
         page = opened.url.removeprefix("http://127.0.0.1:12111")
         for card, status in ((DECLINED_CARD, 402), (GOOD_CARD, 303)):
             assert self.driver.client.post(f"{page}/payment-methods/add", data=card).status_code == status
+        address: Any = {"name": "Ada", "email": "ada@example.com", "tax_id_type": "eu_vat", "tax_id": "DE123456789"}
+        assert self.driver.client.post(f"{page}/customer", data=address).status_code == 303
+        numbers = self.v1.customers.tax_ids
+        listed = numbers.list(self.customer.id).data[0]
+        numbers.retrieve(self.customer.id, listed.id, {"expand": ["customer"]})
+        numbers.delete(self.customer.id, numbers.create(self.customer.id, {"type": "us_ein", "value": "123456789"}).id)
         self.v1.setup_intents.retrieve(self.v1.setup_intents.list({"customer": self.customer.id}).data[0].id)
 
     def change_and_end(self) -> None:
@@ -240,6 +258,7 @@ class Story(BillingStory):
             self.v1.checkout.sessions.list({"limit": 100}),
             self.v1.payment_methods.list({"customer": customer}),
             self.v1.customers.payment_methods.list(customer),
+            self.v1.customers.tax_ids.list(customer),
             self.v1.payment_intents.list({"limit": 100}),
             self.v1.charges.list({"limit": 100}),
             self.v1.subscriptions.list({"status": "all", "expand": ["data.latest_invoice", "data.customer"]}),
@@ -250,12 +269,12 @@ class Story(BillingStory):
         ]
         for listed in lists:
             assert listed.data, listed
-        invoice = lists[10].data[0]
+        invoice = lists[11].data[0]
         self.v1.invoices.retrieve(invoice.id)
         self.v1.invoices.line_items.list(invoice.id)
-        self.v1.invoice_payments.retrieve(lists[11].data[0].id)
-        self.v1.charges.retrieve(lists[7].data[0].id)
-        self.v1.subscription_items.retrieve(lists[9].data[0].id)
-        self.v1.events.retrieve(lists[12].data[0].id)
+        self.v1.invoice_payments.retrieve(lists[12].data[0].id)
+        self.v1.charges.retrieve(lists[8].data[0].id)
+        self.v1.subscription_items.retrieve(lists[10].data[0].id)
+        self.v1.events.retrieve(lists[13].data[0].id)
         newest = self.driver.app.extensions["sandbox"].store.find("event", limit=1)[0]
         self.client.v2.core.events.retrieve(newest["_thin_id"])

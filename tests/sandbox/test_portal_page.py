@@ -1,61 +1,13 @@
 """The hosted customer portal: what people see and do there, and the events that follow."""
 
 import re
-from dataclasses import dataclass
 
 import pytest
-from werkzeug.test import TestResponse
 
 from tests.sandbox.driving import DECLINED_CARD, GOOD_CARD, PORTAL, Driver, Json, Wall
+from tests.sandbox.visiting import Portal, open_portal
 
 MASTERCARD = GOOD_CARD | {"card_number": "5555 5555 5555 4444"}
-
-
-@dataclass
-class Portal:
-    """A customer with a plan, in the portal."""
-
-    sandbox: Driver
-    customer: str
-    subscription: str
-    path: str
-
-    def get(self, step: str = "") -> TestResponse:
-        """Look at the portal, or at one step of it."""
-        return self.sandbox.client.get(f"{self.path}/{step}".rstrip("/").replace("/?", "?"))
-
-    def post(self, step: str, form: Json | None = None) -> TestResponse:
-        """Send the form of a step."""
-        return self.sandbox.client.post(f"{self.path}/{step}", data=form or {})
-
-    def page(self, step: str = "") -> str:
-        """Return the words of a page that must be there, with its space collapsed."""
-        response = self.get(step)
-        assert response.status_code == 200, response.get_data(as_text=True)
-        return re.sub(r"\s+", " ", response.get_data(as_text=True))
-
-    def plan(self) -> Json:
-        """Return the subscription."""
-        return self.sandbox.get(f"/v1/subscriptions/{self.subscription}")
-
-    def default(self) -> str | None:
-        """Return the customer's default card."""
-        customer = self.sandbox.get(f"/v1/customers/{self.customer}")
-        found: str | None = customer["invoice_settings"]["default_payment_method"]
-        return found
-
-    def types_after(self, number: int) -> list[str]:
-        """Return the types of the events since there were so many of them."""
-        return self.sandbox.event_types()[number:]
-
-    def count(self) -> int:
-        """Return how many events there are."""
-        return len(self.sandbox.events())
-
-
-def _session(sandbox: Driver, customer: str, **more: str) -> str:
-    made = sandbox.post("/v1/billing_portal/sessions", {"customer": customer, **more})
-    return str(made["url"]).removeprefix("http://127.0.0.1:12111")
 
 
 @pytest.fixture
@@ -63,7 +15,7 @@ def portal(sandbox: Driver) -> Portal:
     sandbox.post("/v1/billing_portal/configurations", PORTAL)
     customer = sandbox.post("/v1/customers", {"email": "ada@example.com", "name": "Ada"})["id"]
     paid = sandbox.paid(sandbox.session(customer=customer))
-    return Portal(sandbox, customer, paid["subscription"], _session(sandbox, customer))
+    return Portal(sandbox, customer, paid["subscription"], open_portal(sandbox, customer))
 
 
 def test_the_home_page(portal: Portal) -> None:
@@ -90,7 +42,7 @@ def test_the_home_page(portal: Portal) -> None:
 
 def test_what_is_not_switched_on_is_not_there(portal: Portal) -> None:
     only = portal.sandbox.post("/v1/billing_portal/configurations", {"features[invoice_history][enabled]": "true"})
-    portal.path = _session(portal.sandbox, portal.customer, configuration=only["id"])
+    portal.path = open_portal(portal.sandbox, portal.customer, configuration=only["id"])
     page = portal.page()
     assert "Invoices" in page
     assert "Cancel plan" not in page
@@ -264,7 +216,7 @@ def test_what_was_entered_is_text(portal: Portal) -> None:
 
 
 def test_an_address_is_good_for_a_short_time(portal: Portal, wall: Wall) -> None:
-    unused = _session(portal.sandbox, portal.customer)
+    unused = open_portal(portal.sandbox, portal.customer)
     wall.at += 240
     portal.page()
     wall.at += 120
@@ -283,7 +235,7 @@ def test_an_address_is_good_for_a_short_time(portal: Portal, wall: Wall) -> None
 
 def test_a_flow_goes_straight_to_its_step_and_home_afterwards(portal: Portal) -> None:
     subscription = {"flow_data[subscription_cancel][subscription]": portal.subscription}
-    portal.path = _session(
+    portal.path = open_portal(
         portal.sandbox, portal.customer, **{"flow_data[type]": "subscription_cancel"}, **subscription
     )
     step = f"subscriptions/{portal.subscription}/cancel"
@@ -299,7 +251,7 @@ def test_a_flow_leads_away_afterwards(portal: Portal) -> None:
         "flow_data[after_completion][type]": "redirect",
         "flow_data[after_completion][redirect][return_url]": "http://127.0.0.1:9/back?card=1",
     }
-    path = _session(portal.sandbox, portal.customer, **data)
+    path = open_portal(portal.sandbox, portal.customer, **data)
     client = portal.sandbox.client
     form = client.get(f"{path}/payment-methods/add")
     assert "form-action 'self' http://127.0.0.1:9" in form.headers["Content-Security-Policy"]
@@ -313,7 +265,7 @@ def test_a_flow_ends_with_words_of_its_own(portal: Portal) -> None:
         "flow_data[after_completion][type]": "hosted_confirmation",
         "flow_data[after_completion][hosted_confirmation][custom_message]": "All <set>.",
     }
-    path = _session(portal.sandbox, portal.customer, **data)
+    path = open_portal(portal.sandbox, portal.customer, **data)
     client = portal.sandbox.client
     assert client.get(f"{path}/done").status_code == 303
     response = client.post(f"{path}/customer", data={"name": "Ada", "email": "ada@example.com"})

@@ -39,7 +39,8 @@ def _facts(invoice: Object) -> list[tuple[str, str]]:
         ("Status", str(invoice["status"]).capitalize()),
         ("Date", date(invoice["status_transitions"]["finalized_at"])),
     ]
-    return facts + [("Billed to" if number == 0 else "", text) for number, text in enumerate(filter(None, billed_to))]
+    facts += [("Billed to" if number == 0 else "", text) for number, text in enumerate(filter(None, billed_to))]
+    return facts + [("Tax id", one["value"]) for one in invoice["customer_tax_ids"]]
 
 
 def _table(page: Page, invoice: Object, lines: list[Object], y: float) -> float:

@@ -2,21 +2,14 @@
 
 from flask import Response
 
+from portal.sandbox.hosted.portal_plans import plan_of
 from portal.sandbox.hosted.portal_visit import NOTES, Visit
-from portal.sandbox.registry import fetch
-from portal.sandbox.resources import subscription_items
+from portal.sandbox.resources import tax_ids
 from portal.sandbox.store import Object, equals
-from portal.sandbox.wording import date, every, money
 
 INVOICES_SHOWN = 24
-_STATUS = {
-    "active": ("Active", "ok"),
-    "incomplete": ("Payment missing", "bad"),
-    "past_due": ("Payment failed", "bad"),
-    "paused": ("Paused", "warn"),
-    "trialing": ("Trial", "ok"),
-    "unpaid": ("Not paid", "bad"),
-}
+_VERIFICATION = {"pending": ("Being checked", "warn"), "unverified": ("Not found", "bad"), "verified": ("Found", "ok")}
+_DETAILS = {"name": "Name", "email": "E-mail", "phone": "Phone"}
 
 
 def home(visit: Visit) -> Response:
@@ -28,7 +21,7 @@ def home(visit: Visit) -> Response:
         note=NOTES.get(visit.note or ""),
         plans=[plan_of(visit, subscription) for subscription in visit.living],
         cards=_cards(visit) if visit.allows("payment_method_update") else [],
-        details=visit.customer if visit.allows("customer_update") else None,
+        details=_details(visit) if visit.allows("customer_update") else None,
         invoices=_invoices(visit) if visit.allows("invoice_history") else None,
     )
 
@@ -41,47 +34,6 @@ def confirmation(visit: Visit) -> Response:
     confirmed = flow["after_completion"]["hosted_confirmation"] or {}
     text = confirmed.get("custom_message") or NOTES.get(visit.note or "", "Your change is saved.")
     return visit.show("portal_done.html", text=text)
-
-
-def plan_of(visit: Visit, subscription: Object) -> Object:
-    """Return what a page says of a subscription."""
-    items = subscription_items.of_subscription(visit.call, subscription["id"])
-    prices = [fetch(visit.call, "price", item["price"]) for item in items]
-    names = [_name(visit, item, price) for item, price in zip(items, prices, strict=True)]
-    total = sum(price["unit_amount"] * item["quantity"] for item, price in zip(items, prices, strict=True))
-    cost = money(total, subscription["currency"])
-    word, tone = _STATUS[subscription["status"]]
-    if subscription["cancel_at"] is not None:
-        word, tone = "Ending", "warn"
-    return {
-        "id": subscription["id"],
-        "name": ", ".join(names),
-        "cost": f"{cost} / {every(prices[0]['recurring'])}",
-        "status": word,
-        "tone": tone,
-        "next": _next(subscription, max(item["current_period_end"] for item in items), cost),
-        "ending": subscription["cancel_at"] is not None,
-        "until": date(subscription["cancel_at"] or max(item["current_period_end"] for item in items)),
-    }
-
-
-def _name(visit: Visit, item: Object, price: Object) -> str:
-    name = str(fetch(visit.call, "product", price["product"], with_deleted=True)["name"])
-    return name if item["quantity"] == 1 else f"{item['quantity']} \u00d7 {name}"
-
-
-def _next(subscription: Object, period_end: int, cost: str) -> str:
-    if subscription["cancel_at"] is not None:
-        return f"You keep your plan until {date(subscription['cancel_at'])}. It does not renew."
-    if subscription["status"] == "paused":
-        return "Your plan is paused. Nothing is charged until it goes on."
-    if subscription["pause_collection"] is not None:
-        return "Payments are paused. Nothing is charged for now."
-    if subscription["status"] == "trialing":
-        return f"The trial ends on {date(period_end)}. Your first payment is then {cost}."
-    if subscription["status"] in ("incomplete", "past_due", "unpaid"):
-        return "The last payment did not go through. Check your card below."
-    return f"Renews on {date(period_end)} for {cost}."
 
 
 def _cards(visit: Visit) -> list[Object]:
@@ -105,6 +57,18 @@ def card_brand(payment_method: Object) -> str:
     """Return the name of a card's brand as people know it."""
     names = {"amex": "American Express", "mastercard": "Mastercard", "visa": "Visa", "discover": "Discover"}
     return names.get(payment_method["card"]["brand"], "Card")
+
+
+def _details(visit: Visit) -> Object:
+    """Return what is known of a customer, as far as it can be changed here."""
+    allowed, customer = visit.configuration["features"]["customer_update"]["allowed_updates"], visit.customer
+    numbers = tax_ids.of_customer(visit.call, customer["id"]) if "tax_id" in allowed else []
+    return {
+        "rows": [(label, customer[name]) for name, label in _DETAILS.items() if name in ("name", "email", *allowed)],
+        "address": customer["address"] if "address" in allowed else None,
+        "shipping": customer["shipping"] if "shipping" in allowed else None,
+        "tax_ids": [(one["value"], *_VERIFICATION.get(one["verification"]["status"], ("", ""))) for one in numbers],
+    }
 
 
 def _invoices(visit: Visit) -> list[Object]:

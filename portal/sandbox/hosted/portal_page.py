@@ -9,8 +9,15 @@ from dataclasses import dataclass
 
 from flask import Flask, Response, request
 
-from portal.sandbox.errors import ApiError
-from portal.sandbox.hosted import portal_home, portal_steps
+from portal.sandbox.errors import ApiError, CardError
+from portal.sandbox.hosted import (
+    portal_cancel,
+    portal_cards,
+    portal_details,
+    portal_home,
+    portal_pause,
+    portal_update,
+)
 from portal.sandbox.hosted.pages import plain_page
 from portal.sandbox.hosted.portal_visit import open_visit
 from portal.sandbox.resources import portal_sessions
@@ -30,13 +37,20 @@ class _Step:
 _STEPS = (
     _Step("", portal_home.home, None, ("GET",)),
     _Step("/done", portal_home.confirmation, None, ("GET",)),
-    _Step("/customer", portal_steps.details, "customer_update"),
-    _Step("/payment-methods/add", portal_steps.add_card, "payment_method_update"),
-    _Step("/payment-methods/<item_id>/default", portal_steps.choose_card, "payment_method_update", ("POST",)),
-    _Step("/payment-methods/<item_id>/remove", portal_steps.remove_card, "payment_method_update", ("POST",)),
-    _Step("/subscriptions/<item_id>/cancel", portal_steps.cancel, "subscription_cancel"),
-    _Step("/subscriptions/<item_id>/keep", portal_steps.keep, "subscription_cancel", ("POST",)),
+    _Step("/customer", portal_details.details, "customer_update"),
+    _Step("/payment-methods/add", portal_cards.add_card, "payment_method_update"),
+    _Step("/payment-methods/<item_id>/default", portal_cards.choose_card, "payment_method_update", ("POST",)),
+    _Step("/payment-methods/<item_id>/remove", portal_cards.remove_card, "payment_method_update", ("POST",)),
+    _Step("/subscriptions/<item_id>/cancel", portal_cancel.cancel, "subscription_cancel"),
+    _Step("/subscriptions/<item_id>/keep", portal_cancel.keep, "subscription_cancel", ("POST",)),
+    _Step("/subscriptions/<item_id>/pause", portal_pause.pause, "subscription_pause"),
+    _Step("/subscriptions/<item_id>/resume", portal_pause.resume, "subscription_pause"),
+    _Step("/subscriptions/<item_id>/update", portal_update.choose, "subscription_update", ("GET",)),
+    _Step("/subscriptions/<item_id>/update/confirm", portal_update.confirm, "subscription_update"),
+    _Step("/subscriptions/<item_id>/update/undo", portal_update.undo, "subscription_update", ("POST",)),
 )
+# Stripe's page would ask; here such a card cannot pay for a change.
+_BANK_ASKS = "The card's bank wants to ask who is paying."
 
 
 def add(app: Flask, sandbox: Sandbox) -> None:
@@ -58,10 +72,20 @@ def _view(sandbox: Sandbox, step: _Step) -> Callable[..., Response]:
             with sandbox.store.transaction():
                 return _answer(sandbox, step, token, *ids.values())
         except ApiError as error:
-            text = f"This cannot be done, and nothing was changed. {error.message}"
-            return plain_page(sandbox, 409, "This cannot be done", text)
+            return _refused(sandbox, token, error)
 
     return view
+
+
+def _refused(sandbox: Sandbox, token: str, error: ApiError) -> Response:
+    """Say that an act was taken back whole, and why."""
+    link = (f"/p/session/{token}", "Go back")
+    if isinstance(error, CardError):
+        why = _BANK_ASKS if error.code and error.code.endswith("_requires_action") else error.message
+        text = f"{why} Nothing was changed and nothing was charged. Add another card and try again."
+        return plain_page(sandbox, 402, "The payment was refused", text, link)
+    text = f"This cannot be done, and nothing was changed. {error.message}"
+    return plain_page(sandbox, 409, "This cannot be done", text, link)
 
 
 def _answer(sandbox: Sandbox, step: _Step, token: str, *ids: str) -> Response:
@@ -71,7 +95,12 @@ def _answer(sandbox: Sandbox, step: _Step, token: str, *ids: str) -> Response:
         text = "This address is no longer good, and nothing was changed. Go back to where you came from and try again."
         return plain_page(sandbox, 410, "This page has expired", text)
     visit = open_visit(
-        sandbox, call, session, request.form, posted=request.method == "POST", note=request.args.get("note")
+        sandbox,
+        call,
+        session,
+        request.form if request.method == "POST" else request.args,
+        posted=request.method == "POST",
+        note=request.args.get("note"),
     )
     if step.feature is not None and not visit.allows(step.feature):
         return plain_page(

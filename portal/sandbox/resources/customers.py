@@ -29,7 +29,7 @@ from portal.sandbox.registry import (
     register,
     render,
 )
-from portal.sandbox.resources import payment_methods, subscriptions
+from portal.sandbox.resources import payment_methods, subscriptions, tax_ids
 from portal.sandbox.store import Condition, Object, equals
 
 _INVOICE_SETTINGS = Hash(
@@ -66,7 +66,7 @@ _PLAIN = (
     "next_invoice_sequence",
     "phone",
 )
-CREATE = _COMMON | {"payment_method": Text(), "test_clock": Text()}
+CREATE = _COMMON | {"payment_method": Text(), "tax_id_data": tax_ids.DATA, "test_clock": Text()}
 LIST = CREATED_PAGING | {"email": Text(), "test_clock": Text()}
 
 
@@ -144,8 +144,10 @@ def create(call: Call, values: Values) -> Object:
         clock = fetch(call, "test_helpers.test_clock", values.pop("test_clock"), "test_clock")
         call = call_for(call, {"test_clock": clock["id"]})
     payment_method = values.pop("payment_method", None)
-    settings = values.pop("invoice_settings", {})
+    settings, numbers = values.pop("invoice_settings", {}), values.pop("tax_id_data", [])
     customer = add(call, values)
+    for one in numbers:
+        tax_ids.add(call, customer, one["type"], one["value"])
     if payment_method is not None:
         found = payment_methods.find_or_make(call, payment_method, "payment_method")
         payment_methods.attach_to(call, found, customer)
@@ -195,6 +197,10 @@ def _subscriptions(call: Call, customer: Object) -> Object:
     return subscriptions.index(call, {"customer": customer["id"]})
 
 
+def _tax_ids(call: Call, customer: Object) -> Object:
+    return tax_ids.index(call, {}, customer["id"])
+
+
 register(
     Resource(
         "customer",
@@ -203,6 +209,7 @@ register(
             "invoice_settings": Nested({"default_payment_method": Reference("payment_method")}),
             "test_clock": Reference("test_helpers.test_clock"),
             "subscriptions": Included(_subscriptions, {"data": Embedded("subscription")}),
+            "tax_ids": Included(_tax_ids, {"data": Embedded("tax_id")}),
         },
     )
 )

@@ -17,7 +17,7 @@ from portal.sandbox.registry import (
     register,
     render,
 )
-from portal.sandbox.resources import invoice_items, invoice_lines, invoice_payments, subscription_items
+from portal.sandbox.resources import invoice_items, invoice_lines, invoice_payments, subscription_items, tax_ids
 from portal.sandbox.resources.invoice_lines import LineSource
 from portal.sandbox.store import Object, equals
 
@@ -77,6 +77,7 @@ def _build(
             "customer_phone": customer["phone"],
             "customer_shipping": customer["shipping"],
             "customer_tax_exempt": customer["tax_exempt"],
+            "customer_tax_ids": tax_ids.on_invoice(call, customer["id"]),
             "discounts": [discount] if discount else [],
             "footer": customer["invoice_settings"]["footer"],
             "parent": _parent(subscription),
@@ -118,7 +119,6 @@ def _blank() -> Object:
         "collection_method": "charge_automatically",
         "custom_fields": None,
         "customer_account": None,
-        "customer_tax_ids": [],
         "default_payment_method": None,
         "default_source": None,
         "default_tax_rates": [],

@@ -138,9 +138,11 @@ def _check_cancel(cancel: Object) -> None:
     reason = cancel["cancellation_reason"]
     if reason["enabled"] and not reason["options"]:
         raise missing_parameter("features[subscription_cancel][cancellation_reason][options]")
-    if cancel["proration_behavior"] != "none":
+    prorates = cancel["proration_behavior"]
+    if prorates == "always_invoice" or (prorates == "create_prorations" and cancel["mode"] != "immediately"):
         raise invalid(
-            "Prorations on cancellation are not emulated by the sandbox; send none.",
+            "A plan that ends with its period leaves nothing to prorate, and what one that ends at once leaves is not "
+            "invoiced at once: send none, or create_prorations with the mode immediately.",
             "features[subscription_cancel][proration_behavior]",
         )
 

@@ -35,8 +35,9 @@ _PAUSABLE = ("active", "past_due", "trialing")
 def pause(call: Call, values: Values, subscription_id: str) -> Object:
     """`POST /v1/subscriptions/{subscription}/pause`; unused time is credited from now on, unless asked otherwise."""
     subscription = fetch(call, "subscription", subscription_id)
-    if subscription["status"] not in _PAUSABLE:
-        raise invalid(f"The subscription cannot be paused, because its status is {subscription['status']}.")
+    refusal = refusal_of_pause(subscription)
+    if refusal is not None:
+        raise invalid(refusal)
     before = render(call, deepcopy(subscription))
     since = values.get("bill_for", {}).get("unused_time_from", {"type": "now"})["type"]
     if since != "none" and subscription["status"] != "trialing":
@@ -48,6 +49,15 @@ def pause(call: Call, values: Values, subscription_id: str) -> Object:
     if invoice is not None:
         _collect(call, subscription, invoice)
     return render(call, fetch(call, "subscription", subscription_id))
+
+
+def refusal_of_pause(subscription: Object) -> str | None:
+    """Return why a subscription cannot be paused, or None when it can."""
+    if subscription["status"] not in _PAUSABLE:
+        return f"The subscription cannot be paused, because its status is {subscription['status']}."
+    if subscription["schedule"] is not None:
+        return "The subscription cannot be paused, because it follows a schedule; release that first."
+    return None
 
 
 def _collect(call: Call, subscription: Object, invoice: Object) -> None:
