@@ -28,6 +28,7 @@ from portal.notifications.outbox import put_mail
 from tests.browser.bundle_pages import DONE, FAILED, PENDING, bundle_page, too_many
 from tests.browser.control_panel import chaos, panel
 from tests.browser.hosted_portal import no_such_card, portal_page
+from tests.browser.open_portal import OpenPortal, hosted_step, planned, unpaid, wrong_details
 from tests.browser.people import Household, Person, gather, newcomer
 from tests.browser.running import RunningStack
 from tests.browser.visitor import Visitor
@@ -663,6 +664,15 @@ PAGES = (
     Scene("hosted-portal-card", STAND_IN, owner, portal_page(owner, "Change your card", "payment_method_update")),
     Scene("hosted-portal-card-wrong", STAND_IN, owner, no_such_card(owner)),
     Scene("hosted-portal-cancel", STAND_IN, owner, portal_page(owner, "Cancel your plan", "subscription_cancel")),
+    Scene("hosted-portal-all", STAND_IN, nobody, hosted_step()),
+    Scene("hosted-portal-update", STAND_IN, nobody, hosted_step("update/confirm?price={}&quantity=many")),
+    Scene("hosted-portal-confirm", STAND_IN, nobody, hosted_step("update/confirm?price={}&quantity=2")),
+    Scene("hosted-portal-planned", STAND_IN, nobody, planned),
+    Scene("hosted-portal-pause", STAND_IN, nobody, hosted_step("pause")),
+    Scene("hosted-portal-resume", STAND_IN, nobody, hosted_step("resume", state=OpenPortal.pause)),
+    Scene("hosted-portal-details", STAND_IN, nobody, wrong_details),
+    Scene("hosted-invoice-open", STAND_IN, nobody, unpaid("")),
+    Scene("hosted-invoice-pay", STAND_IN, nobody, unpaid("/pay")),
 )
 
 # Routes that answer GET without a page of their own, and what they answer.

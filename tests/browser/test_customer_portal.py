@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import expect
 
+from tests.browser.open_portal import open_portal
 from tests.browser.people import newcomer
 from tests.browser.running import RunningStack
 from tests.browser.visitor import CVC, EXPIRY, Arrive, Visitor
@@ -65,3 +66,46 @@ def resume(someone: Visitor) -> None:
     expect(page.get_by_role("status")).to_contain_text("Your plan goes on as before.")
     page.get_by_role("link", name="Go back to your account").click()
     expect(page.get_by_role("heading", name="Overview", level=1)).to_be_visible()
+
+
+def test_plan_changed_paused_and_resumed_where_that_is_offered(arrive: Arrive) -> None:
+    """In a portal with everything switched on: what is shown is charged, and nothing goes on without being asked."""
+    portal, someone = open_portal(), arrive()
+    someone.page.goto(portal.page())
+    shown = change_the_plan(someone)
+    assert shown == portal.latest_total()
+    pause_the_plan(someone)
+    resume_the_plan(someone)
+    assert portal.sandbox.subscription(portal.subscription)["status"] == "active"
+
+
+def change_the_plan(someone: Visitor) -> str:
+    """Returns the sum on the button that was pressed."""
+    page = someone.page
+    page.get_by_role("link", name="Change plan").click()
+    page.get_by_label("Team").check()
+    someone.press("See what it costs")
+    expect(page.get_by_role("heading", name="To 2 \u00d7 Team, $198.00 / month")).to_be_visible()
+    button = page.get_by_role("button", name="Confirm and pay")
+    shown = button.inner_text().removeprefix("Confirm and pay ")
+    button.press("Enter")
+    expect(page.get_by_role("status")).to_have_text("Your plan is changed.")
+    expect(someone.card("Plan")).to_contain_text("$198.00 / month")
+    return shown
+
+
+def pause_the_plan(someone: Visitor) -> None:
+    page = someone.page
+    page.get_by_role("link", name="Pause plan").click()
+    someone.press("Pause plan")
+    expect(page.get_by_role("status")).to_contain_text("Your plan is paused.")
+    expect(someone.card("Plan")).to_contain_text("It goes on by itself on")
+
+
+def resume_the_plan(someone: Visitor) -> None:
+    page = someone.page
+    page.get_by_role("link", name="Resume plan").click()
+    expect(page.get_by_text("Due today")).to_be_visible()
+    page.get_by_role("button", name="Resume").click()
+    expect(page.get_by_role("status")).to_have_text("Your plan goes on.")
+    expect(someone.card("Plan")).to_contain_text("Active")

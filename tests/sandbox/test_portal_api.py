@@ -73,6 +73,21 @@ def test_the_first_configuration_is_the_default(sandbox: Driver) -> None:
             },
             "features[subscription_cancel][proration_behavior]",
         ),
+        (
+            {
+                "features[subscription_cancel][enabled]": "true",
+                "features[subscription_cancel][proration_behavior]": "create_prorations",
+            },
+            "features[subscription_cancel][proration_behavior]",
+        ),
+        (
+            {
+                "features[subscription_pause][enabled]": "true",
+                "features[subscription_pause][duration][type]": "interval_options",
+                "features[subscription_pause][duration][interval_options]": "",
+            },
+            "features[subscription_pause][duration][interval_options]",
+        ),
         ({"features[subscription_update][enabled]": "true"}, "features[subscription_update][default_allowed_updates]"),
         ({"features[invoice_history][enabled]": "true", "login_page[enabled]": "true"}, "login_page[enabled]"),
         (

@@ -52,7 +52,7 @@ def test_pausing_for_a_time(sandbox: Driver, wall: Wall) -> None:
     assert portal.plan()["status"] == "paused"
     waiting = sandbox.get("/v1/invoiceitems", customer=portal.customer)["data"]
     assert f"{-sum(one['amount'] for one in waiting) / 100:.2f}" == credit
-    assert "It goes on by itself on 8 February 2027, for $29.00." in portal.page()
+    assert "It goes on by itself on 8 February 2027, at $29.00 / month." in portal.page()
 
 
 def test_it_goes_on_by_itself(sandbox: Driver, wall: Wall) -> None:

@@ -125,6 +125,17 @@ def test_what_is_not_due_today_is_due_with_the_renewal(shop: Shop, wall: Wall, b
     assert f"{latest(portal)['total'] / 100:.2f}" == due
 
 
+def test_what_is_given_back_is_kept_as_credit(shop: Shop, wall: Wall) -> None:
+    portal = shop.visit("team")
+    wall.at += 240
+    page = preview(portal, price=shop.pro["id"])
+    credit = int(re.findall(r'Kept as credit</span> <span class="figure">\$([\d.]+)', page)[0].replace(".", ""))
+    assert hidden(page)["due"] == "0"
+    assert confirm(portal, page).status_code == 303
+    assert (latest(portal)["total"], latest(portal)["amount_due"]) == (-credit, 0)
+    assert shop.sandbox.get(f"/v1/customers/{portal.customer}")["balance"] == -credit
+
+
 def test_another_rhythm_begins_a_period_today(shop: Shop, wall: Wall) -> None:
     shop.team = shop.sandbox.price(29000, "year", name="Yearly")
     portal = shop.visit()
@@ -443,6 +454,12 @@ def test_flows_that_are_refused(shop: Shop) -> None:
         sent |= {f"{confirmed}[items][0][{name}]": value for name, value in more.items()}
         status, error = shop.sandbox.error("POST", "/v1/billing_portal/sessions", sent)
         assert (status, error["param"]) == (400, f"flow_data[{kind}]{param}"), error
+    sent |= {f"{confirmed}[items][0][id]": item, f"{confirmed}[items][0][price]": shop.team["id"]}
+    del sent[f"{confirmed}[items][0][quantity]"]
+    for discount, param in (({"coupon": "no"}, "[coupon]"), ({"coupon": "a", "promotion_code": "b"}, "")):
+        named = {f"{confirmed}[discounts][0][{name}]": value for name, value in discount.items()}
+        status, error = shop.sandbox.error("POST", "/v1/billing_portal/sessions", sent | named)
+        assert (status, error["param"]) == (400, f"{confirmed}[discounts][0]{param}")
     shop.sandbox.change(portal.plan(), cancel_at_period_end="true")
     sent = {"customer": portal.customer, "flow_data[type]": "subscription_update"}
     sent["flow_data[subscription_update][subscription]"] = portal.subscription

@@ -3,12 +3,8 @@
 import pytest
 
 from tests.sandbox.driving import PORTAL, Driver, Json
-from tests.sandbox.visiting import Portal, visitor
+from tests.sandbox.visiting import Portal, everything, visitor
 
-WITH_ALL: Json = PORTAL | {
-    f"features[customer_update][allowed_updates][{number}]": name
-    for number, name in enumerate(("name", "email", "address", "phone", "tax_id", "shipping"))
-}
 FORM: Json = {"name": "Ada", "email": "ada@example.com"}
 
 
@@ -19,7 +15,8 @@ def customer(sandbox: Driver) -> str:
 
 @pytest.fixture
 def portal(sandbox: Driver) -> Portal:
-    return visitor(sandbox, sandbox.price(), WITH_ALL)
+    price = sandbox.price()
+    return visitor(sandbox, price, everything(price))
 
 
 def numbers(sandbox: Driver, customer: str) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from werkzeug.test import TestResponse
 
-from tests.sandbox.driving import Driver, Json
+from tests.sandbox.driving import PORTAL, Driver, Json
 
 
 @dataclass
@@ -63,6 +63,23 @@ def offering(*prices: Json, **update: str) -> Json:
         sent[f"{prefix}[products][{number}][product]"] = price["product"]
         sent[f"{prefix}[products][{number}][prices][0]"] = price["id"]
     return sent | {f"{prefix}{name}": value for name, value in update.items()}
+
+
+def everything(*prices: Json) -> Json:
+    """Return the parameters of a configuration in which all is switched on, with downgrades at the period's end."""
+    update = {
+        "[default_allowed_updates][1]": "quantity",
+        "[default_allowed_updates][2]": "promotion_code",
+        "[products][0][adjustable_quantity][enabled]": "true",
+        "[products][0][adjustable_quantity][maximum]": "50",
+        "[proration_behavior]": "always_invoice",
+        "[schedule_at_period_end][conditions][0][type]": "decreasing_item_amount",
+    }
+    details = {
+        f"features[customer_update][allowed_updates][{number}]": name
+        for number, name in enumerate(("name", "email", "address", "phone", "tax_id", "shipping"))
+    }
+    return PORTAL | offering(*prices, **update) | details | {"features[subscription_pause][enabled]": "true"}
 
 
 def visitor(sandbox: Driver, price: Json, configuration: Json, /, **more: str) -> Portal:

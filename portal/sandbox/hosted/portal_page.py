@@ -82,7 +82,7 @@ def _refused(sandbox: Sandbox, token: str, error: ApiError) -> Response:
     link = (f"/p/session/{token}", "Go back")
     if isinstance(error, CardError):
         why = _BANK_ASKS if error.code and error.code.endswith("_requires_action") else error.message
-        text = f"{why} Nothing was changed and nothing was charged. Add another card and try again."
+        text = f"{why} Nothing was changed and nothing was charged. Try again with another card."
         return plain_page(sandbox, 402, "The payment was refused", text, link)
     text = f"This cannot be done, and nothing was changed. {error.message}"
     return plain_page(sandbox, 409, "This cannot be done", text, link)

@@ -89,15 +89,14 @@ def resume(visit: Visit, subscription_id: str) -> Response:
         return _refused(visit, "This plan is not paused", "There is nothing to resume.")
     asked = {"subscription": subscription_id, "subscription_details": {"resume_at": "now"}}
     bill = bill_of(preview(visit.call, asked), at_once=True)
-    notice = None
-    if lacks_card(visit, subscription, bill):
-        notice = "There is no card to pay with. Add one first; your plan is still paused."
+    may_pay, notice = not lacks_card(visit, subscription, bill), None
+    if not may_pay:
+        notice = ("There is no card to pay with.", "Your plan is still paused. Add a card first.")
     elif visit.posted and not is_as_shown(visit, bill):
-        notice = "What is due has changed in the meantime, so your plan is still paused. Look at it again."
+        notice = ("What is due has changed in the meantime.", "Your plan is still paused. Look at it again.")
     if not visit.posted or notice:
-        plan = plan_of(visit, subscription)
-        status = 409 if visit.posted else 200
-        return visit.show("portal_resume.html", status, plan=plan, bill=bill, notice=notice)
+        plan, status = plan_of(visit, subscription), 409 if visit.posted else 200
+        return visit.show("portal_resume.html", status, plan=plan, bill=bill, notice=notice, may_pay=may_pay)
     subscription_pausing.resume(visit.call, {}, subscription_id)
     paid = fetch(visit.call, "subscription", subscription_id)["status"] != "past_due"
     return visit.to(f"{visit.link()}?note={'resumed' if paid else 'resumed_unpaid'}")

@@ -24,6 +24,7 @@ def plan_of(visit: Visit, subscription: Object) -> Object:
     prices = [fetch(visit.call, "price", item["price"]) for item in items]
     total = sum(price["unit_amount"] * item["quantity"] for item, price in zip(items, prices, strict=True))
     cost = money(total, subscription["currency"])
+    rate = f"{cost} / {every(prices[0]['recurring'])}"
     period_end = max(item["current_period_end"] for item in items)
     word, tone = _STATUS[subscription["status"]]
     if subscription["cancel_at"] is not None:
@@ -31,10 +32,10 @@ def plan_of(visit: Visit, subscription: Object) -> Object:
     return {
         "id": subscription["id"],
         "name": ", ".join(name_of(visit, price, item["quantity"]) for item, price in zip(items, prices, strict=True)),
-        "cost": f"{cost} / {every(prices[0]['recurring'])}",
+        "cost": rate,
         "status": word,
         "tone": tone,
-        "next": _next(subscription, period_end, cost),
+        "next": _next(subscription, period_end, cost, rate),
         "planned": planned_of(visit, subscription),
         "ending": subscription["cancel_at"] is not None,
         "until": date(subscription["cancel_at"] or period_end),
@@ -71,11 +72,11 @@ def may_pause(subscription: Object) -> bool:
     return runs_on and refusal_of_pause(subscription) is None
 
 
-def _next(subscription: Object, period_end: int, cost: str) -> str:
+def _next(subscription: Object, period_end: int, cost: str, rate: str) -> str:
     if subscription["cancel_at"] is not None:
         return f"You keep your plan until {date(subscription['cancel_at'])}. It does not renew."
     if subscription["status"] == "paused" or subscription["pause_collection"] is not None:
-        return _paused(subscription, cost)
+        return _paused(subscription, rate)
     if subscription["status"] == "trialing":
         return f"The trial ends on {date(period_end)}. Your first payment is then {cost}."
     if subscription["status"] in ("incomplete", "past_due", "unpaid"):
@@ -85,10 +86,10 @@ def _next(subscription: Object, period_end: int, cost: str) -> str:
     return f"Renews on {date(period_end)} for {cost}."
 
 
-def _paused(subscription: Object, cost: str) -> str:
+def _paused(subscription: Object, rate: str) -> str:
     until = subscription.get("_resumes_at")
     if subscription["status"] != "paused":
         return "Payments are paused. Nothing is charged for now."
     if until is None:
         return "Your plan is paused. Nothing is charged until it goes on."
-    return f"Your plan is paused. It goes on by itself on {date(until)}, for {cost}."
+    return f"Your plan is paused. It goes on by itself on {date(until)}, at {rate}."

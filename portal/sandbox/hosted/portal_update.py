@@ -14,8 +14,8 @@ from portal.sandbox.store import Object
 from portal.sandbox.wording import date
 
 _FLOW = "subscription_update"
-_MOVED = "What is due has changed in the meantime, so nothing was done. Look at it again."
-_CARDLESS = "There is no card to pay with. Add one first; nothing was changed."
+_MOVED = ("What is due has changed in the meantime.", "Nothing was done. Look at it again.")
+_CARDLESS = ("There is no card to pay with.", "Nothing was changed. Add a card first.")
 
 
 def choose(visit: Visit, subscription_id: str) -> Response:
@@ -92,8 +92,8 @@ def confirm(visit: Visit, subscription_id: str) -> Response:
 
 def _choice(visit: Visit, subscription: Object, errors: dict[str, str]) -> Choice | None:
     """Return what was chosen, by the customer or by who made the flow; None with errors by field."""
-    ready = visit.flow["subscription_update_confirm"] if visit.flow else None
-    if ready is not None and ready["subscription"] == subscription["id"]:
+    ready = _ready(visit, subscription)
+    if ready is not None:
         wanted, discounts = ready["items"][0], _sent(ready["discounts"])
     else:
         wanted = {"price": visit.entered("price") or None, "quantity": _number(visit, errors)}
@@ -110,6 +110,12 @@ def _choice(visit: Visit, subscription: Object, errors: dict[str, str]) -> Choic
         errors["price"] = "This is the plan that you have. Choose another one."
         return None
     return Choice(found.price, found.quantity, discounts)
+
+
+def _ready(visit: Visit, subscription: Object) -> Object | None:
+    """Return what the seller has chosen, where the session is for confirming that."""
+    ready = visit.flow["subscription_update_confirm"] if visit.flow else None
+    return ready if ready is not None and ready["subscription"] == subscription["id"] else None
 
 
 def _sent(discounts: list[Object] | None) -> list[Object] | None:
@@ -160,7 +166,7 @@ def _bill(outlook: Outlook) -> Object:
     return bill_of(outlook.invoice, at_once=outlook.at_once)
 
 
-def _preview(visit: Visit, subscription: Object, choice: Choice, notice: str | None = None) -> Response:
+def _preview(visit: Visit, subscription: Object, choice: Choice, notice: tuple[str, str] | None = None) -> Response:
     at = visit.call.now()
     outlook = _look(visit, subscription, choice, at)
     bill = _bill(outlook)
@@ -174,6 +180,7 @@ def _preview(visit: Visit, subscription: Object, choice: Choice, notice: str | N
         name=name_of(visit, choice.price, choice.quantity),
         cost=cost_of(choice.price, choice.quantity),
         bill=bill,
+        chosen_here=_ready(visit, subscription) is None,
         begins=date(outlook.invoice["created"]) if later else None,
         then=_then(outlook),
         notice=notice,

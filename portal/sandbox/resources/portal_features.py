@@ -120,6 +120,9 @@ def merge(call: Call, features: Object, sent: Values) -> None:
             "adjustable_quantity", {"enabled": False}
         )
     _check_cancel(features["subscription_cancel"])
+    duration = features["subscription_pause"]["duration"]
+    if duration["type"] == "interval_options" and not duration["interval_options"]:
+        raise missing_parameter("features[subscription_pause][duration][interval_options]")
     if features["customer_update"]["enabled"] and not features["customer_update"]["allowed_updates"]:
         raise missing_parameter("features[customer_update][allowed_updates]")
     _check_update(call, features["subscription_update"])

@@ -108,6 +108,8 @@ def _confirmed(call: Call, sent: Values, configuration: Object, subscription: Ob
     except plan_offers.NotOfferedError as error:
         raise invalid(f"{error}", f"{param}[items][0][{error.field}]") from error
     discounts = sent.get("discounts")
+    if discounts and len(discounts[0]) != 1:
+        raise invalid("Name a coupon or a promotion code, one of them.", f"{param}[discounts][0]")
     for name, chosen in (discounts[0] if discounts else {}).items():
         fetch(call, name, chosen, f"{param}[discounts][0][{name}]")
     named = [{"coupon": None, "promotion_code": None} | one for one in discounts] if discounts else None
