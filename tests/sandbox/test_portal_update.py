@@ -227,6 +227,8 @@ def test_a_promotion_code(shop: Shop) -> None:
     confirm(portal, page)
     assert len(portal.plan()["discounts"]) == 1
     assert latest(portal)["total"] == int(hidden(page)["due"]) == 4950 - 2900
+    shop.sandbox.pass_by(31)
+    assert 'Discount</th> <td class="amount">-$49.50' in words(shop.sandbox.client.get(f"/i/{latest(portal)['id']}"))
 
 
 @pytest.mark.parametrize("behavior", ["end_trial", "continue_trial"])

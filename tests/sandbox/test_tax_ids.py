@@ -72,6 +72,8 @@ def test_an_invoice_names_the_tax_ids_of_its_day(sandbox: Driver) -> None:
     begun = sandbox.begin()
     sandbox.post(f"/v1/customers/{begun['customer']}/tax_ids", {"type": "eu_vat", "value": "DE123456789"})
     assert sandbox.latest_invoice(begun)["customer_tax_ids"] == []
+    preview = sandbox.post("/v1/invoices/create_preview", {"subscription": begun["id"]})
+    assert preview["customer_tax_ids"] == [{"type": "eu_vat", "value": "DE123456789"}]
     sandbox.pass_by(32)
     renewal = sandbox.latest_invoice(begun)
     assert renewal["customer_tax_ids"] == [{"type": "eu_vat", "value": "DE123456789"}]
