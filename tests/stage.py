@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +15,6 @@ from typing import Any
 
 import requests
 from flask import Flask
-from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.test import TestResponse
 
 from portal.core import clock
@@ -27,6 +24,7 @@ from portal.sandbox import create_sandbox
 from portal.webhooks.signature import sign
 from portal.worker import drain
 from tests.cast import Person
+from tests.live import listening, served
 
 API_KEY = "sk_test_stage"
 WEBHOOK_SECRET = "whsec_stage"
@@ -42,27 +40,13 @@ ASKS_WHO_PAYS = "4000002500003155"
 @contextmanager
 def serve_sandbox() -> Iterator[str]:
     """A stand-in in a thread of this process, on a free port, with its state in memory and no endpoint to send to."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    app = create_sandbox(":memory:", API_KEY, public_url=url, retry_delays=SOON)
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet, fd=listener.fileno())
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
-    thread.start()
-    try:
-        yield url
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-        listener.close()
-        app.extensions["sandbox"].close()
-
-
-class Quiet(WSGIRequestHandler):
-    """A line a request would drown what a failing test has to say."""
-
-    def log_request(self, code: object = "-", size: object = "-") -> None:
-        pass
+    with listening() as (listener, url):
+        app = create_sandbox(":memory:", API_KEY, public_url=url, retry_delays=SOON)
+        try:
+            with served(app, listener):
+                yield url
+        finally:
+            app.extensions["sandbox"].close()
 
 
 @dataclass

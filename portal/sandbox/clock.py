@@ -14,6 +14,7 @@ class Clock:
     def __init__(self, store: Store, wall: Callable[[], float] = time.time) -> None:
         self._store = store
         self._wall = wall
+        self._read = (-1, 0)
 
     def now(self) -> int:
         """Return the sandbox's time in whole seconds since 1970, UTC."""
@@ -21,7 +22,12 @@ class Clock:
 
     def offset_seconds(self) -> int:
         """Return by how many seconds the sandbox runs ahead of the wall."""
-        return int(self._store.read_state(_OFFSET, "0"))
+        version, offset = self._read
+        if version != self._store.version:
+            version = self._store.version
+            offset = int(self._store.read_state(_OFFSET, "0"))
+            self._read = (version, offset)
+        return offset
 
     def advance(self, seconds: int) -> None:
         """Move the clock forward; it never goes back, since what came due cannot be undone."""

@@ -39,6 +39,7 @@ class Sandbox:
         self.chaos = CallChaos(self.store, wall)
         self.deliverer = Deliverer(self.store, self.call, self.settle, retry_delays)
         self.store.on_commit = self._after_commit
+        self._settled = (0, -1)
 
     def call(self, origin: Origin | None = None) -> Call:
         """Return what the code that carries out an act needs."""
@@ -53,8 +54,14 @@ class Sandbox:
         )
 
     def settle(self) -> None:
-        """Carry out whatever has come due by the sandbox's clock."""
-        due.run_due(self.call())
+        """Carry out whatever has come due by the sandbox's clock.
+
+        In the same second and state as at the last look there is nothing new, which is what most reads meet.
+        """
+        moment = (self.clock.now(), self.store.version)
+        if moment != self._settled:
+            due.run_due(self.call())
+            self._settled = moment
 
     def close(self) -> None:
         """Stop delivering and close the state."""

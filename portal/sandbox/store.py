@@ -110,6 +110,8 @@ class Store:
 
     def __init__(self, path: str) -> None:
         self.lock = threading.RLock()
+        # Grows with every statement that may have changed something: what was read at the same number still holds.
+        self.version = 0
         self.on_commit: Callable[[], None] = lambda: None
         try:
             self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=2)
@@ -147,6 +149,7 @@ class Store:
                 yield
             except BaseException:
                 self.connection.execute("ROLLBACK")
+                self.version += 1
                 raise
             self.connection.execute("COMMIT")
         self.on_commit()
@@ -161,6 +164,7 @@ class Store:
             finally:
                 self.connection.execute("ROLLBACK TO rehearsal")
                 self.connection.execute("RELEASE rehearsal")
+                self.version += 1
 
     def query(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[sqlite3.Row]:
         """Run one statement and return its rows."""
@@ -170,6 +174,7 @@ class Store:
     def execute(self, sql: str, values: Sequence[Any] = ()) -> int:
         """Run one statement and return the number of rows it touched."""
         with self.lock:
+            self.version += 1
             return self.connection.execute(sql, values).rowcount
 
     def insert(self, type_name: str, obj: Object) -> Object:

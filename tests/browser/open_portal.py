@@ -11,7 +11,8 @@ from typing import Any
 
 from portal.sandbox import create_sandbox
 from tests.browser.visitor import Visitor
-from tests.sandbox.driving import KEY, Driver, Json, over_http
+from tests.live import serving
+from tests.sandbox.driving import KEY, Driver, Json
 from tests.sandbox.visiting import everything
 
 Play = Callable[[Visitor, Any], None]
@@ -59,7 +60,7 @@ def _running() -> tuple[Driver, str]:
     app, stack = create_sandbox(api_key=KEY), ExitStack()
     atexit.register(stack.close)
     stack.callback(app.extensions["sandbox"].close)
-    return Driver(app), stack.enter_context(over_http(app))
+    return Driver(app), stack.enter_context(serving(app))
 
 
 def open_portal() -> OpenPortal:

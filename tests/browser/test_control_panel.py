@@ -10,7 +10,8 @@ from playwright.sync_api import Page, expect
 from portal.sandbox import create_sandbox
 from tests.browser.control_panel import add_rule
 from tests.browser.visitor import Arrive, Visitor
-from tests.sandbox.driving import KEY, Driver, Receiver, over_http, receiving
+from tests.live import serving
+from tests.sandbox.driving import KEY, Driver, Receiver, receiving
 from tests.sandbox.test_chaos_deliveries import settled
 
 
@@ -35,7 +36,7 @@ def test_a_customers_story_leads_to_what_happened_and_what_comes(
     settled(driver)
     driver.paid(driver.session(customer=customer))
     settled(driver)
-    with over_http(driver.app) as address:
+    with serving(driver.app) as address:
         someone = arrive()
         someone.page.goto(address)
         story(someone)

@@ -7,13 +7,14 @@ import pytest
 
 from portal.sandbox import create_sandbox
 from tests.contract.recording import Recording
-from tests.sandbox.driving import KEY, Driver, over_http
+from tests.live import serving
+from tests.sandbox.driving import KEY, Driver
 
 
 @pytest.fixture
 def recording() -> Iterator[Recording]:
     app = create_sandbox(api_key=KEY)
-    with over_http(app) as address:
+    with serving(app) as address:
         recorded = Recording(Driver(app), address)
         yield recorded
         recorded.http.close()

@@ -11,13 +11,14 @@ import pytest
 from portal.sandbox import create_sandbox
 from tests.contract.annotations import Checker, contract_of, event_types
 from tests.contract.story import Story
-from tests.sandbox.driving import KEY, Driver, over_http
+from tests.live import serving
+from tests.sandbox.driving import KEY, Driver
 
 
 @pytest.fixture(scope="module")
 def story() -> Iterator[Story]:
     app = create_sandbox(api_key=KEY)
-    with over_http(app) as address:
+    with serving(app) as address:
         told = Story(Driver(app), address)
         told.tell()
         yield told

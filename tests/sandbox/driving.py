@@ -9,7 +9,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from flask import Flask
-from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.test import TestResponse
 
 KEY = "sk_test_tests"
@@ -231,27 +230,5 @@ def receiving(statuses: list[int] | None = None) -> Iterator[Receiver]:
     finally:
         if receiver.hold is not None:
             receiver.hold.set()
-        server.shutdown()
-        server.server_close()
-
-
-class _QuietHandler(WSGIRequestHandler):
-    """Logs nothing, and keeps connections as the SDK expects."""
-
-    protocol_version = "HTTP/1.1"
-
-    def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002  (the base class names it so)
-        pass
-
-
-@contextmanager
-def over_http(app: Flask) -> Iterator[str]:
-    """Serve an app on a free loopback port; gives its address."""
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_QuietHandler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
         server.shutdown()
         server.server_close()

@@ -8,7 +8,8 @@ import requests
 
 from portal.sandbox import create_sandbox
 from portal.sandbox.chaos.rules import CALL_FAULTS
-from tests.sandbox.driving import KEY, Driver, Wall, over_http
+from tests.live import serving
+from tests.sandbox.driving import KEY, Driver, Wall
 
 CREATE = "POST /v1/customers"
 SENT = {"email": "a@b.co"}
@@ -69,7 +70,7 @@ def _status(sandbox: Driver) -> int:
 @pytest.mark.parametrize("fault", ["drop_before", "drop_after", "reset"])
 def test_a_real_client_sees_the_connection_end(sandbox: Driver, fault: str) -> None:
     configure(sandbox, rules=[rule(fault)])
-    with over_http(sandbox.app) as address, requests.Session() as session:
+    with serving(sandbox.app) as address, requests.Session() as session:
         session.auth = (KEY, "")
         session.get(f"{address}/v1/customers", timeout=20).raise_for_status()
         with pytest.raises(requests.RequestException):

@@ -8,7 +8,8 @@ import pytest
 import stripe
 
 from portal.sandbox import create_sandbox
-from tests.sandbox.driving import KEY, Driver, Json, Receiver, over_http, receiving
+from tests.live import serving
+from tests.sandbox.driving import KEY, Driver, Json, Receiver, receiving
 
 ALL = "/v2/core/event_destinations"
 INCLUDE = ["webhook_endpoint.signing_secret", "webhook_endpoint.url"]
@@ -16,7 +17,7 @@ INCLUDE = ["webhook_endpoint.signing_secret", "webhook_endpoint.url"]
 
 @pytest.fixture
 def address(sandbox: Driver) -> Iterator[str]:
-    with over_http(sandbox.app) as running:
+    with serving(sandbox.app) as running:
         yield running
 
 
@@ -165,7 +166,7 @@ def test_events_of_a_page_have_no_request(sandbox: Driver, client: stripe.Stripe
 def test_it_is_sent_again_after_a_restart(receiver: Receiver, tmp_path: Any) -> None:
     state = str(tmp_path / "sandbox.db")
     app = create_sandbox(state, KEY)
-    with over_http(app) as address:
+    with serving(app) as address:
         _destination(stripe.StripeClient(KEY, base_addresses={"api": address}), receiver)
     app.extensions["sandbox"].close()
     again = create_sandbox(state, KEY)
