@@ -86,7 +86,17 @@ def redis_url(test_plan: Plan) -> Iterator[str]:
 
 # Catalog rows are the same for every test, and syncing them takes as long as many tests.
 KEPT = frozenset(
-    ("alembic_version", "plans", "prices", "bundles", "features", "plan_features", "plan_meters", "meters")
+    (
+        "alembic_version",
+        "plans",
+        "prices",
+        "bundles",
+        "features",
+        "plan_features",
+        "plan_meters",
+        "plan_access",
+        "meters",
+    )
 )
 
 

@@ -27,6 +27,8 @@ WORDS = {
     "api_key.revoked": "Revoked an API key",
     "checkout.started": "Went to a checkout",
     "portal.opened": "Went to the customer portal",
+    "entitlement.overridden": "Made an exception to what the plan gives",
+    "entitlement.override_revoked": "Ended an exception to what the plan gives",
     "alarm.resolved": "Closed an alarm",
 }
 

@@ -17,9 +17,9 @@ from portal.api.moments import maybe_rfc3339, rfc3339
 from portal.api.schemas.billing import BillingAnswer, EntitlementsAnswer, InvoiceList
 from portal.api.schemas.common import ListQuery
 from portal.api.usage_totals import month_of
-from portal.billing.entitlements import Entitlements, FeatureRight, MeterRight, effective
+from portal.billing.entitlements import Entitlements, FeatureRight, MeterRight, PlanInForce, effective
 from portal.billing.models import Invoice, Subscription
-from portal.catalog.models import Plan
+from portal.billing.subscriptions import live_subscription
 
 bp = ApiBlueprint("api_billing", __name__, description="What your customers have bought")
 
@@ -41,7 +41,7 @@ def read_billing() -> dict[str, Any]:
     return {
         "object": "billing",
         "plan": _plan(rights.plan),
-        "subscription": _subscription(rights.subscription),
+        "subscription": _subscription(live_subscription(team.id)),
         "credits": credits_of(team.id),
         "usage": month_of(team, rights),
         "invoices": newest["data"],
@@ -71,8 +71,8 @@ def read_billing() -> dict[str, Any]:
 def read_entitlements() -> Response:
     """Read the entitlements
 
-    The switches and limits of the plan in force. A team that has not subscribed, or whose subscription is unpaid or
-    paused, has the free plan. Keep the answer and ask again with its `ETag`: as long as nothing changes that is cheap.
+    The switches and limits of the plan in force, with the exceptions made for the team. Which plan that is in which state
+    of the subscription, and whether for reading only, the catalog says. Keep the answer and ask again with its `ETag`: as long as nothing changes that is cheap.
     """
     answer = jsonify(_entitlements(effective(caller().team_id)))
     answer.add_etag()
@@ -100,7 +100,7 @@ def _invoices(team_id: str) -> Select[Invoice]:
     return select(Invoice).where(Invoice.team_id == team_id, Invoice.status != "draft")
 
 
-def _plan(plan: Plan | None) -> dict[str, Any] | None:
+def _plan(plan: PlanInForce | None) -> dict[str, Any] | None:
     return {"object": "plan", "key": plan.key, "name": plan.name} if plan else None
 
 
@@ -144,7 +144,8 @@ def _entitlements(rights: Entitlements) -> dict[str, Any]:
     return {
         "object": "entitlements",
         "plan": _plan(plan),
-        "status": rights.subscription.status if rights.subscription else None,
+        "status": rights.status,
+        "access": rights.access,
         "seats_included": plan.seats_included if plan else None,
         "credits_monthly": plan.credits_monthly if plan else None,
         "features": {feature.key: _feature(feature) for feature in rights.features},
@@ -161,6 +162,8 @@ def _feature(feature: FeatureRight) -> dict[str, Any]:
         "limit": feature.limit,
         "unit": feature.unit,
         "text": feature.text,
+        "source": feature.source,
+        "ends_at": maybe_rfc3339(feature.ends_at),
     }
 
 

@@ -10,6 +10,7 @@ from flask import current_app
 from portal.accounts.models import Team
 from portal.api.moments import rfc3339
 from portal.billing.entitlements import Entitlements, MeterRight
+from portal.billing.subscriptions import live_subscription
 from portal.core import clock
 from portal.usage.periods import usage_month
 from portal.usage.queries import Total, totals
@@ -17,7 +18,7 @@ from portal.usage.queries import Total, totals
 
 def month_of(team: Team, rights: Entitlements) -> dict[str, Any]:
     """The month under way."""
-    return totals_of(team, rights, *usage_month(rights.subscription, team.created_at, clock.now()))
+    return totals_of(team, rights, *usage_month(live_subscription(team.id), team.created_at, clock.now()))
 
 
 def totals_of(team: Team, rights: Entitlements, since: datetime, until: datetime) -> dict[str, Any]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from flask import url_for
 
-from portal.billing.entitlements import IN_FORCE, plan_in_force
+from portal.billing.entitlements import has_feature
 from portal.billing.subscriptions import live_subscription
-from portal.catalog.queries import BundlePrice, bundle_prices, features_of, is_declared
+from portal.catalog.queries import BundlePrice, bundle_prices, is_declared
 
 FEATURE = "bundles"
+# In these states of its subscription a team has what it agreed on, though the catalog cannot say what that is.
+IN_FORCE = ("trialing", "active", "past_due")
 
 
 def bundles_allowed(team_id: str) -> bool:
@@ -18,9 +20,7 @@ def bundles_allowed(team_id: str) -> bool:
     subscription = live_subscription(team_id)
     if subscription is not None and subscription.status in IN_FORCE and subscription.plan_key is None:
         return True
-    plan = plan_in_force(subscription)
-    feature = features_of(plan.key).get(FEATURE) if plan else None
-    return feature is not None and feature.enabled
+    return has_feature(team_id, FEATURE)
 
 
 def bundles_for(team_id: str) -> list[BundlePrice]:

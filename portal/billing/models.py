@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -17,6 +17,7 @@ from portal.core.database import Model, PrefixedId, PrimaryId, UtcDateTime
 
 # A subscription in one of these states holds the team's one place: no other may be bought beside it.
 LIVE_STATUSES = ("trialing", "active", "past_due", "unpaid", "paused")
+APPEND_ONLY = ("plan_history",)
 _LIVE = ", ".join(f"'{status}'" for status in LIVE_STATUSES)
 
 
@@ -367,3 +368,58 @@ class PaidPeriod(Model):
     credits_monthly: Mapped[int] = mapped_column(BigInteger)
     next_grant_at: Mapped[UtcDateTime | None]
     created_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
+
+
+class EntitlementOverride(Model):
+    """An exception for one team: a feature given or taken away by the staff, with a reason, until `ends_at` or revoked.
+
+    An enabled limit of None is no limit at all.
+    """
+
+    __tablename__ = "entitlement_overrides"
+    __table_args__ = (
+        CheckConstraint("limit_value >= 0", name="limit_value"),
+        CheckConstraint("ends_at > created_at", name="ends_at"),
+        Index(
+            "uq_entitlement_overrides_one",
+            "team_id",
+            "feature_id",
+            unique=True,
+            postgresql_where=text("revoked_at is null"),
+        ),
+    )
+
+    id: Mapped[PrimaryId]
+    team_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("teams.id"))
+    feature_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("features.id"))
+    enabled: Mapped[bool]
+    limit_value: Mapped[int | None] = mapped_column(BigInteger)
+    reason: Mapped[str]
+    ends_at: Mapped[UtcDateTime | None]
+    created_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
+    revoked_at: Mapped[UtcDateTime | None]
+
+
+class RightsVersion(Model):
+    """How often what a team may do has changed; `scope` is the team, or `catalog` for all of them. Triggers count."""
+
+    __tablename__ = "rights_versions"
+
+    scope: Mapped[PrimaryId]
+    version: Mapped[int] = mapped_column(BigInteger)
+
+
+class PlanHistory(Model):
+    """Every state that a team's subscriptions were in, as our mirror learned of it. A trigger writes it."""
+
+    __tablename__ = "plan_history"
+    __table_args__ = (Index("ix_plan_history_team_id", "team_id", "id"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    team_id: Mapped[str] = mapped_column(PrefixedId)
+    subscription_stripe_id: Mapped[str] = mapped_column(PrefixedId)
+    plan_key: Mapped[str | None]
+    interval: Mapped[str | None]
+    status: Mapped[str]
+    duplicate: Mapped[bool]
+    at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())

@@ -9,6 +9,7 @@ from werkzeug.local import LocalProxy
 from portal.accounts.access import memberships_of, signed_in_user
 from portal.accounts.models import Team
 from portal.billing import switch
+from portal.billing.feature_guard import team_has
 from portal.billing.overview import plan_name_of
 from portal.core.authz import Action, may
 from portal.settings import Settings
@@ -27,6 +28,7 @@ def init_app(app: Flask, settings: Settings) -> None:
             "can": _can,
             "billing_open": switch.open_for,
             "team_home": _team_home,
+            "has_feature": team_has,
         }
 
 

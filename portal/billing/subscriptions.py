@@ -65,6 +65,8 @@ def mirror_subscription(fetched: Fetched) -> Subscription:
     )
     if subscription.duplicate and data["status"] in LIVE_STATUSES:
         raise_alarm("second_subscription", fetched.stripe_id, team_id=customer.team_id)
+    if subscription.live and subscription.plan_key is None:
+        raise_alarm("unknown_plan", fetched.stripe_id, team_id=customer.team_id)
     _mirror_items(subscription, data)
     return subscription
 

@@ -12,6 +12,19 @@ RECURRING: tuple[Literal["plan", "seat"], ...] = ("plan", "seat")
 MONTHS_A_YEAR = 12
 UNLIMITED = "unlimited"
 
+# What is left of a plan in a state of its subscription: all of it, reading only, or nothing.
+Access = Literal["full", "read_only", "none"]
+ACCESS: tuple[Access, ...] = ("full", "read_only", "none")
+# Unless the catalog says otherwise: in force while it is tried, paid, or while Stripe tries to collect.
+ACCESS_DEFAULT: dict[str, Access] = {
+    "trialing": "full",
+    "active": "full",
+    "past_due": "full",
+    "unpaid": "none",
+    "paused": "none",
+    "canceled": "none",
+}
+
 
 @dataclass(frozen=True)
 class Portal:
@@ -104,6 +117,7 @@ class Plan:
     meters: dict[str, Included]
     compare: dict[str, str]
     lookup_keys: dict[str, str]
+    access: dict[str, Access]
 
     def cents(self, interval: Interval) -> int | None:
         return self.monthly_cents if interval == "month" else self.yearly_cents

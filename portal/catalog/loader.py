@@ -12,8 +12,17 @@ from babel.numbers import list_currencies
 
 from portal.catalog.consistency import check_consistency
 from portal.catalog.coupon_reading import read_coupon, read_promotion_code
-from portal.catalog.definition import Bundle, Catalog, CheckoutOptions, CompareGroup, Feature, Meter, Portal
-from portal.catalog.plan_reading import read_plan
+from portal.catalog.definition import (
+    ACCESS_DEFAULT,
+    Bundle,
+    Catalog,
+    CheckoutOptions,
+    CompareGroup,
+    Feature,
+    Meter,
+    Portal,
+)
+from portal.catalog.plan_reading import read_access, read_plan
 from portal.catalog.toml_reading import CatalogError, Table, did_you_mean
 
 PRESETS = Path(__file__).parent / "presets"
@@ -78,6 +87,7 @@ def read_catalog(data: dict[str, Any], source: str) -> Catalog:
     portal = _read_portal(root.table("portal"))
     billing = root.table("billing")
     currency = _read_currency(billing)
+    access = ACCESS_DEFAULT | read_access(billing.table("access"))
     catalog = Catalog(
         source=source,
         portal=portal,
@@ -88,7 +98,7 @@ def read_catalog(data: dict[str, Any], source: str) -> Catalog:
         checkout=_read_checkout(billing),
         meters=tuple(_read_meter(table) for table in _keyed(root, "meters")),
         features=tuple(_read_feature(table) for table in _keyed(root, "features")),
-        plans=tuple(read_plan(table, position) for position, table in enumerate(_keyed(root, "plans"))),
+        plans=tuple(read_plan(table, position, access) for position, table in enumerate(_keyed(root, "plans"))),
         bundles=tuple(_read_bundle(table, position) for position, table in enumerate(_keyed(root, "bundles"))),
         compare=tuple(_read_compare(table) for table in root.tables("compare")),
         coupons=tuple(read_coupon(table) for table in _keyed(root, "coupons")),

@@ -152,6 +152,23 @@ class PlanFeature(Model):
     text: Mapped[str | None]
 
 
+class PlanAccess(Model):
+    """What is left of a plan while its subscription is in `status`: all, reading only, or nothing (the free plan)."""
+
+    __tablename__ = "plan_access"
+    __table_args__ = (
+        CheckConstraint(
+            "status in ('trialing', 'active', 'past_due', 'unpaid', 'paused', 'canceled')",
+            name="status",
+        ),
+        CheckConstraint("access in ('full', 'read_only', 'none')", name="access"),
+    )
+
+    plan_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("plans.id"), primary_key=True)
+    status: Mapped[str] = mapped_column(primary_key=True)
+    access: Mapped[str]
+
+
 class Meter(Model):
     """Something the product counts: in mode `credits` a use takes `cost_credits`, in mode `metered` plans include some."""
 

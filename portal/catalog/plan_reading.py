@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from portal.catalog.definition import MONTHS_A_YEAR, FeatureValue, Included, Plan
+from portal.catalog.definition import ACCESS, ACCESS_DEFAULT, MONTHS_A_YEAR, Access, FeatureValue, Included, Plan
 from portal.catalog.toml_reading import Table, described, text_fault, whole_fault
 
 PRICE_CENTS_MAX = 99_999_999  # Stripe's own limit
@@ -13,13 +13,14 @@ SEATS_MAX = 100_000
 TRIAL_DAYS_MAX = 730  # Stripe's own limit
 COUNT_MAX = 1_000_000_000_000
 LOOKUP_KEYS = ("month", "year", "seat_month", "seat_year")
+NEVER_FREE = ("access",)
 ONLY_PAID = ("trial_days", "seat_monthly_cents", "seat_yearly_cents", "lookup_keys")
 
 Kind = Literal["free", "paid", "custom"]
 
 
-def read_plan(table: Table, position: int) -> Plan:
-    """A plan from its table. Mistakes are noted in the table; the plan is then not to be used."""
+def read_plan(table: Table, position: int, access: dict[str, Access]) -> Plan:
+    """A plan from its table; `access` is what holds for every plan that says nothing of it. Mistakes are noted in the table; the plan is then not to be used."""
     custom = table.flag("custom", default=False)
     monthly, yearly = _cents(table, "monthly_cents"), _cents(table, "yearly_cents")
     kind: Kind = "custom" if custom else "paid" if monthly or yearly or not table.clean else "free"
@@ -45,6 +46,7 @@ def read_plan(table: Table, position: int) -> Plan:
         meters=_read_meters(table.table("meters"), kind),
         compare=_read_words(table.table("compare")),
         lookup_keys=_read_lookup_keys(table.table("lookup_keys")),
+        access={} if kind == "free" else access | read_access(table.table("access")),
     )
     if table.clean:
         _check_prices(table, plan)
@@ -72,7 +74,7 @@ def _check_prices(table: Table, plan: Plan) -> None:
     if plan.kind == "paid":
         _check_seats(table, plan)
         return
-    for key in ONLY_PAID:
+    for key in (*ONLY_PAID, *(NEVER_FREE if plan.kind == "free" else ())):
         if table.has(key):
             table.problem(key, f"has no meaning for a {plan.kind} plan: there is no price that it could go with")
 
@@ -119,6 +121,13 @@ def _read_value(table: Table, key: str) -> FeatureValue | None:
         table.problem(key, f'must be true, false, a whole number, "unlimited" or a text, not {described(value)}')
         return None
     return FeatureValue(enabled=bool(value), limit=value)
+
+
+def read_access(table: Table) -> dict[str, Access]:
+    """What is left of a plan, by the state of its subscription; only what the table names."""
+    found = {status: table.choice(status, ACCESS, "none") for status in ACCESS_DEFAULT if table.has(status)}
+    table.close()
+    return found
 
 
 def _read_meters(table: Table, kind: Kind) -> dict[str, Included]:

@@ -13,7 +13,7 @@ from portal.catalog.definition import Catalog, PriceDefinition
 from portal.catalog.definition import Feature as FeatureDefinition
 from portal.catalog.definition import Meter as MeterDefinition
 from portal.catalog.definition import Plan as PlanDefinition
-from portal.catalog.models import Bundle, Feature, Meter, Plan, PlanFeature, PlanMeter, Price
+from portal.catalog.models import Bundle, Feature, Meter, Plan, PlanAccess, PlanFeature, PlanMeter, Price
 from portal.core.clock import app_now
 from portal.core.database import db
 
@@ -55,6 +55,7 @@ def sync_database(catalog: Catalog) -> Changes:
     for plan in catalog.plans:
         row = plans[plan.key]
         differed = _sync_plan_features(row, plan, features) | _sync_plan_meters(row, plan, meters)
+        differed |= _sync_plan_access(row, plan)
         if differed and f"plan {plan.key}" not in changes.added:
             changes.changed.append(f"contents of plan {plan.key}")
     _sync_prices(catalog.prices(), plans, bundles, changes)
@@ -135,6 +136,11 @@ def _sync_plan_meters(row: Plan, plan: PlanDefinition, meters: dict[str, Meter])
         for key, value in plan.meters.items()
     }
     return _sync_links(PlanMeter, PlanMeter.meter_id, row.id, wanted)
+
+
+def _sync_plan_access(row: Plan, plan: PlanDefinition) -> bool:
+    wanted = {status: {"access": access} for status, access in plan.access.items()}
+    return _sync_links(PlanAccess, PlanAccess.status, row.id, wanted)
 
 
 def _sync_links(model: type[Any], other: Any, plan_id: str, wanted: dict[str, Values]) -> bool:

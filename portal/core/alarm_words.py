@@ -13,6 +13,7 @@ MEANINGS = {
     "second_subscription": "A team has paid for two subscriptions.",
     "task_failing": "A scheduled task ended with an error.",
     "task_overdue": "A scheduled task does not run.",
+    "unknown_plan": "A team has subscribed to something that the catalog does not know.",
     "webhook_lag": "Events of Stripe's wait for more than five minutes.",
 }
 

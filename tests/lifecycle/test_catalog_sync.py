@@ -49,7 +49,7 @@ PRODUCTS = 3 * 2 + 4
 pytestmark = pytest.mark.lifecycle
 
 
-CATALOG_TABLES = ("prices", "plan_features", "plan_meters", "plans", "bundles", "features", "meters")
+CATALOG_TABLES = ("prices", "plan_features", "plan_meters", "plan_access", "plans", "bundles", "features", "meters")
 
 
 @pytest.fixture(scope="module")

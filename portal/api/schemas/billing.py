@@ -90,10 +90,16 @@ class BillingAnswer(Answer):
 class FeatureAnswer(Answer):
     name = text("What people call it.", example="Usage history")
     kind = text("A switch, a limit, or a text that is only shown.", enum=["switch", "limit", "text"], example="limit")
-    enabled = flag("Whether the plan gives it.", example=True)
+    enabled = flag("Whether the team has it.", example=True)
+    source = text(
+        "What gives it: the plan, an exception for the team (override), or nothing.",
+        enum=["plan", "override", "none"],
+        example="plan",
+    )
     limit = maybe_whole("Of an enabled limit: how much; null is without limit.", example=365)
     unit = maybe_text("What the limit counts.", example="days")
     text = maybe_text("How the plan's page says it.", example="12 months")
+    ends_at = moment("When an exception ends; null is never.", allow_none=True, example=None)
 
 
 class MeterRightAnswer(Answer):
@@ -113,6 +119,11 @@ class EntitlementsAnswer(Answer):
         metadata={"description": "The plan in force: the subscription's, else the free one; null without either."},
     )
     status = maybe_text("The subscription's state in Stripe's word; null without one.", example="active")
+    access = text(
+        "What the state of the subscription leaves: all of it, reading only, or nothing.",
+        enum=["full", "read_only", "none"],
+        example="full",
+    )
     seats_included = maybe_whole("People the plan includes; null is any number.", example=5)
     credits_monthly = maybe_whole("Credits the plan gives a month; null in a product without credits.", example=5000)
     features = fields.Dict(

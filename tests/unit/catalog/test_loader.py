@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.catalog.definition import Catalog
+from portal.catalog.definition import ACCESS_DEFAULT, Catalog
 from portal.catalog.loader import load_catalog, preset_names, read_catalog
 from portal.catalog.toml_reading import CatalogError
 from tests.unit.catalog.small import SMALL, SOURCE, changed, read, small
@@ -46,6 +46,12 @@ BROKEN = {
     "unknown trial grant": ('"usd"', '"usd"\ntrial_grant = "half"', "billing.trial_grant", 'one of "full", "none"'),
     "a policy that is no flag": (
         '"usd"', '"usd"\nzero_invoice_grant = 1', "billing.zero_invoice_grant", "must be true or false"),
+    "access in a state that is none": (
+        '"usd"', '"usd"\naccess = { incomplete = "full" }', "billing.access.incomplete", "not a key that is known"),
+    "access of an unknown kind": (
+        '"usd"', '"usd"\naccess = { unpaid = "reading" }', "billing.access.unpaid", 'one of "full", "read_only", "none"'),
+    "access of a plan, of an unknown kind": (
+        MONTHLY, MONTHLY + "access = { paused = 1 }\n", "plans.pro.access.paused", "must be a text"),
     "terms to agree to that are nowhere": (
         '"usd"', '"usd"\nrequire_terms = true', "billing.require_terms", "portal.terms_url is missing"),
     "a discount of nothing": ("percent_off = 20", "percent_off = 0", "coupons.launch.percent_off", "at least 1"),
@@ -157,6 +163,16 @@ def test_a_mistake_is_named_with_its_place_and_reason(old: str, new: str, place:
 
 def test_the_small_catalog_itself_is_good() -> None:
     assert [plan.kind for plan in small().plans] == ["free", "paid"]
+
+
+def test_what_a_state_leaves_of_a_plan_is_the_plans_word_then_everybodys_then_the_usual() -> None:
+    both = SMALL.replace('"usd"', '"usd"\naccess = { unpaid = "read_only", paused = "read_only" }', 1)
+    found = {
+        plan.key: plan.access
+        for plan in read(both.replace(MONTHLY, MONTHLY + 'access = { paused = "none" }\n', 1)).plans
+    }
+    assert found["pro"] == ACCESS_DEFAULT | {"unpaid": "read_only", "paused": "none"}
+    assert all(access == {} for key, access in found.items() if small().plan(key).kind == "free")  # type: ignore[union-attr]
 
 
 def test_all_mistakes_are_told_at_once() -> None:

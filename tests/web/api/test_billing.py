@@ -118,6 +118,7 @@ def test_the_free_plan_has_its_limits(backend: Backend) -> None:
     history = found["features"]["usage_history"]
     assert history == {
         "name": "Usage history", "kind": "limit", "enabled": True, "limit": 30, "unit": "days", "text": "30 days",
+        "source": "plan", "ends_at": None,
     }  # fmt: skip
     assert found["features"]["single_sign_on"]["enabled"] is False
     assert found["meters"]["send_email"] == {
