@@ -49,10 +49,12 @@ class Statement:
         return _PARAMETER.sub(lambda found: numbers[found[1]], self.sql).encode()
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Prepared:
+    """`make_row` is known with the first answer: to ask for the columns alone would stop all other threads meanwhile."""
+
     name: bytes
-    make_row: Callable[..., Row]
+    make_row: Callable[..., Row] | None = None
 
 
 # The types are part of the key: PostgreSQL settles on those that a statement was prepared with.
@@ -75,8 +77,14 @@ def run(connection: psycopg.Connection, statement: Statement, parameters: Mappin
     result = _checked(server, server.exec_prepared(prepared.name, cast("Any", values), transformer.formats))
     if not result.ntuples:
         return []
+    prepared.make_row = prepared.make_row or _row_maker(result)
     transformer.set_pgresult(result)
     return transformer.load_rows(0, result.ntuples, prepared.make_row)
+
+
+def _row_maker(result: PGresult) -> Callable[..., Row]:
+    names = [(result.fname(index) or b"").decode() for index in range(result.nfields)]
+    return cast("Callable[..., Row]", cast("Any", namedtuple("Row", names, rename=True))._make)
 
 
 def _find(connection: psycopg.Connection, statement: Statement, types: tuple[int, ...] | None) -> _Prepared:
@@ -91,9 +99,7 @@ def _prepare(connection: psycopg.Connection, statement: Statement, types: tuple[
     server = connection.pgconn
     name = f"hot_{next(_numbers)}".encode()
     _checked(server, server.prepare(name, statement.numbered, types))
-    columns = _checked(server, server.describe_prepared(name))
-    names = [(columns.fname(index) or b"").decode() for index in range(columns.nfields)]
-    return _Prepared(name, cast("Any", namedtuple("Row", names, rename=True))._make)
+    return _Prepared(name)
 
 
 def _checked(server: PGconn, result: PGresult) -> PGresult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime
 
 import pytest
@@ -11,6 +12,8 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from portal.core.database import db, send
 from portal.core.statements import Statement
+from tests import services
+from tests.worker_process import until
 
 ECHO = Statement("select :value as value")
 INSERT = Statement("insert into clock_offset (one_row, ahead_by) values (true, '1 hour')")
@@ -67,3 +70,20 @@ def test_an_error_does_not_show_what_the_statement_was_given(app: Flask) -> None
         send(Statement("select :value::int as number"), value="a-secret")
     db.session.rollback()
     assert "a-secret" not in str(refused.value.statement) + str(refused.value.params)
+
+
+def test_other_threads_run_while_a_statement_waits(app: Flask, database_urls: services.DatabaseUrls) -> None:
+    """Were the interpreter held meanwhile, nobody could let go of the lock, and the wait would end as an error."""
+    waiting = "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+    with services.connect(database_urls.owner) as other, services.connect(database_urls.owner) as watch:
+
+        def let_go() -> None:
+            until(lambda: watch.execute(waiting).fetchone() is not None, "somebody waits")
+            other.execute("commit")
+
+        other.execute("begin")
+        other.execute("lock table clock_offset in access exclusive mode")
+        thread = threading.Thread(target=let_go)
+        thread.start()
+        assert send(Statement("select count(*) as rows from clock_offset"))[0].rows == 0  # prepared and run now
+        thread.join()
