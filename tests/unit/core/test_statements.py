@@ -72,13 +72,17 @@ def test_an_error_does_not_show_what_the_statement_was_given(app: Flask) -> None
     assert "a-secret" not in str(refused.value.statement) + str(refused.value.params)
 
 
-def test_other_threads_run_while_a_statement_waits(app: Flask, database_urls: services.DatabaseUrls) -> None:
+def test_other_threads_run_while_a_statement_waits(
+    app: Flask, test_plan: services.Plan, database_urls: services.DatabaseUrls
+) -> None:
     """Were the interpreter held meanwhile, nobody could let go of the lock, and the wait would end as an error."""
-    waiting = "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
-    with services.connect(database_urls.owner) as other, services.connect(database_urls.owner) as watch:
+    name = db.engine.url.database
+    waiting = "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = %s"
+    with services.connect(database_urls.owner) as other, services.connect(test_plan.admin) as watch:
 
         def let_go() -> None:
-            until(lambda: watch.execute(waiting).fetchone() is not None, "somebody waits")
+            with app.app_context():
+                until(lambda: watch.execute(waiting, [name]).fetchone() is not None, "somebody waits")
             other.execute("commit")
 
         other.execute("begin")
