@@ -22,25 +22,29 @@ from portal.billing import checkout
 from portal.billing.checkout import Buyer, CheckoutRefused, Order, ReturnAddresses
 from portal.billing.gateway import gateway
 from portal.billing.subscriptions import live_subscription
-from portal.catalog.queries import free_plan, price_for
+from portal.catalog.current import catalog
+from portal.catalog.queries import PlanPrice, free_plan, price_for
 from portal.core import clock
 from portal.core.authz import Role
 from portal.core.database import db
 from portal.core.unit_of_work import end_read, unit_of_work
 from portal.credits.free_plan import grant_free_period
 from portal.usage.metering import Use, record
+from portal.usage.queries import credit_meters
 
 group = AppGroup("demo", help="Demo data for development.")
 
 TEAM, OTHER_TEAM = "Harbor Analytics", "Quayside Labs"
 MEMBERS = {"owner": Role.OWNER, "admin": Role.ADMIN, "billing": Role.BILLING, "member": Role.MEMBER}
-USAGE = (("send_email", 420), ("analyze_lead", 310), ("generate_campaign", 76))
+# Of each meter that takes credits; one that is not named here is used a little.
+USAGE = {"send_email": 420, "analyze_lead": 310, "generate_campaign": 76}
+USAGE_OF_OTHERS = 60
 WAIT_SECONDS = 60
 
 
 @group.command("seed")
 def seed() -> None:
-    """Make the demo logins, subscribe their team to Pro and spend some credits. Running it again changes nothing."""
+    """Make the demo logins, subscribe their team to the recommended plan and spend some credits. Running it again changes nothing."""
     settings = current_app.config["SETTINGS"]
     if settings.production or not settings.sandbox_mode:
         raise click.ClickException("demo data is only made in development, against the sandbox")
@@ -96,9 +100,9 @@ def _join(team: Team, user: User, role: Role) -> None:
 
 def _subscribe(team_id: str, owner_id: str) -> None:
     """Start a checkout and fill in the hosted page's form, as a browser would."""
-    price = price_for("pro", "month")
+    price = _price()
     if price is None or price.stripe_price_id is None:
-        raise click.ClickException("the catalog has no Pro plan at Stripe yet: run `flask catalog sync` first")
+        raise click.ClickException("the catalog has no plan at Stripe yet: run `flask catalog sync` first")
     team = db.session.get(Team, team_id)
     assert team is not None
     end_read()
@@ -109,6 +113,14 @@ def _subscribe(team_id: str, owner_id: str) -> None:
     except CheckoutRefused:
         return  # a run before this one paid, and the worker has not applied it yet
     _pay(started.url)
+
+
+def _price() -> PlanPrice | None:
+    """The recommended plan, by the month if it is sold so; else the first one that is sold."""
+    paid = [plan for plan in catalog().plans if plan.kind == "paid"]
+    for plan in sorted(paid, key=lambda plan: not plan.recommended):
+        return price_for(plan.key, "month") or price_for(plan.key, "year")
+    return None
 
 
 def _pay(address: str) -> None:
@@ -136,7 +148,8 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def _spend(team_id: str) -> None:
-    for meter, quantity in USAGE:
+    for meter in credit_meters():
+        quantity = USAGE.get(meter, USAGE_OF_OTHERS)
         with unit_of_work():
             record(Use(team_id, f"demo-{meter}", meter, quantity), lambda recorded: f'{{"id": "{recorded.id}"}}')
 
