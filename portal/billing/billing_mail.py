@@ -24,12 +24,12 @@ def tell_of_trial_end(subscription: Subscription) -> None:
     if subscription.status != "trialing" or subscription.trial_end is None or subscription.duplicate:
         return
     plan = plan_by_key(subscription.plan_key or "")
-    ends = moment_words(subscription.trial_end, _zone(subscription.team_id))
+    ends = moment_words(subscription.trial_end, team_zone(subscription.team_id))
     price = _price(subscription)
     link = own_address("billing.overview", team_id=subscription.team_id)
     fact = f"trial_will_end:{subscription.stripe_id}:{int(subscription.trial_end.timestamp())}"
     plan_name, ending = plan.name if plan else "your plan", subscription.cancel_at is not None
-    _tell(
+    tell(
         subscription.team_id,
         fact,
         lambda to: messages.trial_will_end(to, plan_name=plan_name, ends=ends, price=price, ending=ending, link=link),
@@ -42,14 +42,15 @@ def tell_of_needed_action(invoice: Invoice) -> None:
         return
     amount = money_words(invoice.amount_due, invoice.currency)
     number, address = invoice.number or "", invoice.hosted_invoice_url
-    _tell(
+    tell(
         invoice.team_id,
         f"payment_action_required:{invoice.stripe_id}",
         lambda to: messages.payment_action_required(to, amount=amount, number=number, link=address),
     )
 
 
-def _tell(team_id: str, fact: str, message: Callable[[str], Message]) -> None:
+def tell(team_id: str, fact: str, message: Callable[[str], Message]) -> None:
+    """Put a mail for each of the team's billing contacts, in the current unit; the same `fact` twice is one mail."""
     for key, address in billing_contacts(team_id).items():
         put_mail(message(address), f"{fact}:{key}")
 
@@ -61,5 +62,5 @@ def _price(subscription: Subscription) -> str:
     return f"{money_words(subscription.unit_amount, subscription.currency)} {every}"
 
 
-def _zone(team_id: str) -> str:
+def team_zone(team_id: str) -> str:
     return db.session.execute(select(Team.time_zone).where(Team.id == team_id)).scalar_one()

@@ -33,6 +33,9 @@ def mirror_invoice(fetched: Fetched) -> Invoice:
         "hosted_invoice_url": data.get("hosted_invoice_url"),
         "invoice_pdf": data.get("invoice_pdf"),
         "created_at": moment(data["created"]),
+        "attempt_count": data.get("attempt_count") or 0,
+        "finalized_at": moment((data.get("status_transitions") or {}).get("finalized_at")),
+        "next_payment_attempt": moment(data.get("next_payment_attempt")),
     }
     return store(Invoice, "inv", fetched, values)
 

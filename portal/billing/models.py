@@ -200,7 +200,14 @@ class SubscriptionItem(Model):
 
 class Invoice(Mirrored, Model):
     __tablename__ = "invoices"
-    __table_args__ = (Index("ix_invoices_team_id", "team_id", text("created_at desc")),)
+    __table_args__ = (
+        Index("ix_invoices_team_id", "team_id", text("created_at desc")),
+        Index(
+            "ix_invoices_failing",
+            "finalized_at",
+            postgresql_where=text("status in ('open', 'uncollectible') and attempt_count > 0"),
+        ),
+    )
 
     team_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("teams.id"))
     subscription_stripe_id: Mapped[str | None]
@@ -217,6 +224,10 @@ class Invoice(Mirrored, Model):
     hosted_invoice_url: Mapped[str | None]
     invoice_pdf: Mapped[str | None]
     created_at: Mapped[UtcDateTime]
+    # How often Stripe has tried to collect it, since when, and when it tries next (None: it has given up, or need not).
+    attempt_count: Mapped[int] = mapped_column(default=0, server_default="0")
+    finalized_at: Mapped[UtcDateTime | None]
+    next_payment_attempt: Mapped[UtcDateTime | None]
 
 
 class PaymentMethod(Mirrored, Model):

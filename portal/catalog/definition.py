@@ -12,6 +12,9 @@ RECURRING: tuple[Literal["plan", "seat"], ...] = ("plan", "seat")
 MONTHS_A_YEAR = 12
 UNLIMITED = "unlimited"
 
+# On which days after the first failed try a mail says so.
+DUNNING_DAYS = (0, 3, 5, 7)
+
 # What is left of a plan in a state of its subscription: all of it, reading only, or nothing.
 Access = Literal["full", "read_only", "none"]
 ACCESS: tuple[Access, ...] = ("full", "read_only", "none")
@@ -227,6 +230,7 @@ class Catalog:
     features: tuple[Feature, ...]
     meters: tuple[Meter, ...]
     compare: tuple[CompareGroup, ...]
+    dunning_days: tuple[int, ...] = DUNNING_DAYS
     coupons: tuple[Coupon, ...] = ()
     promotion_codes: tuple[PromotionCode, ...] = ()
 

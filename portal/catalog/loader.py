@@ -14,6 +14,7 @@ from portal.catalog.consistency import check_consistency
 from portal.catalog.coupon_reading import read_coupon, read_promotion_code
 from portal.catalog.definition import (
     ACCESS_DEFAULT,
+    DUNNING_DAYS,
     Bundle,
     Catalog,
     CheckoutOptions,
@@ -23,7 +24,7 @@ from portal.catalog.definition import (
     Portal,
 )
 from portal.catalog.plan_reading import read_access, read_plan
-from portal.catalog.toml_reading import CatalogError, Table, did_you_mean
+from portal.catalog.toml_reading import CatalogError, Table, did_you_mean, whole_fault
 
 PRESETS = Path(__file__).parent / "presets"
 PRESET_NAME = re.compile(r"[a-z][a-z0-9_-]*")
@@ -35,6 +36,7 @@ FILE_BYTES_MAX = 1_000_000
 PRICE_CENTS_MAX = 99_999_999  # Stripe's own limit
 CREDITS_MAX = 1_000_000_000
 MONTHS_MAX = 120
+DUNNING_DAYS_MAX = 60
 
 
 def load_catalog(name_or_path: str) -> Catalog:
@@ -100,6 +102,7 @@ def read_catalog(data: dict[str, Any], source: str) -> Catalog:
         features=tuple(_read_feature(table) for table in _keyed(root, "features")),
         plans=tuple(read_plan(table, position, access) for position, table in enumerate(_keyed(root, "plans"))),
         bundles=tuple(_read_bundle(table, position) for position, table in enumerate(_keyed(root, "bundles"))),
+        dunning_days=_read_dunning_days(billing),
         compare=tuple(_read_compare(table) for table in root.tables("compare")),
         coupons=tuple(read_coupon(table) for table in _keyed(root, "coupons")),
         promotion_codes=tuple(read_promotion_code(table) for table in root.tables("promotion_codes")),
@@ -110,6 +113,22 @@ def read_catalog(data: dict[str, Any], source: str) -> Catalog:
     if problems:
         raise CatalogError(problems)
     return catalog
+
+
+def _read_dunning_days(billing: Table) -> tuple[int, ...]:
+    """Days after the first failed try, each later than the one before; an empty list sends nothing."""
+    if not billing.has("dunning_days"):
+        billing.raw("dunning_days")
+        return DUNNING_DAYS
+    days = billing.raw("dunning_days")
+    if not isinstance(days, list) or any(whole_fault(day, 0, DUNNING_DAYS_MAX) for day in days):
+        billing.problem(
+            "dunning_days", f"must be a list of whole numbers from 0 to {DUNNING_DAYS_MAX}, such as [0, 3, 5, 7]"
+        )
+        return DUNNING_DAYS
+    if sorted(set(days)) != days:
+        billing.problem("dunning_days", "each day must come after the one before")
+    return tuple(days)
 
 
 def _keyed(root: Table, name: str) -> list[Table]:

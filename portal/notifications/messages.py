@@ -92,6 +92,37 @@ def payment_action_required(recipient: str, *, amount: str, number: str, link: s
     return _render("payment_action_required", recipient, why="it is a billing address of the team", **values)
 
 
+def payment_failed(
+    recipient: str, *, amount: str, plan_name: str, next_try: str, first: bool, last: bool, link: str
+) -> Message:
+    """`first` and `last` of the mails about one invoice; `next_try` is empty when Stripe tries no more."""
+    values = {
+        "amount": amount,
+        "plan_name": plan_name,
+        "next_try": next_try,
+        "first": first,
+        "last": last,
+        "link": link,
+    }
+    return _render("payment_failed", recipient, why="it is a billing address of the team", **values)
+
+
+def payment_recovered(recipient: str, *, amount: str, number: str, link: str) -> Message:
+    values = {"amount": amount, "number": number, "link": link}
+    return _render("payment_recovered", recipient, why="it is a billing address of the team", **values)
+
+
+def payment_given_up(recipient: str, *, amount: str, plan_name: str, ended: bool, link: str) -> Message:
+    """`ended`: the plan is over; else it waits for the open invoice to be paid."""
+    values = {"amount": amount, "plan_name": plan_name, "ended": ended, "link": link}
+    return _render("payment_given_up", recipient, why="it is a billing address of the team", **values)
+
+
+def card_expiring(recipient: str, *, card: str, ends: str, link: str) -> Message:
+    values = {"card": card, "ends": ends, "link": link}
+    return _render("card_expiring", recipient, why="it is a billing address of the team", **values)
+
+
 @dataclass(frozen=True)
 class AlarmLine:
     kind: str

@@ -23,7 +23,15 @@ from portal.core.unit_of_work import unit_of_work
 from portal.credits import ledger
 from portal.credits.models import CreditGrant
 from portal.notifications import messages
-from portal.notifications.messages import AlarmLine, payment_action_required
+from portal.notifications.messages import (
+    AlarmLine,
+    Message,
+    card_expiring,
+    payment_action_required,
+    payment_failed,
+    payment_given_up,
+    payment_recovered,
+)
 from portal.notifications.outbox import put_mail
 from tests.browser.bundle_pages import DONE, FAILED, PENDING, bundle_page, too_many
 from tests.browser.control_panel import chaos, panel
@@ -460,14 +468,43 @@ def trial_mail(someone: Visitor, company: Company) -> None:
 
 
 def confirm_mail(someone: Visitor, company: Company) -> None:
+    link = "https://invoice.stripe.com/i/acct_1/in_1"
+    read_mail(someone, company, payment_action_required, amount="$299.00 USD", number="FW-0412", link=link)
+
+
+def failed_mail(someone: Visitor, company: Company) -> None:
+    values = {"plan_name": "Pro", "next_try": "21 Nov 2026", "first": True, "last": False, "link": PAGE}
+    read_mail(someone, company, payment_failed, amount="$99.00 USD", **values)
+
+
+def last_failed_mail(someone: Visitor, company: Company) -> None:
+    values = {"plan_name": "Pro", "next_try": "", "first": False, "last": True, "link": PAGE}
+    read_mail(someone, company, payment_failed, amount="$99.00 USD", **values)
+
+
+def recovered_mail(someone: Visitor, company: Company) -> None:
+    read_mail(someone, company, payment_recovered, amount="$99.00 USD", number="FW-0412", link=PAGE)
+
+
+def ended_mail(someone: Visitor, company: Company) -> None:
+    read_mail(someone, company, payment_given_up, amount="$99.00 USD", plan_name="Pro", ended=True, link=PAGE)
+
+
+def card_mail(someone: Visitor, company: Company) -> None:
+    read_mail(someone, company, card_expiring, card="Visa •••• 4242", ends="12/2026", link=PAGE)
+
+
+PAGE = "https://billing.example.com/teams/team_01JD3M8W6Q4Z9V0K2T5R7X1YBC/billing"
+
+
+def read_mail(someone: Visitor, company: Company, message: Callable[..., Message], **values: object) -> None:
+    """Send a mail with these values, and open it."""
     with someone.stack.portal.app_context():
-        message = payment_action_required(
-            company.free.email, amount="$299.00 USD", number="FW-0412", link="https://invoice.stripe.com/i/acct_1/in_1"
-        )
+        made = message(company.free.email, **values)
         with unit_of_work():
-            put_mail(message, "scene:payment_action_required")
+            put_mail(made, f"scene:{made.subject}")
         db.session.remove()
-    someone.open_mail(company.free.email, "Your bank asks you to confirm")
+    someone.open_mail(company.free.email, made.subject)
 
 
 def a_history(someone: Visitor, company: Company) -> None:
@@ -606,6 +643,11 @@ PAGES = (
     Scene("portal-refused", "billing.open_portal", free, nothing_to_manage),
     Scene("mail-trial", "notifications.dev_mail_message", nobody, trial_mail),
     Scene("mail-confirm-payment", "notifications.dev_mail_message", nobody, confirm_mail),
+    Scene("mail-payment-failed", "notifications.dev_mail_message", nobody, failed_mail),
+    Scene("mail-payment-last-notice", "notifications.dev_mail_message", nobody, last_failed_mail),
+    Scene("mail-payment-recovered", "notifications.dev_mail_message", nobody, recovered_mail),
+    Scene("mail-plan-ended", "notifications.dev_mail_message", nobody, ended_mail),
+    Scene("mail-card-expiring", "notifications.dev_mail_message", nobody, card_mail),
     Scene("mail-alarms", "notifications.dev_mail_message", nobody, alarms_mail),
     Scene("payments", "billing.payments", late, a_history),
     Scene("payments-member", "billing.payments", member, at("/teams/TEAM/payments")),

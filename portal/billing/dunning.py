@@ -1,0 +1,160 @@
+"""A renewal that could not be charged: mails on the catalog's days until it is paid or Stripe gives up, and what came of it.
+
+Stripe tries again by itself, on days that are set in its account. Each mail is a fact of an invoice and a day, put into
+the outbox once; of days that nobody looked on (no worker ran) only the last one is told.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Select, exists, select
+
+from portal.billing.billing_mail import team_zone, tell
+from portal.billing.card_words import card_of
+from portal.billing.models import Customer, Invoice, PaymentMethod, Subscription
+from portal.billing.payment_methods import charged_payment_method
+from portal.catalog.current import catalog
+from portal.catalog.queries import plan_by_key
+from portal.core import clock
+from portal.core.addresses import own_address
+from portal.core.database import db
+from portal.core.money import money_words
+from portal.core.times import day_words
+from portal.notifications import messages
+from portal.notifications.models import OutboxItem
+
+FAILED, GIVEN_UP = "payment_failed", "payment_given_up"
+# Nobody is reminded of an invoice that is older than Stripe's longest schedule of retries.
+OLDEST = timedelta(days=70)
+# The first invoice of a plan is paid on Stripe's page, by somebody who sees there what goes wrong.
+FIRST = "subscription_create"
+# A card is told of once, in the month it ends in or the one before.
+EXPIRING_WITHIN = timedelta(days=31)
+
+
+def failing_invoices() -> list[str]:
+    """The ids of renewals that were asked for in vain and are still to be paid, or were given up."""
+    query = select(Invoice.id).where(
+        Invoice.status.in_(("open", "uncollectible")),
+        Invoice.attempt_count > 0,
+        Invoice.finalized_at > clock.now() - OLDEST,
+        Invoice.subscription_stripe_id.is_not(None),
+        Invoice.billing_reason != FIRST,
+    )
+    return list(db.session.execute(query.order_by(Invoice.finalized_at)).scalars())
+
+
+def tell_of_failure(invoice: Invoice) -> None:
+    """Put the mail of the last day that has come, or say that the plan is over; nothing that was told before."""
+    if not _concerns(invoice):
+        return
+    subscription = _subscription_of(invoice)
+    if subscription is not None and subscription.status in ("canceled", "unpaid"):
+        if _was_told(invoice):
+            _tell_given_up(invoice, subscription)
+        return
+    assert invoice.finalized_at is not None
+    passed = [day for day in catalog().dunning_days if invoice.finalized_at + timedelta(days=day) <= clock.now()]
+    if passed and invoice.status == "open":
+        _tell_failed(invoice, subscription, passed[-1])
+
+
+def tell_of_recovery(invoice: Invoice) -> None:
+    """Once: what was told of as failed is paid."""
+    if invoice.status != "paid" or not _was_told(invoice):
+        return
+    amount, number = money_words(invoice.amount_paid, invoice.currency), invoice.number or ""
+    link = own_address("billing.overview", team_id=invoice.team_id)
+    tell(
+        invoice.team_id,
+        f"payment_recovered:{invoice.stripe_id}",
+        lambda to: messages.payment_recovered(to, amount=amount, number=number, link=link),
+    )
+
+
+def teams_with_plans() -> list[str]:
+    """The teams whose card will be charged again."""
+    query = select(Subscription.team_id).where(
+        Subscription.status.in_(("active", "trialing", "past_due")),
+        Subscription.duplicate.is_(False),
+        Subscription.cancel_at.is_(None),
+    )
+    return list(db.session.execute(query.join(Customer, Customer.team_id == Subscription.team_id)).scalars())
+
+
+def tell_of_expiring_card(team_id: str) -> None:
+    """Once for a card and its last month: it cannot pay the plan for much longer."""
+    method = charged_payment_method(team_id)
+    card = card_of(method)
+    if method is None or card is None or not _ends_soon(method):
+        return
+    link = own_address("billing.overview", team_id=team_id)
+    ends = f"{method.exp_month:02}/{method.exp_year}"
+    tell(
+        team_id,
+        f"card_expiring:{method.stripe_id}:{method.exp_year}-{method.exp_month}",
+        lambda to: messages.card_expiring(to, card=f"{card.brand_label} •••• {card.last4}", ends=ends, link=link),
+    )
+
+
+def _ends_soon(method: PaymentMethod) -> bool:
+    """Cards work until the end of the month they name."""
+    if method.exp_month is None or method.exp_year is None:
+        return False
+    now = clock.now()
+    months = (method.exp_year - now.year) * 12 + method.exp_month - now.month
+    soon = now + EXPIRING_WITHIN
+    return 0 <= months <= (soon.year - now.year) * 12 + soon.month - now.month
+
+
+def _concerns(invoice: Invoice) -> bool:
+    return (
+        invoice.attempt_count > 0
+        and invoice.finalized_at is not None
+        and invoice.status in ("open", "uncollectible")
+        and invoice.subscription_stripe_id is not None
+        and invoice.billing_reason != FIRST
+    )
+
+
+def _subscription_of(invoice: Invoice) -> Subscription | None:
+    query: Select[Subscription] = select(Subscription).where(Subscription.stripe_id == invoice.subscription_stripe_id)
+    return db.session.execute(query).scalar_one_or_none()
+
+
+def _was_told(invoice: Invoice) -> bool:
+    told = exists().where(OutboxItem.dedupe_key.startswith(f"{FAILED}:{invoice.stripe_id}:", autoescape=True))
+    return bool(db.session.execute(select(told)).scalar())
+
+
+def _tell_failed(invoice: Invoice, subscription: Subscription | None, day: int) -> None:
+    days = catalog().dunning_days
+    values: dict[str, Any] = {
+        "amount": money_words(invoice.amount_due, invoice.currency),
+        "plan_name": _plan_name(subscription),
+        "next_try": day_words(invoice.next_payment_attempt, team_zone(invoice.team_id))
+        if invoice.next_payment_attempt
+        else "",
+        "first": day == days[0],
+        "last": day == days[-1],
+        "link": own_address("billing.overview", team_id=invoice.team_id),
+    }
+    tell(invoice.team_id, f"{FAILED}:{invoice.stripe_id}:{day}", lambda to: messages.payment_failed(to, **values))
+
+
+def _tell_given_up(invoice: Invoice, subscription: Subscription) -> None:
+    ended = subscription.status == "canceled"
+    amount, plan_name = money_words(invoice.amount_due, invoice.currency), _plan_name(subscription)
+    link = own_address("catalog.pricing", team=invoice.team_id) if ended else invoice.hosted_invoice_url or ""
+    tell(
+        invoice.team_id,
+        f"{GIVEN_UP}:{invoice.stripe_id}",
+        lambda to: messages.payment_given_up(to, amount=amount, plan_name=plan_name, ended=ended, link=link),
+    )
+
+
+def _plan_name(subscription: Subscription | None) -> str:
+    plan = plan_by_key(subscription.plan_key) if subscription and subscription.plan_key else None
+    return plan.name if plan else "your plan"
