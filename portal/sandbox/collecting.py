@@ -2,7 +2,7 @@
 
 from copy import deepcopy
 
-from portal.sandbox import customer_balance, dunning, events
+from portal.sandbox import customer_balance, dunning, events, paying
 from portal.sandbox.call import Call
 from portal.sandbox.errors import ApiError, CardError
 from portal.sandbox.registry import fetch, render
@@ -91,9 +91,9 @@ def take_payment(
         raise RuntimeError(f"nothing is due on the invoice {invoice['id']}")
     if not authenticated and payment_methods.asks_for(payment_method):
         page = call.link(f"/i/{invoice['id']}/authenticate")
-        payment_intents.require_action(call, intent, payment_method, page)
+        paying.require_action(call, intent, payment_method, page)
         return ActionRequiredError(render(call, intent))
-    return payment_intents.pay(call, intent, payment_method)
+    return paying.pay(call, intent, payment_method)
 
 
 def mark_paid(call: Call, invoice: Object, *, by_hand: bool = False) -> Object:

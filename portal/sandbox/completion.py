@@ -7,13 +7,15 @@ payment mode the intent outlives a decline with its failed charge, and the next 
 from copy import deepcopy
 from dataclasses import dataclass
 
-from portal.sandbox import collecting, discounting, events
+from portal.sandbox import collecting, discounting, events, paying
 from portal.sandbox.addresses import shipping
 from portal.sandbox.billing_lines import OrderLine, discounted, once
 from portal.sandbox.call import Call
 from portal.sandbox.cards import Card
 from portal.sandbox.customer_time import call_for
+from portal.sandbox.debits import Account
 from portal.sandbox.errors import ApiError
+from portal.sandbox.instruments import instrument_of
 from portal.sandbox.registry import fetch, render
 from portal.sandbox.resources import (
     checkout_items,
@@ -29,13 +31,23 @@ from portal.sandbox.subscribing import Order, begin
 
 @dataclass(frozen=True)
 class Payer:
-    """What the person at the hosted page entered. `card` is None when no card was asked for."""
+    """What the person at the hosted page entered: a card, an account, or neither when nothing is due."""
 
     email: str
     name: str | None = None
     card: Card | None = None
     exp_month: int = 12
     exp_year: int = 2099
+    account: Account | None = None
+
+
+def payer_of(payment_method: Object, email: str) -> Payer:
+    """Return who pays with a payment method that was made before, as if it had been entered."""
+    instrument, name = instrument_of(payment_method), payment_method["billing_details"]["name"]
+    if isinstance(instrument, Account):
+        return Payer(email, name, account=instrument)
+    card = payment_method["card"]
+    return Payer(email, name, instrument, card["exp_month"], card["exp_year"])
 
 
 def complete(call: Call, session: Object, payer: Payer) -> ApiError | None:
@@ -89,12 +101,12 @@ def _order_lines(call: Call, session: Object) -> list[OrderLine]:
 
 def _buy(call: Call, session: Object, payer: Payer) -> ApiError | None:
     customer = _buyer(call, session, payer)
-    payment_method = _new_card(call, payer)
+    payment_method = _new_method(call, payer)
     links: Object = {"customer": customer["id"] if customer else None}
     intent = None
-    if payment_method is not None:  # A card is asked for when something is due, and only then.
+    if payment_method is not None:  # It is asked for when something is due, and only then.
         intent = _intent_of(call, session, customer)
-        error = payment_intents.pay(call, intent, payment_method)
+        error = paying.pay(call, intent, payment_method)
         if error is not None:
             session["payment_intent"] = intent["id"]
             call.store.save(session)
@@ -103,8 +115,10 @@ def _buy(call: Call, session: Object, payer: Payer) -> ApiError | None:
         if customer is not None and "setup_future_usage" in session["_payment_intent_data"]:
             payment_methods.attach_to(call, payment_method, customer)
     discount = discounting.redeem(call, session)
-    if customer is not None and session["invoice_creation"]["enabled"]:
-        links["invoice"] = _invoice_for_purchase(call, session, customer, intent, discount)
+    if intent is not None and intent["status"] == "processing":
+        session["_discount"] = discount["id"] if discount else None
+    else:
+        links["invoice"] = invoice_for_purchase(call, session, customer, intent, discount)
     _close(call, session, payer, links)
     return None
 
@@ -122,9 +136,12 @@ def _buyer(call: Call, session: Object, payer: Payer) -> Object | None:
     return _customer(call, session, payer) if wanted else None
 
 
-def _invoice_for_purchase(
-    call: Call, session: Object, customer: Object, intent: Object | None, discount: Object | None
-) -> str:
+def invoice_for_purchase(
+    call: Call, session: Object, customer: Object | None, intent: Object | None, discount: Object | None
+) -> str | None:
+    """Write the paid invoice for a purchase that asks for one, once the money is there; returns its id."""
+    if customer is None or not session["invoice_creation"]["enabled"]:
+        return None
     lines = _order_lines(call, session)
     sources = [once(call, line, None) for line in lines]
     if discount is not None:
@@ -151,22 +168,23 @@ def _customer(call: Call, session: Object, payer: Payer) -> Object:
     return customer
 
 
-def _new_card(call: Call, payer: Payer) -> Object | None:
-    if payer.card is None:
+def _new_method(call: Call, payer: Payer) -> Object | None:
+    instrument = payer.card or payer.account
+    if instrument is None:
         return None
     billing = {"email": payer.email, "name": payer.name}
-    built = payment_methods.build(call, payer.card, payer.exp_month, payer.exp_year, billing)
+    built = payment_methods.build(call, instrument, payer.exp_month, payer.exp_year, billing)
     return call.store.insert("payment_method", built)
 
 
 def _save_card(call: Call, payer: Payer, customer: Object) -> Object | None:
-    payment_method = _new_card(call, payer)
+    payment_method = _new_method(call, payer)
     return payment_methods.attach_to(call, payment_method, customer) if payment_method else None
 
 
 def intent_to_authenticate(call: Call, session: Object, payer: Payer) -> tuple[Object, Object]:
     """Return the intent of a purchase and the card that is to pay it, before its bank has been asked."""
-    payment_method = _new_card(call, payer)
+    payment_method = _new_method(call, payer)
     assert payment_method is not None
     return _intent_of(call, session, _buyer(call, session, payer)), payment_method
 
@@ -183,7 +201,13 @@ def _intent_of(call: Call, session: Object, customer: Object | None) -> Object:
     members["shipping"] = shipping(data.get("shipping"))
     metadata = {key: value for key, value in (data.get("metadata") or {}).items() if value is not None}
     built = payment_intents.build(
-        call, session["amount_total"], session["currency"], customer=customer_id, metadata=metadata, **members
+        call,
+        session["amount_total"],
+        session["currency"],
+        customer=customer_id,
+        metadata=metadata,
+        payment_method_types=list(session["payment_method_types"]),
+        **members,
     )
     return payment_intents.add(call, built)
 
@@ -191,9 +215,10 @@ def _intent_of(call: Call, session: Object, customer: Object | None) -> Object:
 def _close(call: Call, session: Object, payer: Payer, links: Object) -> None:
     """Mark the session complete and tell of it."""
     session |= links
+    paid = "unpaid" if payer.account is not None else "paid"
     session |= {
         "customer_details": checkout_sessions.customer_details(payer.email, payer.name),
-        "payment_status": "paid" if session["amount_total"] > 0 else "no_payment_required",
+        "payment_status": paid if session["amount_total"] > 0 else "no_payment_required",
         "status": "complete",
         "url": None,
     }

@@ -5,7 +5,7 @@ Everything that is driven by the clock is listed in `TASKS`: each task looks for
 
 from collections.abc import Callable
 
-from portal.sandbox import disputing, refunding
+from portal.sandbox import disputing, refunding, settling
 from portal.sandbox.call import Call
 from portal.sandbox.clock_advance import advance_clocks
 from portal.sandbox.resources import checkout_sessions
@@ -21,6 +21,7 @@ TASKS: tuple[Callable[[Call], None], ...] = (
     disputing.open_disputes,
     disputing.decide,
     refunding.answer_refunds,
+    settling.settle_debits,
 )
 
 

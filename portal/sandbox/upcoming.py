@@ -43,6 +43,12 @@ _SOURCES = (
         "json_extract(body, '$._awaits') IS NOT NULL AND json_extract(body, '$._test_clock') IS NULL",
     ),
     (
+        "The bank has decided on the debit",
+        "charge",
+        "$._settles_at",
+        "json_extract(body, '$.status') = 'pending'",
+    ),
+    (
         "The time to answer the dispute is over",
         "dispute",
         "$.evidence_details.due_by",

@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Flask, Response, request
 
-from portal.sandbox import cards, challenge, completion, discounting
+from portal.sandbox import cards, challenge, completion, debits, discounting
 from portal.sandbox.call import Call
 from portal.sandbox.errors import ApiError
 from portal.sandbox.hosted.checkout_form import Asked, Entered, read
@@ -114,7 +114,8 @@ def _asked(call: Call, session: Object) -> Asked:
     free = session["amount_total"] == 0
     if session["mode"] == "subscription":
         return Asked(email, card=not free or session["payment_method_collection"] == "always")
-    return Asked(email, card=not free)
+    types = session["payment_method_types"]
+    return Asked(email, card=not free and "card" in types, account=not free and "sepa_debit" in types)
 
 
 def _form(
@@ -142,6 +143,7 @@ def _form(
         declined=declined or session.get("_notice"),
         form=request.form,
         hints=cards.HINTS,
+        account_hints=debits.HINTS,
         button=_button(session),
     )
 

@@ -5,6 +5,7 @@ from portal.sandbox.addresses import ADDRESS, SHIPPING
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
 from portal.sandbox.errors import invalid
+from portal.sandbox.instruments import types_for
 from portal.sandbox.parameters import (
     AMOUNT_MAX,
     CREATED_PAGING,
@@ -233,6 +234,7 @@ def _build(call: Call, values: Values, customer: Object | None, currency: str) -
             "locale": values.get("locale"),
             "metadata": merge_metadata({}, values.get("metadata", {})),
             "mode": values["mode"],
+            "payment_method_types": types_for(values, currency, once=not subscribing),
             "payment_method_collection": values.get("payment_method_collection", "always") if subscribing else None,
             "status": "open",
             "submit_type": values.get("submit_type"),
@@ -269,7 +271,6 @@ def _blank() -> Object:
         "payment_link": None,
         "payment_method_configuration_details": None,
         "payment_method_options": {"card": {"request_three_d_secure": "automatic"}},
-        "payment_method_types": ["card"],
         "payment_status": "unpaid",
         "permissions": None,
         "phone_number_collection": {"enabled": False},

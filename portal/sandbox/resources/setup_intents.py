@@ -118,6 +118,7 @@ def _apply(call: Call, intent: Object, values: Values) -> None:
         intent["metadata"] = merge_metadata(intent["metadata"], values["metadata"])
     if "payment_method" in values:
         payment_method = payment_methods.find_or_make(call, values["payment_method"], "payment_method")
+        payment_methods.require_card(payment_method, "payment_method")
         if payment_methods.asks_for(payment_method):
             raise invalid("The bank of this card asks who is paying, which only the hosted pages do.", "payment_method")
         intent |= {"payment_method": payment_method["id"], "status": "requires_confirmation"}
