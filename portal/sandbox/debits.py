@@ -63,7 +63,7 @@ BY_IBAN = {account.iban: account for account in _ACCOUNTS}
 
 
 def _outcome(account: Account) -> str:
-    when = "after three minutes" if account.seconds else "as soon as time goes by"
+    when = "after three minutes" if account.seconds else "soon"
     return f"The bank pays {when}." if account.refusal is None else f"The bank says no {when}."
 
 
