@@ -6,7 +6,7 @@ from portal.sandbox import customer_balance, dunning, events, paying
 from portal.sandbox.call import Call
 from portal.sandbox.errors import ApiError, CardError
 from portal.sandbox.registry import fetch, render
-from portal.sandbox.resources import invoice_payments, payment_intents, payment_methods, tax_ids
+from portal.sandbox.resources import invoice_payments, invoices, payment_intents, payment_methods, tax_ids
 from portal.sandbox.store import Object, equals
 
 
@@ -41,6 +41,7 @@ def finalize(call: Call, invoice: Object, *, description: str | None = None, int
         "hosted_invoice_url": call.link(f"/i/{invoice['id']}"),
         "invoice_pdf": call.link(f"/i/{invoice['id']}/pdf"),
         "number": f"{customer['invoice_prefix']}-{customer['next_invoice_sequence']:04d}",
+        "rendering": invoices.rendered(invoice),
         "starting_balance": customer["balance"],
         "status": "open",
     }

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from portal.sandbox import cards, debits
+from portal.sandbox import cards, debits, ids
 from portal.sandbox.cards import Card
 from portal.sandbox.debits import Account
 from portal.sandbox.errors import invalid
@@ -65,7 +65,7 @@ def _card(card: Card, exp_month: int, exp_year: int) -> Object:
     return {
         "brand": card.brand,
         "checks": {"address_line1_check": None, "address_postal_code_check": None, "cvc_check": "pass"},
-        "country": "US",
+        "country": card.country,
         "display_brand": "american_express" if card.brand == "amex" else card.brand,
         "exp_month": exp_month,
         "exp_year": exp_year,
@@ -91,7 +91,7 @@ def charge_details(payment_method: Object, amount: int) -> Object:
         "card": {name: card[name] for name in kept}
         | {
             "amount_authorized": amount,
-            "authorization_code": None,
+            "authorization_code": ids.digits(6),
             "extended_authorization": {"status": "disabled"},
             "incremental_authorization": {"status": "unavailable"},
             "installments": None,
@@ -99,7 +99,7 @@ def charge_details(payment_method: Object, amount: int) -> Object:
             "multicapture": {"status": "unavailable"},
             "network": card["brand"],
             "network_token": {"used": False},
-            "network_transaction_id": None,
+            "network_transaction_id": ids.digits(15),
             "overcapture": {"maximum_amount_capturable": amount, "status": "unavailable"},
             "regulated_status": "unregulated",
             "three_d_secure": None,

@@ -96,11 +96,13 @@ def _begin_debit(call: Call, intent: Object, payment_method: Object, account: de
     events.emit(call, "payment_intent.processing", intent)
 
 
-def require_action(call: Call, intent: Object, payment_method: Object, url: str) -> Object:
-    """Let an intent wait for its card's bank, which asks who is paying at `url`."""
+def require_action(
+    call: Call, intent: Object, payment_method: Object, url: str, return_url: str | None = None
+) -> Object:
+    """Let an intent wait for its card's bank, which asks who is paying at `url` and then leads to `return_url`."""
     intent |= {
         "last_payment_error": None,
-        "next_action": {"redirect_to_url": {"return_url": None, "url": url}, "type": "redirect_to_url"},
+        "next_action": {"redirect_to_url": {"return_url": return_url, "url": url}, "type": "redirect_to_url"},
         "payment_method": payment_method["id"],
         "status": "requires_action",
     }

@@ -6,7 +6,7 @@ from portal.sandbox.cards import Refusal
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
 from portal.sandbox.instruments import charge_details
 from portal.sandbox.parameters import CREATED_PAGING, Text
-from portal.sandbox.registry import Included, Reference, Resource, fetch, list_object, register, render
+from portal.sandbox.registry import Included, Reference, Resource, fetch, list_object, list_of, register, render
 from portal.sandbox.store import Object, equals
 
 LIST = CREATED_PAGING | {"customer": Text(), "payment_intent": Text()}
@@ -97,7 +97,8 @@ def index(call: Call, values: Values) -> Object:
 
 def _refunds(call: Call, charge: Object) -> Object:
     found = call.store.find("refund", [equals("charge", charge["id"])])
-    return list_object([render(call, refund) for refund in found], f"/v1/charges/{charge['id']}/refunds")
+    listed = list_object([render(call, refund) for refund in found], f"/v1/charges/{charge['id']}/refunds")
+    return listed | {"total_count": len(found)}
 
 
 register(
@@ -108,7 +109,7 @@ register(
             "customer": Reference("customer"),
             "payment_intent": Reference("payment_intent"),
             "balance_transaction": Reference("balance_transaction"),
-            "refunds": Included(_refunds),
+            "refunds": Included(_refunds, list_of("refund").shape),
         },
     )
 )

@@ -2,7 +2,7 @@
 
 from portal.sandbox import discounting, events, ids
 from portal.sandbox.addresses import ADDRESS, SHIPPING
-from portal.sandbox.call import Call
+from portal.sandbox.call import ACCOUNT_NAME, Call
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
 from portal.sandbox.errors import invalid
 from portal.sandbox.instruments import types_for
@@ -236,6 +236,7 @@ def _build(call: Call, values: Values, customer: Object | None, currency: str) -
             "mode": values["mode"],
             "payment_method_types": types_for(values, currency, once=not subscribing),
             "payment_method_collection": values.get("payment_method_collection", "always") if subscribing else None,
+            "saved_payment_method_options": _saved_options() if customer else None,
             "status": "open",
             "submit_type": values.get("submit_type"),
             "success_url": values["success_url"],
@@ -250,13 +251,21 @@ def _build(call: Call, values: Values, customer: Object | None, currency: str) -
 def _blank() -> Object:
     """Return what every session begins with."""
     return {
-        "adaptive_pricing": None,
+        "adaptive_pricing": {"enabled": False},
         "after_expiration": None,
         "amount_subtotal": 0,
         "amount_total": 0,
-        "branding_settings": None,
+        "branding_settings": {
+            "background_color": "#ffffff",
+            "border_style": "rounded",
+            "button_color": "#4457d9",
+            "display_name": ACCOUNT_NAME,
+            "font_family": "default",
+            "icon": None,
+            "logo": None,
+        },
         "client_secret": None,
-        "collected_information": None,
+        "collected_information": dict.fromkeys(("business_name", "individual_name", "shipping_details")),
         "consent": None,
         "consent_collection": None,
         "currency_conversion": None,
@@ -275,7 +284,6 @@ def _blank() -> Object:
         "permissions": None,
         "phone_number_collection": {"enabled": False},
         "recovered_from": None,
-        "saved_payment_method_options": None,
         "setup_intent": None,
         "shipping_address_collection": None,
         "shipping_cost": None,
@@ -288,6 +296,10 @@ def _blank() -> Object:
         "_coupon": None,
         "_notice": None,
     }
+
+
+def _saved_options() -> Object:
+    return {"allow_redisplay_filters": ["always"], "payment_method_remove": "disabled", "payment_method_save": None}
 
 
 def _creation_default(subscribing: bool) -> str:

@@ -54,13 +54,18 @@ def build(invoice_id: str, source: LineSource) -> Object:
         "metadata": source.metadata,
         "parent": _parent(source),
         "period": {"end": source.period[1], "start": source.period[0]},
-        "pretax_credit_amounts": [],
+        "pretax_credit_amounts": pretax_credits(source.off, source.discount),
         "pricing": _pricing(source),
         "quantity": source.quantity,
         "quantity_decimal": str(source.quantity),
         "subtotal": source.amount,
         "taxes": [],
     }
+
+
+def pretax_credits(off: int, discount: str | None) -> list[Object]:
+    """Return what is credited before any tax: what a discount takes off, in the smallest unit."""
+    return [{"amount": off, "discount": discount, "type": "discount"}] if discount else []
 
 
 def _pricing(source: LineSource) -> Object | None:

@@ -81,6 +81,7 @@ def _build(
             "discounts": [discount] if discount else [],
             "footer": customer["invoice_settings"]["footer"],
             "parent": _parent(subscription),
+            "rendering": _rendering("auto") if billing_reason == "manual" else None,
             "period_end": now,
             "period_start": now,
             "starting_balance": customer["balance"],
@@ -91,6 +92,7 @@ def _build(
             "total": total,
             "total_discount_amounts": [{"amount": off, "discount": discount}] if discount else [],
             "total_excluding_tax": total,
+            "total_pretax_credit_amounts": invoice_lines.pretax_credits(off, discount),
             "webhooks_delivered_at": now,
         }
     )
@@ -151,9 +153,20 @@ def _blank() -> Object:
             "paid_at": None,
             "voided_at": None,
         },
-        "total_pretax_credit_amounts": [],
         "total_taxes": [],
     }
+
+
+def _rendering(page_size: str) -> Object:
+    return {"amount_tax_display": None, "pdf": {"page_size": page_size}, "template": None, "template_version": None}
+
+
+def rendered(invoice: Object) -> Object | None:
+    """Return how a finalized invoice is printed: `auto` has become the paper of the customer's country by then."""
+    if invoice["rendering"] is None:
+        return None
+    country = (invoice["customer_address"] or {}).get("country")
+    return _rendering("letter" if country in (None, "US", "CA") else "a4")
 
 
 def subscription_of(call: Call, invoice: Object) -> Object | None:

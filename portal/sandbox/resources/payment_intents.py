@@ -24,7 +24,7 @@ from portal.sandbox.parameters import (
     merge_metadata,
 )
 from portal.sandbox.registry import Nested, Reference, Resource, fetch, register, render
-from portal.sandbox.resources import payment_methods
+from portal.sandbox.resources import invoice_payments, payment_methods
 from portal.sandbox.store import Object
 
 AMOUNT_MIN = 50
@@ -184,13 +184,29 @@ def _confirm(call: Call, intent: Object, values: Values) -> Object:
     payment_method = fetch(call, "payment_method", intent["payment_method"])
     if values.get("off_session") and intent["customer"] is None:
         raise invalid("An off-session payment needs a customer.", "customer", "parameter_missing")
-    error = paying.pay(call, intent, payment_method, _not_asked(payment_method, values))
-    _tell_invoice(call, intent, error)
+    refusal = _not_asked(payment_method, values)
+    if refusal is None and payment_methods.asks_for(payment_method):
+        paying.require_action(call, intent, payment_method, _bank_page(call, intent), values.get("return_url"))
+        return render(call, intent)
+    error = settle(call, intent, payment_method, refusal)
     if error is not None:
         raise error
-    if intent["setup_future_usage"] and intent["customer"] and payment_method["customer"] is None:
-        payment_methods.attach_to(call, payment_method, fetch(call, "customer", intent["customer"]))
     return render(call, intent)
+
+
+def settle(call: Call, intent: Object, payment_method: Object, refusal: cards.Refusal | None = None) -> ApiError | None:
+    """Take the money for a confirmed intent, tell the invoice it is for, and keep the card where that was asked for."""
+    error = paying.pay(call, intent, payment_method, refusal)
+    _tell_invoice(call, intent, error)
+    if error is None and intent["setup_future_usage"] and intent["customer"] and payment_method["customer"] is None:
+        payment_methods.attach_to(call, payment_method, fetch(call, "customer", intent["customer"]))
+    return error
+
+
+def _bank_page(call: Call, intent: Object) -> str:
+    """Return the address where the card's bank asks: that of the invoice which the intent is for, else its own."""
+    payment = invoice_payments.of_intent(call, intent["id"])
+    return call.link(f"/i/{payment['invoice']}/authenticate" if payment else f"/pi/{intent['id']}/authenticate")
 
 
 def _tell_invoice(call: Call, intent: Object, error: ApiError | None) -> None:
@@ -202,7 +218,8 @@ def _tell_invoice(call: Call, intent: Object, error: ApiError | None) -> None:
 
 def _not_asked(payment_method: Object, values: Values) -> cards.Refusal | None:
     """Return the refusal of a bank that wants to ask a person who is not there."""
-    asked = values.get("off_session") and payment_methods.asks_for(payment_method)
+    nobody = values.get("off_session") or values.get("error_on_requires_action")
+    asked = nobody and payment_methods.asks_for(payment_method)
     return cards.NOT_AUTHENTICATED if asked else None
 
 

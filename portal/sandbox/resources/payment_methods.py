@@ -125,7 +125,9 @@ def default_of(call: Call, customer: Object, chosen: str | None) -> Object:
     """Return the payment method `chosen`, else the customer's default, or raise 400 when there is none."""
     payment_method_id = chosen or customer["invoice_settings"]["default_payment_method"]
     if payment_method_id is None:
-        raise invalid("The customer has no default payment method; attach one and make it the default.", "customer")
+        raise invalid(
+            "The customer has no default payment method; attach one and make it the default.", code="resource_missing"
+        )
     return fetch(call, "payment_method", payment_method_id)
 
 
@@ -285,7 +287,7 @@ def retrieve_of_customer(call: Call, _: Values, customer_id: str, payment_method
     return render(call, payment_method)
 
 
-register(Resource("payment_method", "PaymentMethod", {"customer": Reference("customer")}))
+register(Resource("payment_method", "PaymentMethod", {"customer": Reference("customer")}, param="payment_method"))
 _ONE = "/v1/payment_methods/{payment_method}"
 _OF_CUSTOMER = "/v1/customers/{customer}/payment_methods"
 _LIST_OF_CUSTOMER = {name: param for name, param in LIST.items() if name != "customer"}
