@@ -2,7 +2,7 @@
 
 from copy import deepcopy
 
-from portal.sandbox import customer_balance, dunning, events, paying
+from portal.sandbox import customer_balance, dunning, events, paying, tax_settings
 from portal.sandbox.call import Call
 from portal.sandbox.errors import ApiError, CardError
 from portal.sandbox.registry import fetch, render
@@ -30,6 +30,8 @@ def finalize(call: Call, invoice: Object, *, description: str | None = None, int
     """
     customer = fetch(call, "customer", invoice["customer"])
     before, now = render(call, deepcopy(customer)), call.now()
+    if invoice["automatic_tax"]["status"] == "requires_location_inputs":
+        _give_up_tax(call, invoice)
     due, balance = customer_balance.apply(invoice["total"], customer["balance"])
     invoice |= {
         "amount_due": due,
@@ -58,6 +60,26 @@ def finalize(call: Call, invoice: Object, *, description: str | None = None, int
     call.store.save(customer)
     events.emit_update(call, "customer.updated", before, customer)
     return invoice
+
+
+def _give_up_tax(call: Call, invoice: Object) -> None:
+    """Bill a subscription without tax from now on, because nobody knows where the customer is.
+
+    Raises the 400 for an invoice made by hand: whoever finalizes it can be told.
+    """
+    subscription = invoices.subscription_of(call, invoice)
+    if subscription is None:
+        raise tax_settings.unknown_location()
+    off = {"enabled": False, "liability": None}
+    invoice["automatic_tax"] |= off | {
+        "disabled_reason": "finalization_requires_location_inputs",
+        "provider": None,
+        "status": None,
+    }
+    before = render(call, deepcopy(subscription))
+    subscription["automatic_tax"] = off | {"disabled_reason": "requires_location_inputs"}
+    call.store.save(subscription)
+    events.emit_update(call, "customer.subscription.updated", before, subscription)
 
 
 def _intent_for(call: Call, invoice: Object, description: str | None) -> Object:

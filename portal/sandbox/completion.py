@@ -7,7 +7,7 @@ payment mode the intent outlives a decline with its failed charge, and the next 
 from copy import deepcopy
 from dataclasses import dataclass
 
-from portal.sandbox import collecting, discounting, events, paying
+from portal.sandbox import checkout_taxes, collecting, discounting, events, paying
 from portal.sandbox.addresses import shipping
 from portal.sandbox.billing_lines import OrderLine, discounted, once
 from portal.sandbox.call import Call
@@ -52,9 +52,9 @@ def payer_of(payment_method: Object, email: str) -> Payer:
 
 def complete(call: Call, session: Object, payer: Payer) -> ApiError | None:
     """Pay an open session. Returns None when it is complete, or why nothing was charged: the bank refused the card,
-    or the code that was entered was used up meanwhile.
+    the code that was entered was used up meanwhile, or another tax is due.
     """
-    gone = discounting.check(call, session)
+    gone = discounting.check(call, session) or checkout_taxes.check(call, session)
     if gone is not None:
         return gone
     if session["mode"] == "subscription":
@@ -77,7 +77,11 @@ def _subscribe(call: Call, session: Object, payer: Payer) -> ApiError | None:
         lines=_order_lines(call, session),
         payment_method=payment_method,
         trial_end=checkout_sessions.trial_end_of(call, data),
-        values=data | {"default_payment_method": payment_method["id"] if payment_method else None},
+        values=data
+        | {
+            "automatic_tax": {"enabled": session["automatic_tax"]["enabled"]},
+            "default_payment_method": payment_method["id"] if payment_method else None,
+        },
         discount=discount,
         discount_lasts=discount is not None
         and fetch(call, "coupon", discount["source"]["coupon"])["duration"] != "once",
@@ -96,7 +100,12 @@ def _subscribe(call: Call, session: Object, payer: Payer) -> ApiError | None:
 
 def _order_lines(call: Call, session: Object) -> list[OrderLine]:
     items = checkout_items.of_session(call, session["id"])
-    return [OrderLine(fetch(call, "price", item["price"]), item["quantity"], item["amount_discount"]) for item in items]
+    return [
+        OrderLine(
+            fetch(call, "price", item["price"]), item["quantity"], item["amount_discount"], tuple(item["_tax_rates"])
+        )
+        for item in items
+    ]
 
 
 def _buy(call: Call, session: Object, payer: Payer) -> ApiError | None:
@@ -146,7 +155,8 @@ def invoice_for_purchase(
     sources = [once(call, line, None) for line in lines]
     if discount is not None:
         sources = [discounted(source, line.off, discount) for source, line in zip(sources, lines, strict=True)]
-    invoice = invoices.draft(call, customer, None, "manual", sources)
+    tax = checkout_taxes.terms_of(session)
+    invoice = invoices.draft(call, customer, None, "manual", sources, tax=tax)
     data = session["invoice_creation"]["invoice_data"]
     invoice |= {"description": data["description"], "metadata": dict(data["metadata"] or {})}
     collecting.finalize(call, invoice, intent=intent)
@@ -157,12 +167,14 @@ def invoice_for_purchase(
 def _customer(call: Call, session: Object, payer: Payer) -> Object:
     """Return the session's customer, brought up to date, or a new one."""
     if session["customer"] is None:
-        return customers.add(call, {"email": payer.email, "name": payer.name})
+        return customers.add(call, {"address": session["_address"], "email": payer.email, "name": payer.name})
     customer = fetch(call, "customer", session["customer"])
     before = render(call, deepcopy(customer))
     customer["email"] = customer["email"] or payer.email
     if session["_customer_update"].get("name") == "auto" and payer.name:
         customer["name"] = payer.name
+    if session["_customer_update"].get("address") == "auto" and session["_address"]:
+        customer["address"] = session["_address"]
     call.store.save(customer)
     events.emit_update(call, "customer.updated", before, customer)
     return customer
@@ -217,7 +229,7 @@ def _close(call: Call, session: Object, payer: Payer, links: Object) -> None:
     session |= links
     paid = "unpaid" if payer.account is not None else "paid"
     session |= {
-        "customer_details": checkout_sessions.customer_details(payer.email, payer.name),
+        "customer_details": checkout_sessions.customer_details(payer.email, payer.name, session["_address"]),
         "payment_status": paid if session["amount_total"] > 0 else "no_payment_required",
         "status": "complete",
         "url": None,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal
 
+from portal.sandbox import checkout_taxes
 from portal.sandbox.call import Call
 from portal.sandbox.errors import ApiError, invalid
 from portal.sandbox.parameters import Array, Hash, Text
@@ -173,9 +174,9 @@ def _set(call: Call, session: Object, coupon: Object | None) -> None:
     items = checkout_items.of_session(call, session["id"])
     parts = shares(coupon, _prices(call, session)) if coupon else [0] * len(items)
     for item, part in zip(items, parts, strict=True):
-        call.store.save(item | {"amount_discount": part, "amount_total": item["amount_subtotal"] - part})
-    session["amount_total"] = session["amount_subtotal"] - sum(parts)
+        call.store.save(item | {"amount_discount": part})
     session["total_details"] = session["total_details"] | {"amount_discount": sum(parts)}
+    checkout_taxes.apply(call, session)
 
 
 def check(call: Call, session: Object) -> ApiError | None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from portal.sandbox import collecting, discounting, events, standing
+from portal.sandbox import collecting, discounting, events, standing, tax_settings
 from portal.sandbox.billing_lines import OrderLine, discounted, less_discount, once, recurring
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Values
@@ -78,13 +78,14 @@ def add(call: Call, order: Order) -> Object:
         built["discounts"] = [order.discount["id"]] if order.discount_lasts else []
     if "discounts" in order.values:
         discounting.give(call, built, order.values["discounts"])
+    tax_settings.check(tax_settings.terms_of(built), [line.tax_rates for line in order.lines])
     subscription = call.store.insert("subscription", built)
     for line in order.lines:
         rhythm = line.price["recurring"]
         if rhythm is not None:
             end = order.trial_end or add_interval(call.now(), rhythm["interval"], rhythm["interval_count"])
             item = subscription_items.build(
-                call, subscription["id"], line.price["id"], line.quantity, (call.now(), end)
+                call, subscription["id"], line.price["id"], line.quantity, (call.now(), end), line.tax_rates
             )
             call.store.insert("subscription_item", item)
     return subscription

@@ -355,7 +355,6 @@ def test_a_session_expires_by_itself(sandbox: Driver, wall: Wall, look: str) -> 
         ({"payment_intent_data[description]": "x"}, "payment_intent_data"),
         ({"subscription_data[trial_period_days]": "0"}, "subscription_data[trial_period_days]"),
         ({"subscription_data[trial_end]": "1800000100"}, "subscription_data[trial_end]"),
-        ({"automatic_tax[enabled]": "true"}, "automatic_tax[enabled]"),
         ({"discounts[0][coupon]": "x"}, "discounts[0][coupon]"),
         ({"currency": "eur"}, "currency"),
         ({"line_items[0][quantity]": "999999"}, "line_items"),

@@ -10,8 +10,8 @@ _LEFT, _RIGHT = 56.0, 539.0
 _PERIOD = 300.0
 
 
-def invoice_file(invoice: Object, lines: list[Object]) -> bytes:
-    """Return the file; lines that do not fit on the page are counted in one."""
+def invoice_file(invoice: Object, lines: list[Object], taxes: list[tuple[str, int]]) -> bytes:
+    """Return the file; lines that do not fit on the page are counted in one. `taxes` are named as people read them."""
     page = Page(f"Invoice {invoice['number']}")
     page.text(_LEFT, 60, "Sandbox. No money moves, and this is no real invoice.", size=9, grey=True)
     page.text(_LEFT, 92, f"Invoice {invoice['number']}", size=20, bold=True)
@@ -21,7 +21,7 @@ def invoice_file(invoice: Object, lines: list[Object]) -> bytes:
         page.text(_LEFT + 90, y, _fitting(words, _RIGHT - _LEFT - 90))
         y += 16
     y = _table(page, invoice, lines, y + 24)
-    for label, amount in _sums(invoice):
+    for label, amount in _sums(invoice, taxes):
         page.text(_PERIOD, y, label, bold=label == "Still due")
         page.text_right(_RIGHT, y, money(amount, invoice["currency"]), bold=label == "Still due")
         y += 18
@@ -63,10 +63,11 @@ def _table(page: Page, invoice: Object, lines: list[Object], y: float) -> float:
     return y + 16
 
 
-def _sums(invoice: Object) -> list[tuple[str, int]]:
+def _sums(invoice: Object, taxes: list[tuple[str, int]]) -> list[tuple[str, int]]:
     sums = [("Subtotal", invoice["subtotal"])] if invoice["subtotal"] != invoice["total"] else []
     return [
         *sums,
+        *taxes,
         ("Total", invoice["total"]),
         *([told] if (told := customer_balance.told(invoice)) else []),
         ("Paid", invoice["amount_paid"]),

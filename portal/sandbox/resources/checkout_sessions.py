@@ -1,6 +1,6 @@
 """Checkout Sessions in the modes `payment` and `subscription`, paid on the sandbox's own hosted page."""
 
-from portal.sandbox import discounting, events, ids
+from portal.sandbox import checkout_taxes, discounting, events, ids, tax_settings
 from portal.sandbox.addresses import ADDRESS, SHIPPING
 from portal.sandbox.call import ACCOUNT_NAME, Call
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
@@ -25,6 +25,7 @@ from portal.sandbox.registry import Embedded, Included, Reference, Resource, fet
 from portal.sandbox.resources import checkout_items, payment_intents
 from portal.sandbox.resources.subscriptions import TRIAL_SETTINGS
 from portal.sandbox.store import Condition, Object, equals
+from portal.sandbox.tax_settings import AUTOMATIC_TAX, TAX_RATES, TaxTerms
 
 OPEN_SECONDS_MIN = 30 * 60
 OPEN_SECONDS_MAX = 24 * 3600
@@ -35,6 +36,7 @@ _AUTO_NEVER = Choice(options=("auto", "never"))
 _SUBSCRIPTION_DATA = Hash(
     fields={
         "billing_mode": Hash(fields={"type": Choice(options=("flexible",), required=True)}),
+        "default_tax_rates": TAX_RATES,
         "description": Text(max_length=500),
         "metadata": Metadata(),
         "trial_end": Timestamp(),
@@ -60,7 +62,7 @@ _PAYMENT_INTENT_DATA = Hash(
 CREATE = {
     "allow_promotion_codes": Boolean(),
     "allowed_payment_method_types": Array(),
-    "automatic_tax": Hash(fields={"enabled": Boolean(required=True)}),
+    "automatic_tax": AUTOMATIC_TAX,
     "billing_address_collection": Choice(options=("auto", "required")),
     "cancel_url": Url(),
     "client_reference_id": Text(max_length=200),
@@ -83,6 +85,7 @@ CREATE = {
             fields={
                 "price": Text(required=True),
                 "quantity": Integer(minimum=1, maximum=QUANTITY_MAX, required=True),
+                "tax_rates": TAX_RATES,
             }
         ),
     ),
@@ -122,15 +125,17 @@ def create(call: Call, values: Values) -> Object:
     if fixed is not None and fixed < call.now() + TRIAL_SECONDS_MIN:
         raise invalid("The trial must end at least 48 hours from now.", "subscription_data[trial_end]")
     session = _build(call, values, customer, lines[0][0]["currency"])
+    rates = _tax_rates(call, values)
     total = 0
-    for price, quantity in lines:
+    for (price, quantity), own in zip(lines, rates, strict=True):
         free = trial_end is not None and price["type"] == "recurring"
         amount = 0 if free else price["unit_amount"] * quantity
         product = fetch(call, "product", price["product"])
-        call.store.insert("item", checkout_items.build(session["id"], price, product, quantity, amount))
+        call.store.insert("item", checkout_items.build(session["id"], price, product, quantity, amount, own))
         total += amount
     _check_total(values["mode"], total)
-    session |= {"amount_subtotal": total, "amount_total": total}
+    session["amount_subtotal"] = total
+    checkout_taxes.apply(call, session)
     call.store.insert("checkout.session", session)
     if values.get("discounts"):
         discounting.apply_sent(call, session, values["discounts"])
@@ -218,7 +223,7 @@ def _build(call: Call, values: Values, customer: Object | None, currency: str) -
         | {
             "allow_promotion_codes": values.get("allow_promotion_codes"),
             "allowed_payment_method_types": values.get("allowed_payment_method_types"),
-            "automatic_tax": _automatic_tax(values),
+            "automatic_tax": _automatic_tax(values, customer),
             "billing_address_collection": values.get("billing_address_collection"),
             "cancel_url": values.get("cancel_url"),
             "client_reference_id": values.get("client_reference_id"),
@@ -292,6 +297,7 @@ def _blank() -> Object:
         "total_details": {"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0},
         "ui_mode": "hosted_page",
         "wallet_options": None,
+        "_address": None,
         "_challenge": None,
         "_coupon": None,
         "_notice": None,
@@ -306,11 +312,24 @@ def _creation_default(subscribing: bool) -> str:
     return "always" if subscribing else "if_required"
 
 
-def _automatic_tax(values: Values) -> Object:
+def _automatic_tax(values: Values, customer: Object | None) -> Object:
     enabled = values.get("automatic_tax", {}).get("enabled", False)
-    if enabled:
-        raise invalid("Automatic tax is not emulated by the sandbox.", "automatic_tax[enabled]")
-    return {"enabled": False, "liability": None, "provider": None, "status": None}
+    kept = values.get("customer_update", {}).get("address") != "auto"
+    if enabled and customer is not None and kept:
+        tax_settings.require_location(customer)  # Nobody may be asked for another address.
+    return {"enabled": enabled}
+
+
+def _tax_rates(call: Call, values: Values) -> list[list[str]]:
+    """Return the rates of each line; those of the subscription are looked at as well."""
+    default = values.get("subscription_data", {}).get("default_tax_rates")
+    known = tax_settings.named(call, default, "subscription_data[default_tax_rates]")
+    own = [
+        tax_settings.named(call, sent.get("tax_rates"), f"line_items[{number}][tax_rates]")
+        for number, sent in enumerate(values["line_items"])
+    ]
+    tax_settings.check(TaxTerms(tuple(known), values.get("automatic_tax", {}).get("enabled", False)), own)
+    return own
 
 
 def _invoice_creation(values: Values) -> Object:
@@ -336,10 +355,10 @@ def _customer_details(customer: Object | None, email: str | None) -> Object | No
     return customer_details(customer["email"] if customer else email, None)
 
 
-def customer_details(email: str | None, name: str | None) -> Object:
+def customer_details(email: str | None, name: str | None, address: Object | None = None) -> Object:
     """Return what a session tells of the person who pays."""
     return {
-        "address": None,
+        "address": address,
         "business_name": None,
         "email": email,
         "individual_name": None,

@@ -1,5 +1,6 @@
 """The payment page behind a Checkout Session, as Stripe's own command line pays it. It stands in no documentation."""
 
+from portal.sandbox import checkout_taxes, tax_settings
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Endpoint, Values
 from portal.sandbox.errors import invalid
@@ -31,6 +32,9 @@ def confirm(call: Call, values: Values, session_id: str) -> Object:
     if payment_method["type"] not in session["payment_method_types"]:
         raise invalid(f"The session takes {', '.join(session['payment_method_types'])} only.", "payment_method")
     billing = payment_method["billing_details"]
+    if session["automatic_tax"]["status"] == "requires_location_inputs":
+        checkout_taxes.locate(call, session, billing["address"])
+        tax_settings.require_location(checkout_taxes.buyer_of(call, session))
     email = session["customer_email"] or billing["email"]
     if email is None:
         raise invalid("The payment method tells no email address.", "payment_method")
