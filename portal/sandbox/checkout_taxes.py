@@ -1,6 +1,6 @@
 """What tax is due on a checkout, or on a quote: for whoever pays, where they are."""
 
-from portal.sandbox import taxing
+from portal.sandbox import tax_settings, taxing
 from portal.sandbox.call import Call
 from portal.sandbox.errors import ApiError, invalid
 from portal.sandbox.registry import fetch
@@ -13,7 +13,9 @@ _NOBODY: Object = {"address": None, "shipping": None, "tax_exempt": "none"}
 
 
 def terms_of(session: Object) -> TaxTerms:
-    """Return how a checkout is taxed."""
+    """Return how a checkout or a quote is taxed."""
+    if session["object"] == "quote":
+        return tax_settings.terms_of(session)
     rates = session["_subscription_data"].get("default_tax_rates") or []
     return TaxTerms(tuple(rates), session["automatic_tax"]["enabled"])
 
@@ -33,11 +35,15 @@ def state(*, enabled: bool, buyer: Object) -> Object:
     return {"enabled": True, "liability": {"type": "self"}, "provider": "stripe", "status": status}
 
 
+def taxes_of(call: Call, session: Object, item: Object, price: Object, net: int) -> list[Object]:
+    """Return the taxes on a sum of a line."""
+    buyer = buyer_of(call, session)
+    return taxing.taxes_on(call, terms_of(session), buyer, net, item["_tax_rates"], price["tax_behavior"])
+
+
 def with_tax(call: Call, session: Object, item: Object, price: Object, net: int) -> int:
     """Return what a sum of a line comes to with its tax."""
-    buyer = buyer_of(call, session)
-    taxes = taxing.taxes_on(call, terms_of(session), buyer, net, item["_tax_rates"], price["tax_behavior"])
-    return net + taxing.amount_of(taxes, "exclusive")
+    return net + taxing.amount_of(taxes_of(call, session, item, price, net), "exclusive")
 
 
 def apply(call: Call, session: Object) -> None:

@@ -51,12 +51,13 @@ def _render(call: Call, item: Object) -> Object:
 
 
 def _taxes(call: Call, item: Object) -> list[Object]:
+    """Return the taxes on a line; for a rate that was named, no reason is told here."""
     stored = fetch(call, "item", item["id"])
     return [
         {
             "amount": tax["amount"],
             "rate": render(call, fetch(call, "tax_rate", tax["tax_rate_details"]["tax_rate"])),
-            "taxability_reason": tax["taxability_reason"],
+            "taxability_reason": reason if (reason := tax["taxability_reason"]) != "not_available" else None,
             "taxable_amount": tax["taxable_amount"],
         }
         for tax in stored["_taxes"]

@@ -38,12 +38,16 @@ def draft(
     sources: list[LineSource],
     currency: str = "",
     tax: TaxTerms | None = None,
+    quote_id: str | None = None,
 ) -> Object:
     """Store a draft invoice with its lines and tell of it. One without lines needs a currency.
 
-    It is taxed as its subscription is, unless `tax` says how.
+    It is taxed as its subscription is, unless `tax` says how. `quote_id` names the quote it was promised in.
     """
     invoice = _build(call, customer, subscription, billing_reason, sources)
+    if quote_id is not None:
+        details = {"quote": quote_id}
+        invoice["parent"] = {"quote_details": details, "subscription_details": None, "type": "quote_details"}
     invoice["currency"] = currency or invoice["currency"]
     lines = [invoice_lines.build(invoice["id"], source) for source in sources]
     terms = tax or (tax_settings.terms_of(subscription) if subscription else NO_TAX)
@@ -85,7 +89,7 @@ def _build(
             "discounts": [discount] if discount else [],
             "footer": customer["invoice_settings"]["footer"],
             "parent": _parent(subscription),
-            "rendering": _rendering("auto") if billing_reason == "manual" else None,
+            "rendering": _rendering("auto") if subscription is None else None,
             "period_end": now,
             "period_start": now,
             "starting_balance": customer["balance"],
@@ -163,9 +167,8 @@ def rendered(invoice: Object) -> Object | None:
 
 def subscription_of(call: Call, invoice: Object) -> Object | None:
     """Return the subscription that an invoice is for, if it is for one."""
-    if invoice["parent"] is None:
-        return None
-    return fetch(call, "subscription", invoice["parent"]["subscription_details"]["subscription"])
+    details = (invoice["parent"] or {}).get("subscription_details")
+    return fetch(call, "subscription", details["subscription"]) if details else None
 
 
 def _parent(subscription: Object | None) -> Object | None:
