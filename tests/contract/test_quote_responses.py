@@ -1,23 +1,8 @@
 """Quotes are what the SDK annotates, in answers and in events, from the draft to what comes of it."""
 
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
-from portal.sandbox import create_sandbox
 from tests.contract.recording import Recording
-from tests.sandbox.driving import KEY, Driver, over_http
-
-
-@pytest.fixture
-def recording() -> Iterator[Recording]:
-    app = create_sandbox(api_key=KEY)
-    with over_http(app) as address:
-        recorded = Recording(Driver(app), address)
-        yield recorded
-        recorded.http.close()
-    app.extensions["sandbox"].close()
 
 
 def test_quotes(recording: Recording) -> None:
