@@ -31,6 +31,8 @@ def finalize(call: Call, invoice: Object, *, description: str | None = None, int
     customer = fetch(call, "customer", invoice["customer"])
     before, now = render(call, deepcopy(customer)), call.now()
     if invoice["automatic_tax"]["status"] == "requires_location_inputs":
+        invoices.tax_again(call, invoice, tax_settings.terms_of(invoice))  # Somebody may have said it meanwhile.
+    if invoice["automatic_tax"]["status"] == "requires_location_inputs":
         _give_up_tax(call, invoice)
     due, balance = customer_balance.apply(invoice["total"], customer["balance"])
     invoice |= {

@@ -74,9 +74,9 @@ def note_refused(call: Call, intent: Object, charge: Object, payment_method: Obj
 
 def _begin_debit(call: Call, intent: Object, payment_method: Object, account: debits.Account) -> None:
     """Ask the bank for the money of an account; what it says comes later."""
-    if "sepa_debit" not in intent["payment_method_types"]:
+    if "sepa_debit" not in intent["payment_method_types"] or intent["currency"] != debits.CURRENCY:
         raise invalid(
-            f"The intent takes {', '.join(intent['payment_method_types'])} only.",
+            f"The intent is in {intent['currency']} and takes {', '.join(intent['payment_method_types'])}.",
             "payment_method",
             "payment_intent_incompatible_payment_method",
         )

@@ -172,6 +172,10 @@ def test_an_intent_is_paid_by_debit(sandbox: Driver) -> None:
     assert sandbox.get(f"/v1/payment_intents/{intent['id']}")["status"] == "succeeded"
     status, error = sandbox.error("POST", "/v1/payment_intents", order | {"currency": "usd"})
     assert (status, error["code"]) == (400, "payment_intent_incompatible_payment_method")
+    waiting = sandbox.post("/v1/payment_intents", {"amount": 900, "currency": "eur"})["id"]
+    sandbox.post(f"/v1/payment_intents/{waiting}", {"currency": "usd"})
+    confirm = f"/v1/payment_intents/{waiting}/confirm"
+    assert sandbox.error("POST", confirm, {"payment_method": _account(sandbox)})[1]["code"] == error["code"]
 
 
 def test_a_debit_pays_nothing_that_comes_again(sandbox: Driver) -> None:

@@ -305,6 +305,8 @@ def test_an_invoice_by_hand_with_automatic_tax_is_not_finalized_for_nowhere(sand
     assert nowhere["automatic_tax"]["status"] == "requires_location_inputs"
     status, error = sandbox.error("POST", f"/v1/invoices/{nowhere['id']}/finalize")
     assert (status, error["code"]) == (400, "customer_tax_location_invalid")
+    sandbox.post(f"/v1/customers/{nowhere['customer']}", {"address[country]": "AT"})
+    assert sums(sandbox.post(f"/v1/invoices/{nowhere['id']}/finalize")) == (1000, 200, 1200, 1000)
     assert sums(_by_hand(sandbox, "DE", **automatic)) == (1000, 190, 1190, 1000)
 
 

@@ -2,7 +2,7 @@
 
 from copy import deepcopy
 
-from portal.sandbox import events, tax_settings, taxing
+from portal.sandbox import events, tax_settings
 from portal.sandbox.call import Call
 from portal.sandbox.customer_time import by_clock_of, by_clock_of_customer
 from portal.sandbox.endpoints import Endpoint, Values
@@ -68,15 +68,6 @@ def _terms(call: Call, values: Values, before: TaxTerms) -> TaxTerms:
     return TaxTerms(rates, automatic)
 
 
-def _tax_again(call: Call, invoice: Object, values: Values) -> None:
-    lines = invoice_lines.of_invoice(call, invoice["id"])
-    terms = _terms(call, values, tax_settings.terms_of(invoice))
-    tax_settings.check(terms, [line["_tax_rates"] for line in lines])
-    taxing.tax_invoice(call, invoice, lines, fetch(call, "customer", invoice["customer"]), terms)
-    for line in lines:
-        call.store.save(line)
-
-
 def _apply(call: Call, invoice: Object, values: Values) -> None:
     if "default_payment_method" in values:
         chosen, param = values["default_payment_method"], "default_payment_method"
@@ -97,7 +88,9 @@ def update(call: Call, values: Values, invoice_id: str) -> Object:
     before = render(call, deepcopy(invoice))
     _apply(call, invoice, values)
     if {"automatic_tax", "default_tax_rates"} & set(values):
-        _tax_again(call, invoice, values)
+        terms = _terms(call, values, tax_settings.terms_of(invoice))
+        tax_settings.check(terms, [line["_tax_rates"] for line in invoice_lines.of_invoice(call, invoice_id)])
+        invoices.tax_again(call, invoice, terms)
     call.store.save(invoice)
     events.emit_update(call, "invoice.updated", before, invoice)
     return render(call, invoice)

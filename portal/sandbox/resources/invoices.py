@@ -63,6 +63,14 @@ def draft(
     return invoice
 
 
+def tax_again(call: Call, invoice: Object, terms: TaxTerms) -> None:
+    """Tax a draft anew, in other terms or for a customer who has moved. The caller saves the invoice."""
+    lines = invoice_lines.of_invoice(call, invoice["id"])
+    taxing.tax_invoice(call, invoice, lines, fetch(call, "customer", invoice["customer"]), terms)
+    for line in lines:
+        call.store.save(line)
+
+
 def _build(
     call: Call, customer: Object, subscription: Object | None, billing_reason: str, sources: list[LineSource]
 ) -> Object:
