@@ -1,6 +1,7 @@
 """`POST /v1/subscriptions`: a subscription without Checkout, paid with a card the customer has already."""
 
 from portal.sandbox import tax_settings
+from portal.sandbox.added_items import ADDED
 from portal.sandbox.billing_lines import OrderLine
 from portal.sandbox.call import Call
 from portal.sandbox.customer_time import by_clock_of_customer
@@ -17,6 +18,7 @@ from portal.sandbox.tax_settings import AUTOMATIC_TAX, TAX_RATES
 
 ITEMS_MAX = 20
 CREATE = {
+    "add_invoice_items": ADDED,
     "automatic_tax": AUTOMATIC_TAX,
     "customer": Text(required=True),
     "default_payment_method": Text(),
@@ -61,6 +63,7 @@ def create(call: Call, values: Values) -> Object:
         payment_method=None if free else payment_methods.default_of(call, customer, chosen),
         trial_end=trial_end,
         values=values,
+        added=values.get("add_invoice_items", []),
     )
     subscription, error = begin(call, order)
     if error is not None and values.get("payment_behavior") == "error_if_incomplete":

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from portal.sandbox import (
+    added_items,
     changing,
     collecting,
     discounting,
@@ -45,6 +46,7 @@ MONEY: dict[str, Param] = {
     "proration_date": Timestamp(),
 }
 UPDATE = MONEY | {
+    "add_invoice_items": added_items.ADDED,
     "automatic_tax": AUTOMATIC_TAX,
     "billing_cycle_anchor": Hash(fields={"type": Choice(options=("now", "unchanged"), required=True)}),
     "cancel_at": TimestampOr(options=("max_period_end", "min_period_end"), unsettable=True),
@@ -126,6 +128,7 @@ def prepare(call: Call, subscription: Object, values: Values) -> Object | None:
         discounting.give(call, subscription, values["discounts"])
     tax_settings.give(call, subscription, fetch(call, "customer", subscription["customer"]), values)
     _check_tax(call, subscription, values)
+    added_items.add(call, subscription, values.get("add_invoice_items", []))
     invoice = None
     if _TERMS & set(values):
         invoice = changing.apply(call, subscription, changing.read(call, subscription, values))
