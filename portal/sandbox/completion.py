@@ -7,7 +7,7 @@ payment mode the intent outlives a decline with its failed charge, and the next 
 from copy import deepcopy
 from dataclasses import dataclass
 
-from portal.sandbox import checkout_taxes, collecting, discounting, events, paying
+from portal.sandbox import checkout_opening, checkout_setup, checkout_taxes, collecting, discounting, events, paying
 from portal.sandbox.addresses import shipping
 from portal.sandbox.billing_lines import OrderLine, discounted, once
 from portal.sandbox.call import Call
@@ -19,7 +19,6 @@ from portal.sandbox.instruments import instrument_of
 from portal.sandbox.registry import fetch, render
 from portal.sandbox.resources import (
     checkout_items,
-    checkout_sessions,
     customers,
     invoices,
     payment_intents,
@@ -54,6 +53,8 @@ def complete(call: Call, session: Object, payer: Payer) -> ApiError | None:
     """Pay an open session. Returns None when it is complete, or why nothing was charged: the bank refused the card,
     the code that was entered was used up meanwhile, or another tax is due.
     """
+    if session["mode"] == "setup":
+        return _set_up(call, session, payer)
     gone = discounting.check(call, session) or checkout_taxes.check(call, session)
     if gone is not None:
         return gone
@@ -76,7 +77,7 @@ def _subscribe(call: Call, session: Object, payer: Payer) -> ApiError | None:
         customer=customer,
         lines=_order_lines(call, session),
         payment_method=payment_method,
-        trial_end=checkout_sessions.trial_end_of(call, data),
+        trial_end=checkout_opening.trial_end_of(call, data),
         values=data
         | {
             "automatic_tax": {"enabled": session["automatic_tax"]["enabled"]},
@@ -96,6 +97,18 @@ def _subscribe(call: Call, session: Object, payer: Payer) -> ApiError | None:
     links = {"customer": customer["id"], "invoice": subscription["latest_invoice"], "subscription": subscription["id"]}
     _close(wall, session, payer, links)
     return None
+
+
+def _set_up(call: Call, session: Object, payer: Payer) -> ApiError | None:
+    payment_method = _new_method(call, payer)
+    assert payment_method is not None
+    assert payer.card is not None
+    person = {"email": payer.email, "name": payer.name}
+    refused = payer.card.on_setup is not None
+    customer_id, error = checkout_setup.save(call, session, payment_method, person, refused)
+    if error is None:
+        _close(call, session, payer, {"customer": customer_id})
+    return error
 
 
 def _order_lines(call: Call, session: Object) -> list[OrderLine]:
@@ -229,8 +242,8 @@ def _close(call: Call, session: Object, payer: Payer, links: Object) -> None:
     session |= links
     paid = "unpaid" if payer.account is not None else "paid"
     session |= {
-        "customer_details": checkout_sessions.customer_details(payer.email, payer.name, session["_address"]),
-        "payment_status": paid if session["amount_total"] > 0 else "no_payment_required",
+        "customer_details": checkout_opening.customer_details(payer.email, payer.name, session["_address"]),
+        "payment_status": paid if session["amount_total"] else "no_payment_required",
         "status": "complete",
         "url": None,
     }

@@ -119,6 +119,10 @@ class Story(BillingStory):
         guest = self.v1.checkout.sessions.create(bought)
         assert self.driver.pay({"id": guest.id}, DECLINED_CARD).status_code == 402
         assert self.driver.pay({"id": guest.id}).status_code == 303
+        saving: Any = {"mode": "setup", "currency": "usd", "customer": self.customer.id, "success_url": SUCCESS}
+        saved = self.v1.checkout.sessions.create(saving)
+        assert self.driver.pay({"id": saved.id}).status_code == 303
+        self.v1.checkout.sessions.retrieve(saved.id, {"expand": ["setup_intent"]})
 
     def buy_by_debit(self) -> None:
         """One-time payments from bank accounts: one that is paid later, and one that is not."""
@@ -196,6 +200,8 @@ class Story(BillingStory):
         self.v1.invoices.pay(begun.latest_invoice, {"payment_method": good.id})
         self.v1.subscriptions.retrieve(begun.id)
         self.v1.subscriptions.create(order | {"trial_period_days": 3})
+        added: Any = {"add_invoice_items": [{"price": self.bundle.id}], "default_payment_method": good.id}
+        self.v1.subscriptions.create(order | added)
 
     def portal(self) -> None:
         """The customer portal: configurations, and a session for each kind of flow."""

@@ -341,7 +341,7 @@ def test_a_session_expires_by_itself(sandbox: Driver, wall: Wall, look: str) -> 
 @pytest.mark.parametrize(
     ("more", "param"),
     [
-        ({"mode": "setup"}, "mode"),
+        ({"mode": "rental"}, "mode"),
         ({"mode": "payment"}, "line_items"),
         ({"line_items[0][price]": "price_no"}, "line_items[0][price]"),
         ({"line_items[0][quantity]": "0"}, "line_items[0][quantity]"),

@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Flask, Response, request
 
-from portal.sandbox import cards, challenge, checkout_taxes, completion, debits, discounting
+from portal.sandbox import cards, challenge, checkout_opening, checkout_taxes, completion, debits, discounting
 from portal.sandbox.call import Call
 from portal.sandbox.errors import ApiError
 from portal.sandbox.hosted import checkout_place
@@ -12,7 +12,7 @@ from portal.sandbox.hosted.checkout_form import Asked, Entered, read
 from portal.sandbox.hosted.pages import guarded_redirect, plain_page, show
 from portal.sandbox.periods import add_interval
 from portal.sandbox.registry import fetch
-from portal.sandbox.resources import checkout_items, checkout_sessions, promotion_codes
+from portal.sandbox.resources import checkout_items, promotion_codes
 from portal.sandbox.sandbox import Sandbox
 from portal.sandbox.store import Object
 from portal.sandbox.wording import date, every, money, unit_price
@@ -140,6 +140,8 @@ def _form(
     code_error: str | None = None,
     place_error: str | None = None,
 ) -> Response:
+    if session["mode"] == "setup":
+        return _setup_form(sandbox, session, _asked(call, session), entered, status, declined)
     lines = _lines(call, session)
     return show(
         sandbox,
@@ -159,6 +161,23 @@ def _form(
         hints=cards.HINTS,
         account_hints=debits.HINTS,
         button=_button(session),
+    )
+
+
+def _setup_form(
+    sandbox: Sandbox, session: Object, asked: Asked, entered: Entered | None, status: int, declined: str | None
+) -> Response:
+    return show(
+        sandbox,
+        "checkout_setup.html",
+        status,
+        form_target=session["success_url"],
+        session=session,
+        asked=asked,
+        errors=entered.errors if entered else {},
+        declined=declined or session.get("_notice"),
+        form=request.form,
+        hints=cards.HINTS,
     )
 
 
@@ -205,7 +224,7 @@ def _then(call: Call, session: Object) -> dict[str, str] | None:
         checkout_taxes.with_tax(call, session, item, price, amount - part)
         for (item, price), (_, amount), part in zip(lines, sums, off, strict=True)
     )
-    trial_end = checkout_sessions.trial_end_of(call, session["_subscription_data"])
+    trial_end = checkout_opening.trial_end_of(call, session["_subscription_data"])
     first = trial_end or add_interval(call.now(), recurring["interval"], recurring["interval_count"])
     return {
         "sum": money(total, session["currency"]),
