@@ -63,8 +63,8 @@ BY_IBAN = {account.iban: account for account in _ACCOUNTS}
 
 
 def _outcome(account: Account) -> str:
-    when = "after three minutes" if account.seconds else "soon"
-    return f"The bank pays {when}." if account.refusal is None else f"The bank says no {when}."
+    when = "After three minutes" if account.seconds else "Soon"
+    return f"{when} the bank {'pays' if account.refusal is None else 'says no'}."
 
 
 def _in_fours(iban: str) -> str:
