@@ -74,9 +74,9 @@ def error_response(sandbox: Sandbox, error: ApiError, request_id: str) -> Respon
     return response
 
 
-def json_response(status: int, body: bytes, request_id: str) -> Response:
+def json_response(status: int, body: bytes, request_id: str, content_type: str = "application/json") -> Response:
     """Return an answer with the headers every answer of the API has."""
-    response = Response(body, status, content_type="application/json")
+    response = Response(body, status, content_type=content_type)
     response.headers["Request-Id"] = request_id
     response.headers["Stripe-Version"] = request.headers.get("Stripe-Version") or API_VERSION
     response.headers["Cache-Control"] = "no-cache, no-store"
@@ -163,6 +163,8 @@ class _Exchange:
             failure = ApiError(500, "api_error", "The sandbox failed on this request; its log says where.")
             status, body = failure.status, self._error_body(call, failure)
             self._keep(call, hashed, status, body)
+        if status == 200:
+            return json_response(status, body, self.request_id, self.endpoint.content_type)
         return json_response(status, body, self.request_id)
 
     def _carry_out(
@@ -186,6 +188,8 @@ class _Exchange:
     def _render(self, call: Call, values: dict[str, Any], paths: list[str], ids: list[str]) -> bytes:
         self.fault.instead()
         answer = self.endpoint.handle(call, values, *ids)
+        if isinstance(answer, bytes):
+            return answer
         expansion.expand(call, answer, paths, self.endpoint.shape())
         return dumps(answer)
 

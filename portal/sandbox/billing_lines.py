@@ -7,6 +7,7 @@ from portal.sandbox import discounting
 from portal.sandbox.call import Call
 from portal.sandbox.registry import fetch
 from portal.sandbox.resources.invoice_lines import LineSource
+from portal.sandbox.rounding import part_of
 from portal.sandbox.store import Object
 from portal.sandbox.wording import unit_price
 
@@ -18,12 +19,7 @@ class OrderLine:
     price: Object
     quantity: int
     off: int = 0
-
-
-def part_of(amount: int, part: int, whole: int) -> int:
-    """Return `part / whole` of an amount in the smallest unit, exactly, with half a unit rounded away from zero."""
-    size = (2 * abs(amount) * part + whole) // (2 * whole)
-    return -size if amount < 0 else size
+    tax_rates: Sequence[str] = ()
 
 
 def recurring(call: Call, item: Object, *, free: bool = False, until: int | None = None) -> LineSource:
@@ -44,6 +40,7 @@ def recurring(call: Call, item: Object, *, free: bool = False, until: int | None
         period=(start, last),
         subscription=item["subscription"],
         subscription_item=item["id"],
+        tax_rates=item["tax_rates"],
     )
 
 
@@ -57,6 +54,7 @@ def once(call: Call, line: OrderLine, subscription_id: str | None) -> LineSource
         description=product_name(call, line.price),
         period=(call.now(), call.now()),
         subscription=subscription_id,
+        tax_rates=line.tax_rates,
     )
 
 

@@ -6,13 +6,12 @@ Completing the challenge pays as any card does; failing it leads back to the che
 
 from dataclasses import asdict
 
-from portal.sandbox import completion
+from portal.sandbox import completion, paying
 from portal.sandbox.call import Call
 from portal.sandbox.cards import BY_NUMBER
 from portal.sandbox.completion import Payer
 from portal.sandbox.errors import ApiError
 from portal.sandbox.registry import fetch
-from portal.sandbox.resources import payment_intents
 from portal.sandbox.store import Object
 
 FAILED = "We are unable to authenticate your payment method. Please choose a different payment method and try again."
@@ -34,7 +33,7 @@ def begin(call: Call, session: Object, payer: Payer) -> None:
     kept = asdict(payer) | {"card": payer.card.number}
     if session["mode"] == "payment":
         intent, payment_method = completion.intent_to_authenticate(call, session, payer)
-        payment_intents.require_action(call, intent, payment_method, page_of(call, session))
+        paying.require_action(call, intent, payment_method, page_of(call, session))
         session["payment_intent"] = intent["id"]
     call.store.save(session | {"_challenge": kept, "_notice": None})
 
@@ -58,9 +57,7 @@ def succeed(call: Call, session: Object, payer: Payer) -> ApiError | None:
 def fail(call: Call, session: Object) -> None:
     """Note that the bank did not believe the person. Nothing was charged."""
     if session["payment_intent"] is not None:
-        payment_intents.fail_authentication(
-            call, fetch(call, "payment_intent", session["payment_intent"]), INTENT_ERROR
-        )
+        paying.fail_authentication(call, fetch(call, "payment_intent", session["payment_intent"]), INTENT_ERROR)
     call.store.save(session | {"_challenge": None, "_notice": FAILED})
 
 

@@ -10,12 +10,13 @@ from portal.sandbox import events
 from portal.sandbox.call import Call
 from portal.sandbox.customer_time import on_clock
 from portal.sandbox.refunding import answer_refunds
+from portal.sandbox.resources.quotes import expire_due
 from portal.sandbox.resources.test_clocks import TYPE
 from portal.sandbox.scheduling import start_due
 from portal.sandbox.store import Object, equals
 from portal.sandbox.subscription_life import carry_on, tell_of_trial_ends
 
-_TASKS: tuple[Callable[[Call], None], ...] = (tell_of_trial_ends, start_due, carry_on, answer_refunds)
+_TASKS: tuple[Callable[[Call], None], ...] = (expire_due, tell_of_trial_ends, start_due, carry_on, answer_refunds)
 
 
 def advance_clocks(call: Call) -> None:

@@ -2,11 +2,11 @@
 
 from copy import deepcopy
 
-from portal.sandbox import customer_balance, dunning, events
+from portal.sandbox import customer_balance, dunning, events, paying, tax_settings
 from portal.sandbox.call import Call
 from portal.sandbox.errors import ApiError, CardError
 from portal.sandbox.registry import fetch, render
-from portal.sandbox.resources import invoice_payments, payment_intents, payment_methods, tax_ids
+from portal.sandbox.resources import invoice_payments, invoices, payment_intents, payment_methods, tax_ids
 from portal.sandbox.store import Object, equals
 
 
@@ -30,6 +30,10 @@ def finalize(call: Call, invoice: Object, *, description: str | None = None, int
     """
     customer = fetch(call, "customer", invoice["customer"])
     before, now = render(call, deepcopy(customer)), call.now()
+    if invoice["automatic_tax"]["status"] == "requires_location_inputs":
+        invoices.tax_again(call, invoice, tax_settings.terms_of(invoice))  # Somebody may have said it meanwhile.
+    if invoice["automatic_tax"]["status"] == "requires_location_inputs":
+        _give_up_tax(call, invoice)
     due, balance = customer_balance.apply(invoice["total"], customer["balance"])
     invoice |= {
         "amount_due": due,
@@ -41,6 +45,7 @@ def finalize(call: Call, invoice: Object, *, description: str | None = None, int
         "hosted_invoice_url": call.link(f"/i/{invoice['id']}"),
         "invoice_pdf": call.link(f"/i/{invoice['id']}/pdf"),
         "number": f"{customer['invoice_prefix']}-{customer['next_invoice_sequence']:04d}",
+        "rendering": invoices.rendered(invoice),
         "starting_balance": customer["balance"],
         "status": "open",
     }
@@ -57,6 +62,26 @@ def finalize(call: Call, invoice: Object, *, description: str | None = None, int
     call.store.save(customer)
     events.emit_update(call, "customer.updated", before, customer)
     return invoice
+
+
+def _give_up_tax(call: Call, invoice: Object) -> None:
+    """Bill a subscription without tax from now on, because nobody knows where the customer is.
+
+    Raises the 400 for an invoice made by hand: whoever finalizes it can be told.
+    """
+    subscription = invoices.subscription_of(call, invoice)
+    if subscription is None:
+        raise tax_settings.unknown_location()
+    off = {"enabled": False, "liability": None}
+    invoice["automatic_tax"] |= off | {
+        "disabled_reason": "finalization_requires_location_inputs",
+        "provider": None,
+        "status": None,
+    }
+    before = render(call, deepcopy(subscription))
+    subscription["automatic_tax"] = off | {"disabled_reason": "requires_location_inputs"}
+    call.store.save(subscription)
+    events.emit_update(call, "customer.subscription.updated", before, subscription)
 
 
 def _intent_for(call: Call, invoice: Object, description: str | None) -> Object:
@@ -91,9 +116,9 @@ def take_payment(
         raise RuntimeError(f"nothing is due on the invoice {invoice['id']}")
     if not authenticated and payment_methods.asks_for(payment_method):
         page = call.link(f"/i/{invoice['id']}/authenticate")
-        payment_intents.require_action(call, intent, payment_method, page)
+        paying.require_action(call, intent, payment_method, page)
         return ActionRequiredError(render(call, intent))
-    return payment_intents.pay(call, intent, payment_method)
+    return paying.pay(call, intent, payment_method)
 
 
 def mark_paid(call: Call, invoice: Object, *, by_hand: bool = False) -> Object:

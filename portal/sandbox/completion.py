@@ -7,17 +7,18 @@ payment mode the intent outlives a decline with its failed charge, and the next 
 from copy import deepcopy
 from dataclasses import dataclass
 
-from portal.sandbox import collecting, discounting, events
+from portal.sandbox import checkout_opening, checkout_setup, checkout_taxes, collecting, discounting, events, paying
 from portal.sandbox.addresses import shipping
 from portal.sandbox.billing_lines import OrderLine, discounted, once
 from portal.sandbox.call import Call
 from portal.sandbox.cards import Card
 from portal.sandbox.customer_time import call_for
+from portal.sandbox.debits import Account
 from portal.sandbox.errors import ApiError
+from portal.sandbox.instruments import instrument_of
 from portal.sandbox.registry import fetch, render
 from portal.sandbox.resources import (
     checkout_items,
-    checkout_sessions,
     customers,
     invoices,
     payment_intents,
@@ -29,20 +30,32 @@ from portal.sandbox.subscribing import Order, begin
 
 @dataclass(frozen=True)
 class Payer:
-    """What the person at the hosted page entered. `card` is None when no card was asked for."""
+    """What the person at the hosted page entered: a card, an account, or neither when nothing is due."""
 
     email: str
     name: str | None = None
     card: Card | None = None
     exp_month: int = 12
     exp_year: int = 2099
+    account: Account | None = None
+
+
+def payer_of(payment_method: Object, email: str) -> Payer:
+    """Return who pays with a payment method that was made before, as if it had been entered."""
+    instrument, name = instrument_of(payment_method), payment_method["billing_details"]["name"]
+    if isinstance(instrument, Account):
+        return Payer(email, name, account=instrument)
+    card = payment_method["card"]
+    return Payer(email, name, instrument, card["exp_month"], card["exp_year"])
 
 
 def complete(call: Call, session: Object, payer: Payer) -> ApiError | None:
     """Pay an open session. Returns None when it is complete, or why nothing was charged: the bank refused the card,
-    or the code that was entered was used up meanwhile.
+    the code that was entered was used up meanwhile, or another tax is due.
     """
-    gone = discounting.check(call, session)
+    if session["mode"] == "setup":
+        return _set_up(call, session, payer)
+    gone = discounting.check(call, session) or checkout_taxes.check(call, session)
     if gone is not None:
         return gone
     if session["mode"] == "subscription":
@@ -64,8 +77,12 @@ def _subscribe(call: Call, session: Object, payer: Payer) -> ApiError | None:
         customer=customer,
         lines=_order_lines(call, session),
         payment_method=payment_method,
-        trial_end=checkout_sessions.trial_end_of(call, data),
-        values=data | {"default_payment_method": payment_method["id"] if payment_method else None},
+        trial_end=checkout_opening.trial_end_of(call, data),
+        values=data
+        | {
+            "automatic_tax": {"enabled": session["automatic_tax"]["enabled"]},
+            "default_payment_method": payment_method["id"] if payment_method else None,
+        },
         discount=discount,
         discount_lasts=discount is not None
         and fetch(call, "coupon", discount["source"]["coupon"])["duration"] != "once",
@@ -82,19 +99,36 @@ def _subscribe(call: Call, session: Object, payer: Payer) -> ApiError | None:
     return None
 
 
+def _set_up(call: Call, session: Object, payer: Payer) -> ApiError | None:
+    payment_method = _new_method(call, payer)
+    assert payment_method is not None
+    assert payer.card is not None
+    person = {"email": payer.email, "name": payer.name}
+    refused = payer.card.on_setup is not None
+    customer_id, error = checkout_setup.save(call, session, payment_method, person, refused)
+    if error is None:
+        _close(call, session, payer, {"customer": customer_id})
+    return error
+
+
 def _order_lines(call: Call, session: Object) -> list[OrderLine]:
     items = checkout_items.of_session(call, session["id"])
-    return [OrderLine(fetch(call, "price", item["price"]), item["quantity"], item["amount_discount"]) for item in items]
+    return [
+        OrderLine(
+            fetch(call, "price", item["price"]), item["quantity"], item["amount_discount"], tuple(item["_tax_rates"])
+        )
+        for item in items
+    ]
 
 
 def _buy(call: Call, session: Object, payer: Payer) -> ApiError | None:
     customer = _buyer(call, session, payer)
-    payment_method = _new_card(call, payer)
+    payment_method = _new_method(call, payer)
     links: Object = {"customer": customer["id"] if customer else None}
     intent = None
-    if payment_method is not None:  # A card is asked for when something is due, and only then.
+    if payment_method is not None:  # It is asked for when something is due, and only then.
         intent = _intent_of(call, session, customer)
-        error = payment_intents.pay(call, intent, payment_method)
+        error = paying.pay(call, intent, payment_method)
         if error is not None:
             session["payment_intent"] = intent["id"]
             call.store.save(session)
@@ -103,8 +137,10 @@ def _buy(call: Call, session: Object, payer: Payer) -> ApiError | None:
         if customer is not None and "setup_future_usage" in session["_payment_intent_data"]:
             payment_methods.attach_to(call, payment_method, customer)
     discount = discounting.redeem(call, session)
-    if customer is not None and session["invoice_creation"]["enabled"]:
-        links["invoice"] = _invoice_for_purchase(call, session, customer, intent, discount)
+    if intent is not None and intent["status"] == "processing":
+        session["_discount"] = discount["id"] if discount else None
+    else:
+        links["invoice"] = invoice_for_purchase(call, session, customer, intent, discount)
     _close(call, session, payer, links)
     return None
 
@@ -122,14 +158,18 @@ def _buyer(call: Call, session: Object, payer: Payer) -> Object | None:
     return _customer(call, session, payer) if wanted else None
 
 
-def _invoice_for_purchase(
-    call: Call, session: Object, customer: Object, intent: Object | None, discount: Object | None
-) -> str:
+def invoice_for_purchase(
+    call: Call, session: Object, customer: Object | None, intent: Object | None, discount: Object | None
+) -> str | None:
+    """Write the paid invoice for a purchase that asks for one, once the money is there; returns its id."""
+    if customer is None or not session["invoice_creation"]["enabled"]:
+        return None
     lines = _order_lines(call, session)
     sources = [once(call, line, None) for line in lines]
     if discount is not None:
         sources = [discounted(source, line.off, discount) for source, line in zip(sources, lines, strict=True)]
-    invoice = invoices.draft(call, customer, None, "manual", sources)
+    tax = checkout_taxes.terms_of(session)
+    invoice = invoices.draft(call, customer, None, "manual", sources, tax=tax)
     data = session["invoice_creation"]["invoice_data"]
     invoice |= {"description": data["description"], "metadata": dict(data["metadata"] or {})}
     collecting.finalize(call, invoice, intent=intent)
@@ -140,33 +180,36 @@ def _invoice_for_purchase(
 def _customer(call: Call, session: Object, payer: Payer) -> Object:
     """Return the session's customer, brought up to date, or a new one."""
     if session["customer"] is None:
-        return customers.add(call, {"email": payer.email, "name": payer.name})
+        return customers.add(call, {"address": session["_address"], "email": payer.email, "name": payer.name})
     customer = fetch(call, "customer", session["customer"])
     before = render(call, deepcopy(customer))
     customer["email"] = customer["email"] or payer.email
     if session["_customer_update"].get("name") == "auto" and payer.name:
         customer["name"] = payer.name
+    if session["_customer_update"].get("address") == "auto" and session["_address"]:
+        customer["address"] = session["_address"]
     call.store.save(customer)
     events.emit_update(call, "customer.updated", before, customer)
     return customer
 
 
-def _new_card(call: Call, payer: Payer) -> Object | None:
-    if payer.card is None:
+def _new_method(call: Call, payer: Payer) -> Object | None:
+    instrument = payer.card or payer.account
+    if instrument is None:
         return None
     billing = {"email": payer.email, "name": payer.name}
-    built = payment_methods.build(call, payer.card, payer.exp_month, payer.exp_year, billing)
+    built = payment_methods.build(call, instrument, payer.exp_month, payer.exp_year, billing)
     return call.store.insert("payment_method", built)
 
 
 def _save_card(call: Call, payer: Payer, customer: Object) -> Object | None:
-    payment_method = _new_card(call, payer)
+    payment_method = _new_method(call, payer)
     return payment_methods.attach_to(call, payment_method, customer) if payment_method else None
 
 
 def intent_to_authenticate(call: Call, session: Object, payer: Payer) -> tuple[Object, Object]:
     """Return the intent of a purchase and the card that is to pay it, before its bank has been asked."""
-    payment_method = _new_card(call, payer)
+    payment_method = _new_method(call, payer)
     assert payment_method is not None
     return _intent_of(call, session, _buyer(call, session, payer)), payment_method
 
@@ -183,7 +226,13 @@ def _intent_of(call: Call, session: Object, customer: Object | None) -> Object:
     members["shipping"] = shipping(data.get("shipping"))
     metadata = {key: value for key, value in (data.get("metadata") or {}).items() if value is not None}
     built = payment_intents.build(
-        call, session["amount_total"], session["currency"], customer=customer_id, metadata=metadata, **members
+        call,
+        session["amount_total"],
+        session["currency"],
+        customer=customer_id,
+        metadata=metadata,
+        payment_method_types=list(session["payment_method_types"]),
+        **members,
     )
     return payment_intents.add(call, built)
 
@@ -191,9 +240,10 @@ def _intent_of(call: Call, session: Object, customer: Object | None) -> Object:
 def _close(call: Call, session: Object, payer: Payer, links: Object) -> None:
     """Mark the session complete and tell of it."""
     session |= links
+    paid = "unpaid" if payer.account is not None else "paid"
     session |= {
-        "customer_details": checkout_sessions.customer_details(payer.email, payer.name),
-        "payment_status": "paid" if session["amount_total"] > 0 else "no_payment_required",
+        "customer_details": checkout_opening.customer_details(payer.email, payer.name, session["_address"]),
+        "payment_status": paid if session["amount_total"] else "no_payment_required",
         "status": "complete",
         "url": None,
     }

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal
 
+from portal.sandbox import checkout_taxes
 from portal.sandbox.call import Call
 from portal.sandbox.errors import ApiError, invalid
 from portal.sandbox.parameters import Array, Hash, Text
@@ -63,7 +64,7 @@ def _has_bought(call: Call, customer_id: str | None) -> bool:
 
 def apply(call: Call, session: Object, coupon: Object, promotion_code: str | None) -> None:
     """Take the coupon off the session's lines, in place of whatever was taken off before."""
-    _set(call, session, coupon)
+    take_off(call, session, coupon)
     session |= {"discounts": [{"coupon": None if promotion_code else coupon["id"], "promotion_code": promotion_code}]}
     session["_coupon"] = coupon["id"]
     call.store.save(session)
@@ -71,7 +72,7 @@ def apply(call: Call, session: Object, coupon: Object, promotion_code: str | Non
 
 def remove(call: Call, session: Object) -> None:
     """Take nothing off any more."""
-    _set(call, session, None)
+    take_off(call, session, None)
     session |= {"_coupon": None, "discounts": []}
     call.store.save(session)
 
@@ -150,12 +151,18 @@ def _discount_named(call: Call, subscription: Object, number: int, sent: dict[st
         if chosen not in subscription["discounts"]:
             raise invalid("The subscription has no such discount.", param)
         return chosen
+    coupon, promotion = usable(call, name, chosen, subscription["currency"], param)
+    return str(count_use(call, coupon, promotion, discounts.For(subscription["customer"], subscription["id"]))["id"])
+
+
+def usable(call: Call, name: str, chosen: str, currency: str, param: str) -> tuple[Object, Object | None]:
+    """Return the coupon that was named, itself or by a promotion code, or raise the 400 when it cannot be used."""
     promotion = fetch(call, "promotion_code", chosen, param) if name == "promotion_code" else None
     coupon = fetch(call, "coupon", promotion["promotion"]["coupon"] if promotion else chosen, param)
-    usable = promotion_codes.is_usable(call, promotion) if promotion else coupons.is_valid(call, coupon)
-    if not usable or coupon["currency"] not in (None, subscription["currency"]):
+    good = promotion_codes.is_usable(call, promotion) if promotion else coupons.is_valid(call, coupon)
+    if not good or coupon["currency"] not in (None, currency):
         raise invalid(OVER, param, "coupon_expired")
-    return str(_count_use(call, coupon, promotion, discounts.For(subscription["customer"], subscription["id"]))["id"])
+    return coupon, promotion
 
 
 def use_up(call: Call, subscription: Object) -> None:
@@ -168,14 +175,14 @@ def use_up(call: Call, subscription: Object) -> None:
     subscription["discounts"] = kept
 
 
-def _set(call: Call, session: Object, coupon: Object | None) -> None:
-    """Write to lines and session what is taken off."""
+def take_off(call: Call, session: Object, coupon: Object | None) -> None:
+    """Write to lines and session (or quote) what is taken off. The caller saves the session."""
     items = checkout_items.of_session(call, session["id"])
     parts = shares(coupon, _prices(call, session)) if coupon else [0] * len(items)
     for item, part in zip(items, parts, strict=True):
-        call.store.save(item | {"amount_discount": part, "amount_total": item["amount_subtotal"] - part})
-    session["amount_total"] = session["amount_subtotal"] - sum(parts)
+        call.store.save(item | {"amount_discount": part})
     session["total_details"] = session["total_details"] | {"amount_discount": sum(parts)}
+    checkout_taxes.apply(call, session)
 
 
 def check(call: Call, session: Object) -> ApiError | None:
@@ -186,8 +193,7 @@ def check(call: Call, session: Object) -> ApiError | None:
     if session.get("_coupon") is None:
         return None
     coupon, promotion = _applied(call, session)
-    usable = promotion_codes.is_usable(call, promotion) if promotion else coupons.is_valid(call, coupon)
-    if usable:
+    if promotion_codes.is_usable(call, promotion) if promotion else coupons.is_valid(call, coupon):
         return None
     remove(call, session)
     return invalid(OVER, "discounts", "coupon_expired")
@@ -198,10 +204,11 @@ def redeem(call: Call, session: Object) -> Object | None:
     if session.get("_coupon") is None:
         return None
     coupon, promotion = _applied(call, session)
-    return _count_use(call, coupon, promotion, discounts.For(session["customer"], None, session["id"]))
+    return count_use(call, coupon, promotion, discounts.For(session["customer"], None, session["id"]))
 
 
-def _count_use(call: Call, coupon: Object, promotion: Object | None, whom: discounts.For) -> Object:
+def count_use(call: Call, coupon: Object, promotion: Object | None, whom: discounts.For) -> Object:
+    """Count that a coupon is used, and return its discount for whoever uses it, stored."""
     for used in (coupon, promotion):
         if used is not None:
             call.store.save(used | {"times_redeemed": used["times_redeemed"] + 1})

@@ -5,15 +5,16 @@ Everything that is driven by the clock is listed in `TASKS`: each task looks for
 
 from collections.abc import Callable
 
-from portal.sandbox import disputing, refunding
+from portal.sandbox import disputing, refunding, settling
 from portal.sandbox.call import Call
 from portal.sandbox.clock_advance import advance_clocks
-from portal.sandbox.resources import checkout_sessions
+from portal.sandbox.resources import checkout_sessions, quotes
 from portal.sandbox.scheduling import start_due
 from portal.sandbox.subscription_life import carry_on, tell_of_trial_ends
 
 TASKS: tuple[Callable[[Call], None], ...] = (
     checkout_sessions.expire_due,
+    quotes.expire_due,
     tell_of_trial_ends,
     start_due,
     carry_on,
@@ -21,6 +22,7 @@ TASKS: tuple[Callable[[Call], None], ...] = (
     disputing.open_disputes,
     disputing.decide,
     refunding.answer_refunds,
+    settling.settle_debits,
 )
 
 

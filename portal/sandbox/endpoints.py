@@ -19,15 +19,17 @@ class Endpoint:
     """One method at one address, such as `POST /v1/customers/{customer}`.
 
     `handle` takes the call, the parsed parameters and the ids of the address, and returns the answer in wire form.
-    `returns` is the type of the answer, `lists` says that it is a list of that type.
+    `returns` is the type of the answer, `lists` says that it is a list of that type. Where the content type is not
+    JSON, the handler returns the bytes of a file.
     """
 
     method: str
     path: str
     parameters: Mapping[str, Param]
-    handle: Callable[..., Object]
+    handle: Callable[..., Any]
     returns: str
     lists: bool = False
+    content_type: str = "application/json"
 
     def shape(self) -> Shape:
         """Return what can be expanded in the answer."""

@@ -12,6 +12,11 @@ def random_text(length: int) -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(length))
 
 
+def digits(length: int) -> str:
+    """Return `length` random digits, such as banks give to what they have done."""
+    return "".join(secrets.choice(string.digits) for _ in range(length))
+
+
 def new_id(prefix: str, length: int = 24) -> str:
     """Return a new identifier such as `sub_…`; `prefix` is given without the underscore."""
     return f"{prefix}_{random_text(length)}"

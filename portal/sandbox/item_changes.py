@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from portal.sandbox import tax_settings
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Values
 from portal.sandbox.errors import invalid
@@ -9,6 +10,7 @@ from portal.sandbox.parameters import Array, Boolean, Hash, Integer, Metadata, T
 from portal.sandbox.registry import fetch
 from portal.sandbox.resources import prices, subscription_items
 from portal.sandbox.store import Object
+from portal.sandbox.tax_settings import TAX_RATES
 
 ITEMS_MAX = 20
 QUANTITY = Integer(minimum=0, maximum=999_999)
@@ -21,6 +23,7 @@ ITEMS = Array(
             "metadata": Metadata(),
             "price": Text(),
             "quantity": QUANTITY,
+            "tax_rates": TAX_RATES,
         }
     ),
 )
@@ -66,7 +69,8 @@ def _new(call: Call, subscription: Object, values: Values, param: str) -> Object
     if values.get("deleted") or "price" not in values:
         raise invalid("A new item needs a price.", f"{param}[price]", "parameter_missing")
     price = price_of(call, values["price"], f"{param}[price]")
-    item = subscription_items.build(call, subscription["id"], price["id"], values.get("quantity", 1), (0, 0))
+    rates = tax_settings.named(call, values.get("tax_rates"), f"{param}[tax_rates]")
+    item = subscription_items.build(call, subscription["id"], price["id"], values.get("quantity", 1), (0, 0), rates)
     return item | {"metadata": merge_metadata({}, values.get("metadata", {}))}
 
 
@@ -78,6 +82,8 @@ def _changed(call: Call, old: Object, values: Values, param: str) -> Object:
         new["quantity"] = values["quantity"]
     if "metadata" in values:
         new["metadata"] = merge_metadata(old["metadata"], values["metadata"])
+    if "tax_rates" in values:
+        new["tax_rates"] = tax_settings.named(call, values["tax_rates"], f"{param}[tax_rates]")
     return new
 
 

@@ -58,17 +58,29 @@ def _invoice(call: Call, told: Object, _: str) -> Object:
     parent = told.pop("parent", None) or {}
     details = parent.get("subscription_details") or {}
     payment = _payment_of(call, told["id"])
+    taxes = told.pop("total_taxes", None) or []
     told |= {
         "charge": payment.get("latest_charge"),
         "paid": told["status"] == "paid",
         "payment_intent": payment.get("id"),
         "subscription": details.get("subscription"),
         "subscription_details": {"metadata": details.get("metadata")},
-        "tax": None,
+        "tax": sum(tax["amount"] for tax in taxes) if taxes else None,
+        "total_tax_amounts": [_tax(tax) for tax in taxes],
     }
-    for name in ("confirmation_secret", "payments", "total_taxes"):
+    for name in ("confirmation_secret", "payments"):
         told.pop(name, None)
     return told
+
+
+def _tax(tax: Object) -> Object:
+    return {
+        "amount": tax["amount"],
+        "inclusive": tax["tax_behavior"] == "inclusive",
+        "tax_rate": tax["tax_rate_details"]["tax_rate"],
+        "taxability_reason": tax["taxability_reason"],
+        "taxable_amount": tax["taxable_amount"],
+    }
 
 
 def _payment_of(call: Call, invoice_id: str) -> Object:
@@ -82,6 +94,7 @@ def _line(call: Call, told: Object, _: str) -> Object:
     details = parent.get("subscription_item_details") or parent.get("invoice_item_details") or {}
     priced = (told.pop("pricing", None) or {}).get("price_details") or {}
     told |= {
+        "tax_amounts": [_tax(tax) for tax in told.pop("taxes", [])],
         "price": call.store.get("price", priced.get("price") or ""),
         "proration": bool(details.get("proration")),
         "subscription": details.get("subscription"),

@@ -119,13 +119,18 @@ class Integer(Param):
 
 @dataclass(frozen=True, kw_only=True)
 class Percent(Param):
-    """A share of more than 0 and at most 100, with two decimals at most."""
+    """A share of more than 0 (or of `zero` too) and at most 100, with so many decimals at most."""
+
+    decimals: int = 2
+    zero: bool = False
 
     def convert(self, value: Any, name: str) -> float:
         """Refuse what is no such share."""
         text = _text(value, name)
-        if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,2}0*)?", text) or not 0 < float(text) <= 100:
-            raise invalid(f"'{name}' must be more than 0 and at most 100.", name, "parameter_invalid_integer")
+        well_formed = re.fullmatch(rf"[0-9]{{1,3}}(\.[0-9]{{1,{self.decimals}}}0*)?", text)
+        if not well_formed or not (0 < float(text) <= 100 or (self.zero and float(text) == 0)):
+            least = "at least 0" if self.zero else "more than 0"
+            raise invalid(f"'{name}' must be {least} and at most 100.", name, "parameter_invalid_integer")
         return float(text)
 
 

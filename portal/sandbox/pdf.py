@@ -62,6 +62,15 @@ def width(words: str, size: float) -> float:
     return sum(_width_of(letter) for letter in words) * size / 1000
 
 
+def fitting(words: str, room: float) -> str:
+    """Return a line of the usual size, cut where it would run out of its room."""
+    if width(words, 10) <= room:
+        return words
+    while words and width(words + "\u2026", 10) > room:
+        words = words[:-1]
+    return words + "\u2026"
+
+
 def _width_of(letter: str) -> int:
     place = ord(letter) - 32
     if 0 <= place < len(_WIDTHS):

@@ -12,6 +12,7 @@ from portal.sandbox import (
     renewing,
     scheduling,
     subscribing,
+    tax_settings,
 )
 from portal.sandbox.billing_lines import OrderLine
 from portal.sandbox.call import Call
@@ -29,11 +30,13 @@ from portal.sandbox.resources import (
     subscription_updates,
 )
 from portal.sandbox.store import Object
+from portal.sandbox.tax_settings import TaxTerms
 
 
 def preview(call: Call, values: Values) -> Object:
     """Return in wire form the invoice that the parameters would bring about."""
     with call.store.rehearsal():
+        _know_customer(call, values)
         if "schedule" in values:
             invoice = _of_schedule(call, values)
         elif "subscription" in values:
@@ -47,12 +50,28 @@ def preview(call: Call, values: Values) -> Object:
         return _shown(call, invoice)
 
 
+def _know_customer(call: Call, values: Values) -> None:
+    """Take for granted what is said of a customer, one there is or one there is not yet."""
+    details = values.pop("customer_details", None)
+    if details is None:
+        return
+    subscription = values.get("subscription")
+    owner = fetch(call, "subscription", subscription, "subscription")["customer"] if subscription else None
+    known = values.get("customer", owner)
+    if known is None:
+        values["customer"] = customers.add(call, details)["id"]
+    else:
+        customers.update(call, details, fetch(call, "customer", known, "customer")["id"])
+
+
 def _of_subscription(call: Call, subscription: Object, values: Values) -> Object:
     if values.get("customer", subscription["customer"]) != subscription["customer"]:
         raise invalid("The subscription belongs to another customer.", "customer")
     if subscription["status"] in ("canceled", "incomplete_expired"):
         raise nothing_comes()
     details = dict(values.get("subscription_details", {}))
+    if "automatic_tax" in values:
+        details["automatic_tax"] = values["automatic_tax"]
     if "discounts" in values:
         discounting.give(call, subscription, values["discounts"])
     # What is paused for now is shown as if it were collected.
@@ -125,8 +144,9 @@ def _recurring(call: Call, subscription: Object) -> Object:
 
 def _of_new_subscription(call: Call, values: Values) -> Object:
     details = values["subscription_details"]
-    if set(details) - {"items", "trial_end"}:
-        odd = min(set(details) - {"items", "trial_end"})
+    odd_ones = set(details) - {"default_tax_rates", "items", "trial_end"}
+    if odd_ones:
+        odd = min(odd_ones)
         raise invalid("This needs a subscription that there is already.", f"subscription_details[{odd}]")
     customer = _customer(call, values)
     lines = []
@@ -134,14 +154,16 @@ def _of_new_subscription(call: Call, values: Values) -> Object:
         param = f"subscription_details[items][{number}][price]"
         if "price" not in sent:
             raise invalid("An item of a new subscription needs a price.", param, "parameter_missing")
-        lines.append(OrderLine(price_of(call, sent["price"], param), sent.get("quantity", 1)))
+        rates = tax_settings.named(call, sent.get("tax_rates"), param.replace("[price]", "[tax_rates]"))
+        lines.append(OrderLine(price_of(call, sent["price"], param), sent.get("quantity", 1), tax_rates=rates))
     trial_end = details.get("trial_end")
     order = subscribing.Order(
         customer=customer,
         lines=lines,
         payment_method=None,
         trial_end=trial_end if isinstance(trial_end, int) else None,
-        values={"discounts": values["discounts"]} if "discounts" in values else {},
+        values={name: values[name] for name in ("automatic_tax", "discounts") if name in values}
+        | {name: details[name] for name in ("default_tax_rates",) if name in details},
     )
     subscribing.check_lines(lines)
     _add_items(call, customer, values, None)
@@ -163,7 +185,9 @@ def _of_customer(call: Call, values: Values) -> Object:
     waiting = invoice_items.pending(call, customer["id"], None)
     if not waiting:
         raise nothing_comes()
-    return invoices.draft(call, customer, None, "upcoming", [invoice_items.as_line(call, one) for one in waiting])
+    tax = TaxTerms(automatic=values.get("automatic_tax", {}).get("enabled", False))
+    lines = [invoice_items.as_line(call, one) for one in waiting]
+    return invoices.draft(call, customer, None, "upcoming", lines, tax=tax)
 
 
 def _add_items(call: Call, customer: Object, values: Values, subscription_id: str | None) -> None:

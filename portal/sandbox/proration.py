@@ -4,11 +4,12 @@ As flexible billing does it: what is given back is a part of what was billed for
 the price says meanwhile. Half a unit is rounded away from zero, each line by itself.
 """
 
-from portal.sandbox.billing_lines import less_discount, part_of, product_name, recurring
+from portal.sandbox.billing_lines import less_discount, product_name, recurring
 from portal.sandbox.call import Call
 from portal.sandbox.registry import fetch
 from portal.sandbox.resources import invoice_items, invoice_lines
 from portal.sandbox.resources.invoice_items import Proration
+from portal.sandbox.rounding import part_of
 from portal.sandbox.store import Object
 from portal.sandbox.wording import short_date
 

@@ -53,12 +53,15 @@ def public(_: Call, obj: Object) -> Object:
 
 @dataclass(frozen=True)
 class Resource:
-    """One type of object. `label` is what error messages call it; `render` makes its wire form."""
+    """One type of object. `label` is what error messages call it, `param` what they call its id in an address; `render`
+    makes its wire form.
+    """
 
     type_name: str
     label: str
     shape: Shape = field(default_factory=dict)
     render: Callable[[Call, Object], Object] = public
+    param: str = "id"
 
 
 RESOURCES: dict[str, Resource] = {}
@@ -91,7 +94,8 @@ def fetch(
     """
     obj = call.store.get(type_name, object_id)
     if obj is None or (obj.get("deleted") and not with_deleted):
-        raise no_such(RESOURCES[type_name].label, object_id, param or "id", in_path=param is None)
+        resource = RESOURCES[type_name]
+        raise no_such(resource.label, object_id, param or resource.param, in_path=param is None)
     return obj
 
 

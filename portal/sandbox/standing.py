@@ -49,7 +49,6 @@ NO_CARD = ApiError(
     "invalid_request_error",
     "The customer has no payment method that could pay the invoice; attach one and make it the default.",
     code="resource_missing",
-    param="customer",
 )
 
 

@@ -1,8 +1,9 @@
 """Beginning a subscription, through Checkout or the API: its items, its first invoice, and the payment of that."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from portal.sandbox import collecting, discounting, events, standing
+from portal.sandbox import added_items, collecting, discounting, events, standing, tax_settings
 from portal.sandbox.billing_lines import OrderLine, discounted, less_discount, once, recurring
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Values
@@ -17,6 +18,7 @@ class Order:
     """What a customer subscribes to. `values` are the subscription's own members, `trial_end` is in epoch seconds.
 
     `discount` is at work on the first invoice, and `discount_lasts` says whether later ones have it too.
+    `added` is what the first invoice bills besides.
     `authenticated` says that the card's bank has asked who is paying already, and `with_waiting` that the first invoice
     takes up what has been waiting for one of the customer's.
     """
@@ -30,6 +32,7 @@ class Order:
     discount_lasts: bool = False
     authenticated: bool = False
     with_waiting: bool = True
+    added: Sequence[Values] = ()
 
 
 def check_lines(lines: list[OrderLine]) -> None:
@@ -78,22 +81,28 @@ def add(call: Call, order: Order) -> Object:
         built["discounts"] = [order.discount["id"]] if order.discount_lasts else []
     if "discounts" in order.values:
         discounting.give(call, built, order.values["discounts"])
+    tax_settings.check(tax_settings.terms_of(built), [line.tax_rates for line in order.lines])
     subscription = call.store.insert("subscription", built)
     for line in order.lines:
         rhythm = line.price["recurring"]
         if rhythm is not None:
             end = order.trial_end or add_interval(call.now(), rhythm["interval"], rhythm["interval_count"])
             item = subscription_items.build(
-                call, subscription["id"], line.price["id"], line.quantity, (call.now(), end)
+                call, subscription["id"], line.price["id"], line.quantity, (call.now(), end), line.tax_rates
             )
             call.store.insert("subscription_item", item)
+    added_items.add(call, subscription, list(order.added))
     return subscription
 
 
 def first_invoice(call: Call, order: Order, subscription: Object) -> Object:
     """Store the draft of the first invoice, with what has been waiting for an invoice of the customer."""
     off = {line.price["id"]: line.off for line in order.lines}
-    sources = [
+    sources = []
+    if order.with_waiting:
+        waiting = invoice_items.pending(call, order.customer["id"], subscription["id"])
+        sources = [invoice_items.as_line(call, one) for one in waiting]
+    sources += [
         recurring(call, item, free=order.trial_end is not None)
         for item in subscription_items.of_subscription(call, subscription["id"])
     ]
@@ -102,9 +111,6 @@ def first_invoice(call: Call, order: Order, subscription: Object) -> Object:
         sources = less_discount(call, subscription, sources)
     else:
         sources = [discounted(one, off[one.price["id"]] if one.price else 0, order.discount) for one in sources]
-    if order.with_waiting:
-        waiting = invoice_items.pending(call, order.customer["id"], None)
-        sources += [invoice_items.as_line(call, one) for one in waiting]
     invoice = invoices.draft(call, order.customer, subscription, "subscription_create", sources)
     if order.discount is None and invoice["discounts"]:
         discounting.use_up(call, subscription)

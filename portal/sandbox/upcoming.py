@@ -28,6 +28,7 @@ HAVING coalesce(json_extract(subscriptions.body, '$.cancel_at') > at, 1)
 # Words, type, where the moment stands, and what must hold besides; a moment that is null never comes.
 _SOURCES = (
     ("The checkout page expires", "checkout.session", "$.expires_at", "json_extract(body, '$.status') = 'open'"),
+    ("The quote expires", "quote", "$.expires_at", "json_extract(body, '$.status') IN ('draft', 'open')"),
     ("The plan ends", "subscription", "$.cancel_at", "json_extract(body, '$.ended_at') IS NULL"),
     (
         "Payments go on",
@@ -41,6 +42,12 @@ _SOURCES = (
         "refund",
         "$._answer_at",
         "json_extract(body, '$._awaits') IS NOT NULL AND json_extract(body, '$._test_clock') IS NULL",
+    ),
+    (
+        "The bank has decided on the debit",
+        "charge",
+        "$._settles_at",
+        "json_extract(body, '$.status') = 'pending'",
     ),
     (
         "The time to answer the dispute is over",

@@ -39,4 +39,5 @@ def _line(call: Call, subscription: Object, item: Object, price: Object) -> Line
         period=(start, end),
         subscription=subscription["id"],
         subscription_item=item["id"],
+        tax_rates=item["tax_rates"],
     )

@@ -2,12 +2,22 @@
 
 from datetime import UTC, datetime
 
+from babel import Locale
+
 from portal.sandbox.store import Object
 
 _SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£", "jpy": "¥", "cad": "CA$", "aud": "A$"}
 _WITHOUT_MINOR_UNIT = frozenset(
     ("bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf")
 )
+
+_NO_COUNTRIES = ("EU", "EZ", "QO", "UN", "XA", "XB", "ZZ")
+_TERRITORIES = Locale("en").territories
+COUNTRIES = {
+    code: name
+    for code, name in sorted(_TERRITORIES.items(), key=lambda one: one[1])
+    if len(code) == 2 and code not in _NO_COUNTRIES
+}
 
 # What is billed by hand need not have a description.
 NAMELESS = "Other"

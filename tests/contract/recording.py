@@ -31,7 +31,7 @@ class Recording:
     def __init__(self, driver: Driver, address: str) -> None:
         self.driver = driver
         self.http = RecordingClient()
-        self.v1 = stripe.StripeClient(KEY, base_addresses={"api": address}, http_client=self.http).v1
+        self.v1 = stripe.StripeClient(KEY, base_addresses={"api": address, "files": address}, http_client=self.http).v1
 
     def problems(self) -> tuple[set[str], Checker]:
         """Return every difference from the annotations, and the checker with its counts."""

@@ -9,6 +9,8 @@ from pathlib import Path
 import stripe
 
 _ROOT = Path(stripe.__file__).parent
+# A file is sent for in its own way.
+_SENDING = ("_request", "_request_stream")
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def _operations_of(module: ast.Module) -> list[Operation]:
 def _operation_of(function: ast.FunctionDef, imported: dict[str, str]) -> Operation | None:
     types = [arg.annotation for arg in function.args.args if arg.arg == "params" and arg.annotation is not None]
     for call in ast.walk(function):
-        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "_request"):
+        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in _SENDING):
             continue
         texts = [
             node.value for node in ast.walk(call) if isinstance(node, ast.Constant) and isinstance(node.value, str)

@@ -37,6 +37,7 @@ class Story(BillingStory):
         self.subscribe()
         self.trial()
         self.buy()
+        self.buy_by_debit()
         self.pay_directly()
         self.subscribe_directly()
         self.endpoints_and_account()
@@ -118,6 +119,26 @@ class Story(BillingStory):
         guest = self.v1.checkout.sessions.create(bought)
         assert self.driver.pay({"id": guest.id}, DECLINED_CARD).status_code == 402
         assert self.driver.pay({"id": guest.id}).status_code == 303
+        saving: Any = {"mode": "setup", "currency": "usd", "customer": self.customer.id, "success_url": SUCCESS}
+        saved = self.v1.checkout.sessions.create(saving)
+        assert self.driver.pay({"id": saved.id}).status_code == 303
+        self.v1.checkout.sessions.retrieve(saved.id, {"expand": ["setup_intent"]})
+
+    def buy_by_debit(self) -> None:
+        """One-time payments from bank accounts: one that is paid later, and one that is not."""
+        price = self.v1.prices.create({"product": "prod_pro", "currency": "eur", "unit_amount": 900})
+        billing: Any = {"billing_details": {"name": "Ada", "email": "ada@example.com"}}
+        account: Any = {"type": "sepa_debit", "sepa_debit": {"iban": "DE89370400440532013000"}}
+        self.v1.payment_methods.create(account | billing)
+        bought: Any = {"mode": "payment", "line_items": [{"price": price.id, "quantity": 1}], "success_url": SUCCESS}
+        for iban in ("AT321904300235473204", "AT051904300235473205"):
+            session = self.v1.checkout.sessions.create(bought)
+            debit = {"pay_with": "sepa_debit", "iban": iban, "account_holder": "Ada"}
+            assert self.driver.pay({"id": session.id}, debit).status_code == 303
+            paid = self.v1.checkout.sessions.retrieve(session.id, {"expand": ["payment_intent.latest_charge"]})
+            assert paid.payment_status == "unpaid"
+        self.driver.pass_seconds(180)
+        self.v1.checkout.sessions.retrieve(paid.id, {"expand": ["payment_intent.latest_charge"]})
 
     def pay_directly(self) -> None:
         """Payment intents without Checkout."""
@@ -179,6 +200,8 @@ class Story(BillingStory):
         self.v1.invoices.pay(begun.latest_invoice, {"payment_method": good.id})
         self.v1.subscriptions.retrieve(begun.id)
         self.v1.subscriptions.create(order | {"trial_period_days": 3})
+        added: Any = {"add_invoice_items": [{"price": self.bundle.id}], "default_payment_method": good.id}
+        self.v1.subscriptions.create(order | added)
 
     def portal(self) -> None:
         """The customer portal: configurations, and a session for each kind of flow."""

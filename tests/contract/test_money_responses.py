@@ -1,24 +1,8 @@
 """Disputes, refunds, credit notes, meters and entitlements are what the SDK annotates, in answers and in events."""
 
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
-from portal.sandbox import create_sandbox
 from tests.contract.recording import Recording
-from tests.live import serving
-from tests.sandbox.driving import KEY, Driver
-
-
-@pytest.fixture
-def recording() -> Iterator[Recording]:
-    app = create_sandbox(api_key=KEY)
-    with serving(app) as address:
-        recorded = Recording(Driver(app), address)
-        yield recorded
-        recorded.http.close()
-    app.extensions["sandbox"].close()
 
 
 def pay(recording: Recording, card: str) -> Any:

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from portal.sandbox.billing_lines import part_of
+from portal.sandbox.rounding import part_of
 from tests.sandbox.driving import Driver, Json, Wall
 
 DAY = 86400

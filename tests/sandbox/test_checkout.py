@@ -341,7 +341,7 @@ def test_a_session_expires_by_itself(sandbox: Driver, wall: Wall, look: str) -> 
 @pytest.mark.parametrize(
     ("more", "param"),
     [
-        ({"mode": "setup"}, "mode"),
+        ({"mode": "rental"}, "mode"),
         ({"mode": "payment"}, "line_items"),
         ({"line_items[0][price]": "price_no"}, "line_items[0][price]"),
         ({"line_items[0][quantity]": "0"}, "line_items[0][quantity]"),
@@ -355,7 +355,6 @@ def test_a_session_expires_by_itself(sandbox: Driver, wall: Wall, look: str) -> 
         ({"payment_intent_data[description]": "x"}, "payment_intent_data"),
         ({"subscription_data[trial_period_days]": "0"}, "subscription_data[trial_period_days]"),
         ({"subscription_data[trial_end]": "1800000100"}, "subscription_data[trial_end]"),
-        ({"automatic_tax[enabled]": "true"}, "automatic_tax[enabled]"),
         ({"discounts[0][coupon]": "x"}, "discounts[0][coupon]"),
         ({"currency": "eur"}, "currency"),
         ({"line_items[0][quantity]": "999999"}, "line_items"),

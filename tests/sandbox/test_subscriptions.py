@@ -147,3 +147,37 @@ def test_a_subscription_needs_a_card_when_money_is_due(sandbox: Driver) -> None:
     assert sandbox.post("/v1/subscriptions", order | {"trial_period_days": 7})["status"] == "trialing"
     once = sandbox.price(interval=None)["id"]
     assert sandbox.error("POST", "/v1/subscriptions", order | {"items[0][price]": once})[0] == 400
+
+
+def test_what_is_added_is_billed_once_with_the_first_invoice(sandbox: Driver) -> None:
+    coupon = sandbox.post("/v1/coupons", {"percent_off": 10, "duration": "forever"})["id"]
+    setup = sandbox.price(5000, interval=None, name="Setup")["id"]
+    added = {"add_invoice_items[0][price]": setup, "add_invoice_items[0][quantity]": 2}
+    begun = sandbox.begin(sandbox.price(2900), **added, **{"discounts[0][coupon]": coupon})
+    invoice = sandbox.latest_invoice(begun)
+    once, recurring = invoice["lines"]["data"]
+    assert (once["amount"], recurring["amount"], invoice["total"]) == (10_000, 2900, 11_610)
+    assert once["period"] == recurring["period"]
+    details = once["parent"]["invoice_item_details"]
+    assert details["subscription"] == begun["id"]
+    assert sandbox.get(f"/v1/invoiceitems/{details['invoice_item']}")["invoice"] == invoice["id"]
+    sandbox.pass_by(31)
+    assert sandbox.latest_invoice(begun)["total"] == 2610
+
+
+def test_what_is_added_to_a_trial_is_due_at_once(sandbox: Driver) -> None:
+    setup = sandbox.price(5000, interval=None, name="Setup")["id"]
+    begun = sandbox.begin(**{"add_invoice_items[0][price]": setup, "trial_period_days": 14})
+    assert (begun["status"], sandbox.latest_invoice(begun)["amount_paid"]) == ("trialing", 5000)
+
+
+def test_what_is_added_to_a_change_waits_for_the_next_invoice(sandbox: Driver) -> None:
+    begun, extra = sandbox.begin(sandbox.price(2900)), sandbox.price(700, interval=None)["id"]
+    path, added = f"/v1/subscriptions/{begun['id']}", {"add_invoice_items[0][price]": extra}
+    sandbox.post(path, added)
+    assert sandbox.latest_invoice(begun)["total"] == 2900
+    sandbox.pass_by(31)
+    assert sandbox.latest_invoice(begun)["total"] == 3600
+    recurring = {"add_invoice_items[0][price]": sandbox.price(100)["id"]}
+    status, error = sandbox.error("POST", path, recurring)
+    assert (status, error["param"]) == (400, "add_invoice_items[0][price]")

@@ -80,7 +80,8 @@ def test_an_endpoint_of_an_older_version_is_told_in_its_words(driver: Driver, re
     asked = {f"enabled_events[{number}]": name for number, name in enumerate(OLD_PLACES)}
     endpoint = driver.post(ALL, {"url": receiver.url, "api_version": version, **asked})
     assert endpoint["api_version"] == version
-    paid = driver.paid(driver.session())
+    rate = driver.post("/v1/tax_rates", {"display_name": "VAT", "percentage": 20, "inclusive": "false"})["id"]
+    paid = driver.paid(driver.session(driver.price(1000), **{"subscription_data[default_tax_rates][0]": rate}))
     told = {body["type"]: body for body in (json.loads(body) for _, body in receiver.wait_for(len(OLD_PLACES)))}
     for name, places in OLD_PLACES.items():
         assert told[name]["api_version"] == version
@@ -90,6 +91,7 @@ def test_an_endpoint_of_an_older_version_is_told_in_its_words(driver: Driver, re
     assert told["invoice.paid"]["data"]["object"]["subscription"] == paid["subscription"]
     line = told["invoice.paid"]["data"]["object"]["lines"]["data"][0]
     assert (line["type"], line["proration"], line["price"]["object"]) == ("subscription", False, "price")
+    assert (told["invoice.paid"]["data"]["object"]["tax"], line["tax_amounts"][0]["amount"]) == (200, 200)
     assert ("charges" in told["payment_intent.succeeded"]["data"]["object"]) == (version == "2020-08-27")
     items = told["customer.subscription.created"]["data"]["object"]["items"]["data"]
     assert all("current_period_end" not in item for item in items)

@@ -5,6 +5,7 @@ from flask import Flask
 from portal.sandbox.hosted import (
     challenge_page,
     checkout_page,
+    intent_challenge_page,
     invoice_challenge_page,
     invoice_page,
     invoice_payment_page,
@@ -22,6 +23,7 @@ def add_pages(app: Flask, sandbox: Sandbox) -> None:
     """Give every page its address in the app."""
     checkout_page.add(app, sandbox)
     challenge_page.add(app, sandbox)
+    intent_challenge_page.add(app, sandbox)
     invoice_page.add(app, sandbox)
     invoice_challenge_page.add(app, sandbox)
     invoice_payment_page.add(app, sandbox)

@@ -1,4 +1,4 @@
-"""The form for a payer and a card: reading what was entered, and saying what is wrong with it."""
+"""The form for a payer and a card or a bank account: reading what was entered, and saying what is wrong with it."""
 
 import re
 from collections.abc import Mapping
@@ -7,17 +7,19 @@ from datetime import UTC, datetime
 
 from portal.sandbox.cards import Card, Refusal, find_card
 from portal.sandbox.completion import Payer
+from portal.sandbox.debits import Account, find_account
 
 FIELD_LENGTH_MAX = 200
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a page asks for: the e-mail unless it is known or not wanted, the card unless nothing is due."""
+    """What a page asks for: the e-mail unless it is known or not wanted, a card or a bank account when something is due."""
 
     known_email: str | None
     card: bool
     email: bool = True
+    account: bool = False
 
 
 @dataclass
@@ -35,6 +37,8 @@ def read(form: Mapping[str, str], asked: Asked, now: int) -> Entered:
     email = asked.known_email or _text(form, "email")
     if asked.email and not is_email(email):
         entered.errors["email"] = "Enter an e-mail address, such as name@example.com."
+    if asked.account and form.get("pay_with") == "sepa_debit":
+        return _read_account(form, entered, email)
     name = _text(form, "name") or None
     if not asked.card:
         if not entered.errors:
@@ -45,6 +49,18 @@ def read(form: Mapping[str, str], asked: Asked, now: int) -> Entered:
     _check_cvc(form, entered, card)
     if not entered.errors and entered.refusal is None and card is not None and expiry is not None:
         entered.payer = Payer(email, name, card, *expiry)
+    return entered
+
+
+def _read_account(form: Mapping[str, str], entered: Entered, email: str) -> Entered:
+    holder, iban = _text(form, "account_holder"), _text(form, "iban")
+    account = find_account(iban) if iban else "Enter an IBAN."
+    if not holder:
+        entered.errors["account_holder"] = "Enter the name of the account\u2019s holder."
+    if not isinstance(account, Account):
+        entered.errors["iban"] = account
+    elif not entered.errors:
+        entered.payer = Payer(email, holder, account=account)
     return entered
 
 

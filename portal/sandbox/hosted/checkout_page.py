@@ -4,14 +4,15 @@ from typing import Any
 
 from flask import Flask, Response, request
 
-from portal.sandbox import cards, challenge, completion, discounting
+from portal.sandbox import cards, challenge, checkout_opening, checkout_taxes, completion, debits, discounting
 from portal.sandbox.call import Call
 from portal.sandbox.errors import ApiError
+from portal.sandbox.hosted import checkout_place
 from portal.sandbox.hosted.checkout_form import Asked, Entered, read
 from portal.sandbox.hosted.pages import guarded_redirect, plain_page, show
 from portal.sandbox.periods import add_interval
 from portal.sandbox.registry import fetch
-from portal.sandbox.resources import checkout_items, checkout_sessions, promotion_codes
+from portal.sandbox.resources import checkout_items, promotion_codes
 from portal.sandbox.sandbox import Sandbox
 from portal.sandbox.store import Object
 from portal.sandbox.wording import date, every, money, unit_price
@@ -70,12 +71,23 @@ def _answer_post(sandbox: Sandbox, call: Call, session_id: str) -> Response:
         return _to_success(session)
     if session is None or session["status"] != "open":
         return _closed(sandbox, session)
+    if "promotion" in request.form:
+        return _promotion(sandbox, call, session)
+    if checkout_place.is_unknown(session) or ("place" in request.form and checkout_place.may_say(session)):
+        return _place(sandbox, call, session)
     return _pay(sandbox, call, session)
 
 
+def _place(sandbox: Sandbox, call: Call, session: Object) -> Response:
+    """Show what is due where the person is; nothing can be paid before that is known."""
+    said = checkout_place.read(request.form) if "place" in request.form else checkout_place.WHERE
+    if isinstance(said, str):
+        return _form(sandbox, call, session, status=422, place_error=said)
+    checkout_taxes.locate(call, session, said)
+    return guarded_redirect(call.link(f"/c/pay/{session['id']}"))
+
+
 def _pay(sandbox: Sandbox, call: Call, session: Object) -> Response:
-    if "promotion" in request.form:
-        return _promotion(sandbox, call, session)
     entered = read(request.form, _asked(call, session), call.now())
     if entered.refusal is not None:
         return _form(sandbox, call, session, entered, 402, entered.refusal.message)
@@ -114,7 +126,8 @@ def _asked(call: Call, session: Object) -> Asked:
     free = session["amount_total"] == 0
     if session["mode"] == "subscription":
         return Asked(email, card=not free or session["payment_method_collection"] == "always")
-    return Asked(email, card=not free)
+    types = session["payment_method_types"]
+    return Asked(email, card=not free and "card" in types, account=not free and "sepa_debit" in types)
 
 
 def _form(
@@ -125,7 +138,10 @@ def _form(
     status: int = 200,
     declined: str | None = None,
     code_error: str | None = None,
+    place_error: str | None = None,
 ) -> Response:
+    if session["mode"] == "setup":
+        return _setup_form(sandbox, session, _asked(call, session), entered, status, declined)
     lines = _lines(call, session)
     return show(
         sandbox,
@@ -136,13 +152,32 @@ def _form(
         asked=_asked(call, session),
         lines=lines,
         code=_code(call, session, code_error),
+        place=checkout_place.asked(session, place_error),
         heading=f"{'Subscribe to' if session['mode'] == 'subscription' else 'Pay for'} {lines[0]['name']}",
         then=_then(call, session),
         errors=entered.errors if entered else {},
         declined=declined or session.get("_notice"),
         form=request.form,
         hints=cards.HINTS,
+        account_hints=debits.HINTS,
         button=_button(session),
+    )
+
+
+def _setup_form(
+    sandbox: Sandbox, session: Object, asked: Asked, entered: Entered | None, status: int, declined: str | None
+) -> Response:
+    return show(
+        sandbox,
+        "checkout_setup.html",
+        status,
+        form_target=session["success_url"],
+        session=session,
+        asked=asked,
+        errors=entered.errors if entered else {},
+        declined=declined or session.get("_notice"),
+        form=request.form,
+        hints=cards.HINTS,
     )
 
 
@@ -175,19 +210,21 @@ def _code(call: Call, session: Object, error: str | None) -> dict[str, Any]:
 
 def _then(call: Call, session: Object) -> dict[str, str] | None:
     """Return what a subscription costs after today: the sum, how often, and from when."""
-    recurring: Object | None = None
-    total = 0
-    for item in checkout_items.of_session(call, session["id"]):
-        price = fetch(call, "price", item["price"])
-        if price["recurring"]:
-            recurring = price["recurring"]
-            total += price["unit_amount"] * item["quantity"]
-    if recurring is None:
+    items = checkout_items.of_session(call, session["id"])
+    lines = [(item, fetch(call, "price", item["price"])) for item in items]
+    lines = [(item, price) for item, price in lines if price["recurring"]]
+    if not lines:
         return None
+    recurring = lines[0][1]["recurring"]
     coupon = call.store.get("coupon", session["_coupon"]) if session.get("_coupon") else None
-    if coupon is not None and coupon["duration"] != "once":
-        total -= discounting.amount_off(coupon, total)
-    trial_end = checkout_sessions.trial_end_of(call, session["_subscription_data"])
+    sums = [(price, price["unit_amount"] * item["quantity"]) for item, price in lines]
+    lasting = coupon is not None and coupon["duration"] != "once"
+    off = discounting.shares(coupon, sums) if coupon and lasting else [0] * len(sums)
+    total = sum(
+        checkout_taxes.with_tax(call, session, item, price, amount - part)
+        for (item, price), (_, amount), part in zip(lines, sums, off, strict=True)
+    )
+    trial_end = checkout_opening.trial_end_of(call, session["_subscription_data"])
     first = trial_end or add_interval(call.now(), recurring["interval"], recurring["interval_count"])
     return {
         "sum": money(total, session["currency"]),

@@ -2,13 +2,12 @@
 
 from flask import Flask, Response, request
 
-from portal.sandbox import challenge, collecting
+from portal.sandbox import challenge, collecting, paying
 from portal.sandbox.call import Call
 from portal.sandbox.customer_time import call_for
 from portal.sandbox.hosted.invoice_payment_page import settle
 from portal.sandbox.hosted.pages import guarded_redirect, plain_page, show
 from portal.sandbox.registry import fetch
-from portal.sandbox.resources import payment_intents
 from portal.sandbox.sandbox import Sandbox
 from portal.sandbox.store import Object
 
@@ -48,7 +47,7 @@ def waiting_intent(call: Call, invoice: Object) -> Object | None:
 
 def _answer(call: Call, invoice: Object, intent: Object) -> None:
     if request.form.get("answer") != "complete":
-        payment_intents.fail_authentication(call, intent, challenge.INTENT_ERROR)
+        paying.fail_authentication(call, intent, challenge.INTENT_ERROR)
         return
     payment_method = fetch(call, "payment_method", intent["payment_method"])
-    settle(call, invoice, payment_method, payment_intents.pay(call, intent, payment_method))
+    settle(call, invoice, payment_method, paying.pay(call, intent, payment_method))

@@ -2,6 +2,7 @@
 
 from flask import Flask, Response
 
+from portal.sandbox import taxing
 from portal.sandbox.customer_balance import told
 from portal.sandbox.hosted.invoice_challenge_page import waiting_intent
 from portal.sandbox.hosted.invoice_payment_page import can_be_paid
@@ -26,6 +27,7 @@ def add(app: Flask, sandbox: Sandbox) -> None:
             "invoice.html",
             invoice=found[0],
             lines=found[1],
+            taxes=found[2],
             asks=asks,
             payable=can_be_paid(found[0]),
             balance=told(found[0]),
@@ -44,14 +46,14 @@ def add(app: Flask, sandbox: Sandbox) -> None:
     app.add_url_rule("/i/<invoice_id>/pdf", view_func=invoice_pdf)
 
 
-def _find(sandbox: Sandbox, invoice_id: str) -> tuple[Object, list[Object]] | None:
-    """Return an invoice that may be shown, with its lines."""
+def _find(sandbox: Sandbox, invoice_id: str) -> tuple[Object, list[Object], list[tuple[str, int]]] | None:
+    """Return an invoice that may be shown, with its lines, and its taxes in words."""
     call = sandbox.call()
     with sandbox.store.lock:
         found = call.store.get("invoice", invoice_id)
         if found is None or found["status"] == "draft":
             return None
-        return found, invoice_lines.of_invoice(call, invoice_id)
+        return found, invoice_lines.of_invoice(call, invoice_id), taxing.told(call, found)
 
 
 def _nothing(sandbox: Sandbox) -> Response:

@@ -1,7 +1,7 @@
 """An invoice as a PDF file of one page."""
 
 from portal.sandbox import customer_balance
-from portal.sandbox.pdf import Page, width
+from portal.sandbox.pdf import Page, fitting
 from portal.sandbox.store import Object
 from portal.sandbox.wording import NAMELESS, date, days, money
 
@@ -10,18 +10,18 @@ _LEFT, _RIGHT = 56.0, 539.0
 _PERIOD = 300.0
 
 
-def invoice_file(invoice: Object, lines: list[Object]) -> bytes:
-    """Return the file; lines that do not fit on the page are counted in one."""
+def invoice_file(invoice: Object, lines: list[Object], taxes: list[tuple[str, int]]) -> bytes:
+    """Return the file; lines that do not fit on the page are counted in one. `taxes` are named as people read them."""
     page = Page(f"Invoice {invoice['number']}")
     page.text(_LEFT, 60, "Sandbox. No money moves, and this is no real invoice.", size=9, grey=True)
     page.text(_LEFT, 92, f"Invoice {invoice['number']}", size=20, bold=True)
     y = 126.0
     for label, words in _facts(invoice):
         page.text(_LEFT, y, label, grey=True)
-        page.text(_LEFT + 90, y, _fitting(words, _RIGHT - _LEFT - 90))
+        page.text(_LEFT + 90, y, fitting(words, _RIGHT - _LEFT - 90))
         y += 16
     y = _table(page, invoice, lines, y + 24)
-    for label, amount in _sums(invoice):
+    for label, amount in _sums(invoice, taxes):
         page.text(_PERIOD, y, label, bold=label == "Still due")
         page.text_right(_RIGHT, y, money(amount, invoice["currency"]), bold=label == "Still due")
         y += 18
@@ -50,7 +50,7 @@ def _table(page: Page, invoice: Object, lines: list[Object], y: float) -> float:
     page.rule(y + 8, _LEFT, _RIGHT)
     y += 26
     for line in lines[:LINES_SHOWN]:
-        page.text(_LEFT, y, _fitting(line["description"] or NAMELESS, _PERIOD - _LEFT - 12))
+        page.text(_LEFT, y, fitting(line["description"] or NAMELESS, _PERIOD - _LEFT - 12))
         page.text(_PERIOD, y, days(line["period"]["start"], line["period"]["end"]), size=8, grey=True)
         page.text_right(_RIGHT, y, money(line["amount"], line["currency"]))
         y += 18
@@ -63,21 +63,13 @@ def _table(page: Page, invoice: Object, lines: list[Object], y: float) -> float:
     return y + 16
 
 
-def _sums(invoice: Object) -> list[tuple[str, int]]:
+def _sums(invoice: Object, taxes: list[tuple[str, int]]) -> list[tuple[str, int]]:
     sums = [("Subtotal", invoice["subtotal"])] if invoice["subtotal"] != invoice["total"] else []
     return [
         *sums,
+        *taxes,
         ("Total", invoice["total"]),
         *([told] if (told := customer_balance.told(invoice)) else []),
         ("Paid", invoice["amount_paid"]),
         ("Still due", invoice["amount_remaining"]),
     ]
-
-
-def _fitting(words: str, room: float) -> str:
-    """Return the words, cut where they would run into the next column."""
-    if width(words, 10) <= room:
-        return words
-    while words and width(words + "\u2026", 10) > room:
-        words = words[:-1]
-    return words + "\u2026"

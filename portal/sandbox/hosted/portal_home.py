@@ -39,7 +39,7 @@ def confirmation(visit: Visit) -> Response:
 def _cards(visit: Visit) -> list[Object]:
     default = visit.customer["invoice_settings"]["default_payment_method"]
     used = {subscription["default_payment_method"] for subscription in visit.living} | {default}
-    found = visit.call.store.find("payment_method", [equals("customer", visit.customer["id"])])
+    found = visit.call.store.find("payment_method", [equals("customer", visit.customer["id"]), equals("type", "card")])
     cards = [
         {
             "id": payment_method["id"],

@@ -15,6 +15,8 @@ def add(app: Flask, sandbox: Sandbox) -> None:
             found = call.store.get("charge", charge_id)
         if found is None or not found["paid"]:
             return plain_page(sandbox, 404, "No such receipt", "This address belongs to no payment.")
-        return show(sandbox, "receipt.html", charge=found, card=found["payment_method_details"]["card"])
+        details = found["payment_method_details"]
+        paid_with = {"card": details.get("card"), "account": details.get("sepa_debit")}
+        return show(sandbox, "receipt.html", charge=found, **paid_with)
 
     app.add_url_rule("/r/<charge_id>", view_func=receipt)

@@ -1,18 +1,21 @@
-"""Charges: one attempt to take money from a card."""
+"""Charges: one attempt to take money from a card or a bank account."""
 
 from portal.sandbox import ids
 from portal.sandbox.call import Call
 from portal.sandbox.cards import Refusal
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
+from portal.sandbox.instruments import charge_details
 from portal.sandbox.parameters import CREATED_PAGING, Text
-from portal.sandbox.registry import Included, Reference, Resource, fetch, list_object, register, render
+from portal.sandbox.registry import Included, Reference, Resource, fetch, list_object, list_of, register, render
 from portal.sandbox.store import Object, equals
 
 LIST = CREATED_PAGING | {"customer": Text(), "payment_intent": Text()}
 
 
-def build(call: Call, intent: Object, payment_method: Object, refusal: Refusal | None) -> Object:
-    """Return the charge of one attempt to pay an intent: succeeded, or failed for the reason given."""
+def build(
+    call: Call, intent: Object, payment_method: Object, refusal: Refusal | None, *, pending: bool = False
+) -> Object:
+    """Return the charge of one attempt to pay an intent: succeeded, `pending`, or failed for the reason given."""
     taken = 0 if refusal else intent["amount"]
     charge_id = ids.new_id("ch")
     return {
@@ -40,15 +43,15 @@ def build(call: Call, intent: Object, payment_method: Object, refusal: Refusal |
         "livemode": False,
         "metadata": dict(intent["metadata"]),
         "on_behalf_of": None,
-        "outcome": _outcome(refusal),
-        "paid": refusal is None,
+        "outcome": outcome(refusal),
+        "paid": refusal is None and not pending,
         "payment_intent": intent["id"],
         "payment_method": payment_method["id"],
-        "payment_method_details": _card_details(payment_method, intent["amount"]),
+        "payment_method_details": charge_details(payment_method, intent["amount"]),
         "radar_options": {},
         "receipt_email": intent["receipt_email"],
         "receipt_number": None,
-        "receipt_url": call.link(f"/r/{charge_id}") if refusal is None else None,
+        "receipt_url": receipt(call, charge_id) if refusal is None and not pending else None,
         "refunded": False,
         "review": None,
         "shipping": intent["shipping"],
@@ -56,13 +59,19 @@ def build(call: Call, intent: Object, payment_method: Object, refusal: Refusal |
         "source_transfer": None,
         "statement_descriptor": None,
         "statement_descriptor_suffix": None,
-        "status": "failed" if refusal else "succeeded",
+        "status": "failed" if refusal else "pending" if pending else "succeeded",
         "transfer_data": None,
         "transfer_group": None,
     }
 
 
-def _outcome(refusal: Refusal | None) -> Object:
+def receipt(call: Call, charge_id: str) -> str:
+    """Return the address of the receipt."""
+    return call.link(f"/r/{charge_id}")
+
+
+def outcome(refusal: Refusal | None) -> Object:
+    """Return what the network and the bank said."""
     return {
         "advice_code": None,
         "network_advice_code": None,
@@ -71,32 +80,8 @@ def _outcome(refusal: Refusal | None) -> Object:
         "reason": (refusal.decline_code or refusal.code) if refusal else None,
         "risk_level": "normal",
         "risk_score": 10,
-        "seller_message": "The bank declined the card." if refusal else "Payment complete.",
+        "seller_message": "The bank did not pay." if refusal else "Payment complete.",
         "type": "issuer_declined" if refusal else "authorized",
-    }
-
-
-def _card_details(payment_method: Object, amount: int) -> Object:
-    card = payment_method["card"]
-    kept = ("brand", "checks", "country", "exp_month", "exp_year", "fingerprint", "funding", "last4", "wallet")
-    return {
-        "card": {name: card[name] for name in kept}
-        | {
-            "amount_authorized": amount,
-            "authorization_code": None,
-            "extended_authorization": {"status": "disabled"},
-            "incremental_authorization": {"status": "unavailable"},
-            "installments": None,
-            "mandate": None,
-            "multicapture": {"status": "unavailable"},
-            "network": card["brand"],
-            "network_token": {"used": False},
-            "network_transaction_id": None,
-            "overcapture": {"maximum_amount_capturable": amount, "status": "unavailable"},
-            "regulated_status": "unregulated",
-            "three_d_secure": None,
-        },
-        "type": "card",
     }
 
 
@@ -112,7 +97,8 @@ def index(call: Call, values: Values) -> Object:
 
 def _refunds(call: Call, charge: Object) -> Object:
     found = call.store.find("refund", [equals("charge", charge["id"])])
-    return list_object([render(call, refund) for refund in found], f"/v1/charges/{charge['id']}/refunds")
+    listed = list_object([render(call, refund) for refund in found], f"/v1/charges/{charge['id']}/refunds")
+    return listed | {"total_count": len(found)}
 
 
 register(
@@ -123,7 +109,7 @@ register(
             "customer": Reference("customer"),
             "payment_intent": Reference("payment_intent"),
             "balance_transaction": Reference("balance_transaction"),
-            "refunds": Included(_refunds),
+            "refunds": Included(_refunds, list_of("refund").shape),
         },
     )
 )

@@ -1,15 +1,19 @@
 """The line items of Checkout Sessions."""
 
+from collections.abc import Sequence
+
 from portal.sandbox import ids
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Endpoint, Values, page
 from portal.sandbox.parameters import PAGING
-from portal.sandbox.registry import Embedded, Resource, fetch, list_object, public, register, render
+from portal.sandbox.registry import Embedded, Included, Resource, fetch, list_object, public, register, render
 from portal.sandbox.resources import prices
 from portal.sandbox.store import Object, equals
 
 
-def build(session_id: str, price: Object, product: Object, quantity: int, amount: int) -> Object:
+def build(
+    session_id: str, price: Object, product: Object, quantity: int, amount: int, tax_rates: Sequence[str] = ()
+) -> Object:
     """Return a new line item that is not stored yet; `amount` is what it adds to the sum due today."""
     prices.require_licensed(price, "line_items")
     return {
@@ -26,6 +30,8 @@ def build(session_id: str, price: Object, product: Object, quantity: int, amount
         "price": price["id"],
         "quantity": quantity,
         "_session": session_id,
+        "_tax_rates": list(tax_rates),
+        "_taxes": [],
     }
 
 
@@ -44,6 +50,20 @@ def _render(call: Call, item: Object) -> Object:
     return public(call, item) | {"price": render(call, fetch(call, "price", item["price"]))}
 
 
+def _taxes(call: Call, item: Object) -> list[Object]:
+    """Return the taxes on a line; for a rate that was named, no reason is told here."""
+    stored = fetch(call, "item", item["id"])
+    return [
+        {
+            "amount": tax["amount"],
+            "rate": render(call, fetch(call, "tax_rate", tax["tax_rate_details"]["tax_rate"])),
+            "taxability_reason": reason if (reason := tax["taxability_reason"]) != "not_available" else None,
+            "taxable_amount": tax["taxable_amount"],
+        }
+        for tax in stored["_taxes"]
+    ]
+
+
 def index(call: Call, values: Values, session_id: str) -> Object:
     """`GET /v1/checkout/sessions/{session}/line_items`."""
     fetch(call, "checkout.session", session_id)
@@ -51,5 +71,5 @@ def index(call: Call, values: Values, session_id: str) -> Object:
     return page(call, "item", values, url, [equals("_session", session_id)], oldest_first=True)
 
 
-register(Resource("item", "line item", {"price": Embedded("price")}, _render))
+register(Resource("item", "line item", {"price": Embedded("price"), "taxes": Included(_taxes)}, _render))
 ENDPOINTS = (Endpoint("GET", "/v1/checkout/sessions/{session}/line_items", PAGING, index, "item", lists=True),)

@@ -1,8 +1,9 @@
-"""Checkout Sessions in the modes `payment` and `subscription`, paid on the sandbox's own hosted page."""
+"""Checkout Sessions, whose page is the sandbox's own: something is bought or subscribed to, or a card is saved."""
 
-from portal.sandbox import discounting, events, ids
+from portal.sandbox import checkout_setup, checkout_taxes, discounting, events, tax_settings
 from portal.sandbox.addresses import ADDRESS, SHIPPING
 from portal.sandbox.call import Call
+from portal.sandbox.checkout_opening import open_session, trial_end_of
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
 from portal.sandbox.errors import invalid
 from portal.sandbox.parameters import (
@@ -24,9 +25,8 @@ from portal.sandbox.registry import Embedded, Included, Reference, Resource, fet
 from portal.sandbox.resources import checkout_items, payment_intents
 from portal.sandbox.resources.subscriptions import TRIAL_SETTINGS
 from portal.sandbox.store import Condition, Object, equals
+from portal.sandbox.tax_settings import AUTOMATIC_TAX, TAX_RATES, TaxTerms
 
-OPEN_SECONDS_MIN = 30 * 60
-OPEN_SECONDS_MAX = 24 * 3600
 # So that a trial never ends before the session that begins it.
 TRIAL_SECONDS_MIN = 48 * 3600
 QUANTITY_MAX = 999_999
@@ -34,6 +34,7 @@ _AUTO_NEVER = Choice(options=("auto", "never"))
 _SUBSCRIPTION_DATA = Hash(
     fields={
         "billing_mode": Hash(fields={"type": Choice(options=("flexible",), required=True)}),
+        "default_tax_rates": TAX_RATES,
         "description": Text(max_length=500),
         "metadata": Metadata(),
         "trial_end": Timestamp(),
@@ -59,7 +60,7 @@ _PAYMENT_INTENT_DATA = Hash(
 CREATE = {
     "allow_promotion_codes": Boolean(),
     "allowed_payment_method_types": Array(),
-    "automatic_tax": Hash(fields={"enabled": Boolean(required=True)}),
+    "automatic_tax": AUTOMATIC_TAX,
     "billing_address_collection": Choice(options=("auto", "required")),
     "cancel_url": Url(),
     "client_reference_id": Text(max_length=200),
@@ -77,20 +78,21 @@ CREATE = {
         }
     ),
     "line_items": Array(
-        required=True,
         item=Hash(
             fields={
                 "price": Text(required=True),
                 "quantity": Integer(minimum=1, maximum=QUANTITY_MAX, required=True),
+                "tax_rates": TAX_RATES,
             }
         ),
     ),
     "locale": Choice(options=("auto", "en")),
     "metadata": Metadata(),
-    "mode": Choice(options=("payment", "subscription"), required=True),
+    "mode": Choice(options=("payment", "setup", "subscription"), required=True),
     "payment_intent_data": _PAYMENT_INTENT_DATA,
     "payment_method_collection": Choice(options=("always", "if_required")),
     "payment_method_types": Array(),
+    "setup_intent_data": Hash(fields={"description": Text(max_length=1000), "metadata": Metadata()}),
     "submit_type": Choice(options=("auto", "book", "donate", "pay", "subscribe")),
     "subscription_data": _SUBSCRIPTION_DATA,
     "success_url": Url(required=True),
@@ -105,7 +107,8 @@ LIST = CREATED_PAGING | {
     "subscription": Text(),
 }
 _ONLY_IN = {
-    "payment": ("customer_creation", "invoice_creation", "payment_intent_data"),
+    "payment": ("invoice_creation", "payment_intent_data"),
+    "setup": ("setup_intent_data",),
     "subscription": ("payment_method_collection", "subscription_data"),
 }
 
@@ -114,22 +117,26 @@ def create(call: Call, values: Values) -> Object:
     """`POST /v1/checkout/sessions`."""
     _check_mode(values)
     customer = _customer(call, values)
+    if values["mode"] == "setup":
+        return render(call, checkout_setup.open_setup(call, values, customer))
     lines = [_line(call, values, number) for number in range(len(values["line_items"]))]
     _check_prices(values["mode"], [price for price, _ in lines])
     trial_end = trial_end_of(call, values.get("subscription_data", {}))
     fixed = values.get("subscription_data", {}).get("trial_end")
     if fixed is not None and fixed < call.now() + TRIAL_SECONDS_MIN:
         raise invalid("The trial must end at least 48 hours from now.", "subscription_data[trial_end]")
-    session = _build(call, values, customer, lines[0][0]["currency"])
+    session = open_session(call, values, customer, lines[0][0]["currency"])
+    rates = _tax_rates(call, values)
     total = 0
-    for price, quantity in lines:
+    for (price, quantity), own in zip(lines, rates, strict=True):
         free = trial_end is not None and price["type"] == "recurring"
         amount = 0 if free else price["unit_amount"] * quantity
         product = fetch(call, "product", price["product"])
-        call.store.insert("item", checkout_items.build(session["id"], price, product, quantity, amount))
+        call.store.insert("item", checkout_items.build(session["id"], price, product, quantity, amount, own))
         total += amount
     _check_total(values["mode"], total)
-    session |= {"amount_subtotal": total, "amount_total": total}
+    session["amount_subtotal"] = total
+    checkout_taxes.apply(call, session)
     call.store.insert("checkout.session", session)
     if values.get("discounts"):
         discounting.apply_sent(call, session, values["discounts"])
@@ -150,7 +157,9 @@ def _check_mode(values: Values) -> None:
         for name in names:
             if name in values and values["mode"] != mode:
                 raise invalid(f"'{name}' can be sent only in {mode} mode.", name)
-    if not values["line_items"]:
+    if "customer_creation" in values and values["mode"] == "subscription":
+        raise invalid("A subscription always has a customer.", "customer_creation")
+    if values["mode"] != "setup" and not values.get("line_items"):
         raise invalid("Send at least one line item.", "line_items", "parameter_missing")
 
 
@@ -186,155 +195,16 @@ def _check_prices(mode: str, prices: list[Object]) -> None:
         raise invalid("All prices of a session must have the same currency.", "line_items")
 
 
-def trial_end_of(call: Call, subscription_data: Values) -> int | None:
-    """Return when a trial that starts now ends, in epoch seconds, or None when there is no trial."""
-    if "trial_end" in subscription_data and "trial_period_days" in subscription_data:
-        raise invalid("Send trial_end or trial_period_days, not both.", "subscription_data[trial_end]")
-    if "trial_period_days" in subscription_data:
-        return call.now() + int(subscription_data["trial_period_days"]) * 86400
-    trial_end = subscription_data.get("trial_end")
-    return int(trial_end) if trial_end is not None else None
-
-
-def _expires_at(call: Call, values: Values) -> int:
-    now = call.now()
-    expires_at = int(values.get("expires_at", now + OPEN_SECONDS_MAX))
-    if not now + OPEN_SECONDS_MIN <= expires_at <= now + OPEN_SECONDS_MAX:
-        raise invalid("expires_at must lie between 30 minutes and 24 hours ahead.", "expires_at")
-    return expires_at
-
-
-def _build(call: Call, values: Values, customer: Object | None, currency: str) -> Object:
-    """Return a new open session whose sums are still to be set."""
-    session_id = "cs_test_" + ids.random_text(58)
-    subscribing = values["mode"] == "subscription"
-    if values.get("currency", currency).lower() != currency:
-        raise invalid("The prices are in another currency.", "currency")
-    head = {"id": session_id, "object": "checkout.session"}
-    return (
-        head
-        | _blank()
-        | {
-            "allow_promotion_codes": values.get("allow_promotion_codes"),
-            "allowed_payment_method_types": values.get("allowed_payment_method_types"),
-            "automatic_tax": _automatic_tax(values),
-            "billing_address_collection": values.get("billing_address_collection"),
-            "cancel_url": values.get("cancel_url"),
-            "client_reference_id": values.get("client_reference_id"),
-            "created": call.now(),
-            "currency": currency,
-            "custom_text": dict.fromkeys(("after_submit", "shipping_address", "submit", "terms_of_service_acceptance")),
-            "customer": customer["id"] if customer else None,
-            "customer_creation": None if customer else values.get("customer_creation", _creation_default(subscribing)),
-            "customer_details": _customer_details(customer, values.get("customer_email")),
-            "customer_email": values.get("customer_email"),
-            "expires_at": _expires_at(call, values),
-            "invoice_creation": None if subscribing else _invoice_creation(values),
-            "locale": values.get("locale"),
-            "metadata": merge_metadata({}, values.get("metadata", {})),
-            "mode": values["mode"],
-            "payment_method_collection": values.get("payment_method_collection", "always") if subscribing else None,
-            "status": "open",
-            "submit_type": values.get("submit_type"),
-            "success_url": values["success_url"],
-            "url": call.link(f"/c/pay/{session_id}"),
-            "_customer_update": values.get("customer_update", {}),
-            "_payment_intent_data": values.get("payment_intent_data", {}),
-            "_subscription_data": values.get("subscription_data", {}),
-        }
-    )
-
-
-def _blank() -> Object:
-    """Return what every session begins with."""
-    return {
-        "adaptive_pricing": None,
-        "after_expiration": None,
-        "amount_subtotal": 0,
-        "amount_total": 0,
-        "branding_settings": None,
-        "client_secret": None,
-        "collected_information": None,
-        "consent": None,
-        "consent_collection": None,
-        "currency_conversion": None,
-        "custom_fields": [],
-        "customer_account": None,
-        "discounts": [],
-        "integration_identifier": None,
-        "invoice": None,
-        "livemode": False,
-        "origin_context": None,
-        "payment_intent": None,
-        "payment_link": None,
-        "payment_method_configuration_details": None,
-        "payment_method_options": {"card": {"request_three_d_secure": "automatic"}},
-        "payment_method_types": ["card"],
-        "payment_status": "unpaid",
-        "permissions": None,
-        "phone_number_collection": {"enabled": False},
-        "recovered_from": None,
-        "saved_payment_method_options": None,
-        "setup_intent": None,
-        "shipping_address_collection": None,
-        "shipping_cost": None,
-        "shipping_options": [],
-        "subscription": None,
-        "total_details": {"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0},
-        "ui_mode": "hosted_page",
-        "wallet_options": None,
-        "_challenge": None,
-        "_coupon": None,
-        "_notice": None,
-    }
-
-
-def _creation_default(subscribing: bool) -> str:
-    return "always" if subscribing else "if_required"
-
-
-def _automatic_tax(values: Values) -> Object:
-    enabled = values.get("automatic_tax", {}).get("enabled", False)
-    if enabled:
-        raise invalid("Automatic tax is not emulated by the sandbox.", "automatic_tax[enabled]")
-    return {"enabled": False, "liability": None, "provider": None, "status": None}
-
-
-def _invoice_creation(values: Values) -> Object:
-    sent = values.get("invoice_creation", {"enabled": False})
-    data = sent.get("invoice_data", {})
-    return {
-        "enabled": sent["enabled"],
-        "invoice_data": {
-            "account_tax_ids": None,
-            "custom_fields": None,
-            "description": data.get("description"),
-            "footer": None,
-            "issuer": None,
-            "metadata": merge_metadata({}, data.get("metadata", {})),
-            "rendering_options": None,
-        },
-    }
-
-
-def _customer_details(customer: Object | None, email: str | None) -> Object | None:
-    if customer is None and email is None:
-        return None
-    return customer_details(customer["email"] if customer else email, None)
-
-
-def customer_details(email: str | None, name: str | None) -> Object:
-    """Return what a session tells of the person who pays."""
-    return {
-        "address": None,
-        "business_name": None,
-        "email": email,
-        "individual_name": None,
-        "name": name,
-        "phone": None,
-        "tax_exempt": "none",
-        "tax_ids": None,
-    }
+def _tax_rates(call: Call, values: Values) -> list[list[str]]:
+    """Return the rates of each line; those of the subscription are looked at as well."""
+    default = values.get("subscription_data", {}).get("default_tax_rates")
+    known = tax_settings.named(call, default, "subscription_data[default_tax_rates]")
+    own = [
+        tax_settings.named(call, sent.get("tax_rates"), f"line_items[{number}][tax_rates]")
+        for number, sent in enumerate(values["line_items"])
+    ]
+    tax_settings.check(TaxTerms(tuple(known), values.get("automatic_tax", {}).get("enabled", False)), own)
+    return own
 
 
 def retrieve(call: Call, _: Values, session_id: str) -> Object:

@@ -1,12 +1,13 @@
 """The lines of credit notes: what is given back, of which line of the invoice, with its part of the discount."""
 
-from portal.sandbox import ids
+from portal.sandbox import ids, tax_settings, taxing
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Endpoint, Values, page
 from portal.sandbox.errors import invalid, missing_parameter
 from portal.sandbox.parameters import AMOUNT_MAX, PAGING, Array, Choice, Hash, Integer, Metadata, Text, merge_metadata
 from portal.sandbox.registry import Resource, fetch, list_object, register, render
 from portal.sandbox.store import Object, equals
+from portal.sandbox.tax_settings import TAX_RATES
 
 EMBEDDED_MAX = 10
 QUANTITY_MAX = 1_000_000
@@ -18,6 +19,7 @@ PARAMETER = Array(
             "invoice_line_item": Text(),
             "metadata": Metadata(),
             "quantity": Integer(minimum=1, maximum=QUANTITY_MAX),
+            "tax_rates": TAX_RATES,
             "type": Choice(options=("custom_line_item", "invoice_line_item"), required=True),
             "unit_amount": Integer(minimum=1, maximum=AMOUNT_MAX),
         }
@@ -28,7 +30,9 @@ PARAMETER = Array(
 def build(call: Call, invoice: Object, sent: Values, place: str) -> Object:
     """Return a new line that is not stored yet; `place` names the parameter it came from."""
     if sent["type"] == "custom_line_item":
-        return _custom(sent, place)
+        return _custom(call, invoice, sent, place)
+    if "tax_rates" in sent:
+        raise invalid("A line of the invoice is credited with its own taxes.", f"{place}[tax_rates]")
     if "invoice_line_item" not in sent:
         raise missing_parameter(f"{place}[invoice_line_item]")
     if ("amount" in sent) == ("quantity" in sent):
@@ -39,14 +43,18 @@ def build(call: Call, invoice: Object, sent: Values, place: str) -> Object:
     return _of_invoice_line(call, line, sent, place)
 
 
-def _custom(sent: Values, place: str) -> Object:
+def _custom(call: Call, invoice: Object, sent: Values, place: str) -> Object:
     if "unit_amount" not in sent:
         raise missing_parameter(f"{place}[unit_amount]")
     for name in ("amount", "invoice_line_item"):
         if name in sent:
             raise invalid(f"A custom line has no {name}; send unit_amount and quantity.", f"{place}[{name}]")
     quantity = sent.get("quantity", 1)
-    return _line("custom_line_item", sent, quantity * sent["unit_amount"], quantity, sent["unit_amount"])
+    line = _line("custom_line_item", sent, quantity * sent["unit_amount"], quantity, sent["unit_amount"])
+    rates = tax_settings.named(call, sent.get("tax_rates"), f"{place}[tax_rates]")
+    customer = fetch(call, "customer", invoice["customer"])
+    taxes = taxing.taxes_on(call, tax_settings.NO_TAX, customer, line["amount"], rates, None)
+    return line | {"tax_rates": tax_settings.shown(call, rates), "taxes": taxes}
 
 
 def _of_invoice_line(call: Call, line: Object, sent: Values, place: str) -> Object:
@@ -60,7 +68,10 @@ def _of_invoice_line(call: Call, line: Object, sent: Values, place: str) -> Obje
         raise invalid(f"Only {left} of the line can still be credited.", f"{place}[amount]")
     unit = line["amount"] // line["quantity"] if quantity is not None else None
     sent = {"description": line["description"]} | sent
-    return _line("invoice_line_item", sent, amount, quantity, unit) | _discount(line, credited, amount)
+    taxes = [_tax_part(tax, line, credited, amount) for tax in line["taxes"]]
+    return (
+        _line("invoice_line_item", sent, amount, quantity, unit) | _discount(line, credited, amount) | {"taxes": taxes}
+    )
 
 
 def _credited(call: Call, line: Object) -> int:
@@ -78,6 +89,15 @@ def _discount(line: Object, credited: int, amount: int) -> Object:
         for one in line["discount_amounts"]
     ]
     return {"discount_amount": sum(part["amount"] for part in parts), "discount_amounts": parts}
+
+
+def _tax_part(tax: Object, line: Object, credited: int, amount: int) -> Object:
+    """Return a tax's part in an amount, in the same way."""
+    parts = {
+        name: _part(tax[name], credited + amount, line) - _part(tax[name], credited, line)
+        for name in ("amount", "taxable_amount")
+    }
+    return tax | parts
 
 
 def _part(off: int, amount: int, line: Object) -> int:

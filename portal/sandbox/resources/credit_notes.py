@@ -2,7 +2,7 @@
 
 from copy import deepcopy
 
-from portal.sandbox import crediting, events, ids
+from portal.sandbox import crediting, events, ids, taxing
 from portal.sandbox.call import Call
 from portal.sandbox.customer_time import call_for
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
@@ -113,12 +113,14 @@ def _check_ways(invoice: Object, note: Object, values: Values) -> None:
 
 def _build(call: Call, invoice: Object, values: Values, lines: list[Object]) -> Object:
     subtotal, off = (sum(line[name] for line in lines) for name in ("amount", "discount_amount"))
+    taxes = [tax for line in lines for tax in line["taxes"]]
+    total = subtotal - off + taxing.amount_of(taxes, "exclusive")
     paid = invoice["status"] == "paid"
     note_id = ids.new_id("cn")
     return {
         "id": note_id,
         "object": "credit_note",
-        "amount": subtotal - off,
+        "amount": total,
         "amount_shipping": 0,
         "created": call.now(),
         "currency": invoice["currency"],
@@ -135,18 +137,18 @@ def _build(call: Call, invoice: Object, values: Values, lines: list[Object]) -> 
         "number": f"{invoice['number']}-CN-{_number(call, invoice):02d}",
         "out_of_band_amount": values.get("out_of_band_amount"),
         "pdf": call.link(f"/credit_notes/{note_id}/pdf"),
-        "post_payment_amount": subtotal - off if paid else 0,
-        "pre_payment_amount": 0 if paid else subtotal - off,
+        "post_payment_amount": total if paid else 0,
+        "pre_payment_amount": 0 if paid else total,
         "pretax_credit_amounts": [],
         "reason": values.get("reason"),
         "refunds": [],
         "shipping_cost": None,
         "status": "issued",
         "subtotal": subtotal,
-        "subtotal_excluding_tax": subtotal,
-        "total": subtotal - off,
-        "total_excluding_tax": subtotal - off,
-        "total_taxes": [],
+        "subtotal_excluding_tax": subtotal - taxing.amount_of(taxes, "inclusive"),
+        "total": total,
+        "total_excluding_tax": total - taxing.amount_of(taxes),
+        "total_taxes": taxing.sum_up(taxes),
         "type": "post_payment" if paid else "pre_payment",
         "voided_at": None,
     }

@@ -2,7 +2,7 @@
 
 from copy import deepcopy
 
-from portal.sandbox import events, ids
+from portal.sandbox import events, ids, tax_location
 from portal.sandbox.addresses import ADDRESS, SHIPPING, address, shipping
 from portal.sandbox.call import Call
 from portal.sandbox.customer_time import by_clock_of, call_for
@@ -201,12 +201,22 @@ def _tax_ids(call: Call, customer: Object) -> Object:
     return tax_ids.index(call, {}, customer["id"])
 
 
+def _invoice_credit_balance(_: Call, customer: Object) -> Object:
+    """Return what a customer has to their credit, by currency: `balance` counts the other way round.
+
+    There is one currency, once something has been billed in it.
+    """
+    return {customer["currency"]: -customer["balance"]} if customer["currency"] and customer["balance"] else {}
+
+
 register(
     Resource(
         "customer",
         "customer",
         {
+            "invoice_credit_balance": Included(_invoice_credit_balance),
             "invoice_settings": Nested({"default_payment_method": Reference("payment_method")}),
+            "tax": Included(tax_location.told),
             "test_clock": Reference("test_helpers.test_clock"),
             "subscriptions": Included(_subscriptions, {"data": Embedded("subscription")}),
             "tax_ids": Included(_tax_ids, {"data": Embedded("tax_id")}),

@@ -2,7 +2,7 @@
 
 from copy import deepcopy
 
-from portal.sandbox import events
+from portal.sandbox import events, tax_settings
 from portal.sandbox.call import Call
 from portal.sandbox.customer_time import by_clock_of, by_clock_of_customer
 from portal.sandbox.endpoints import Endpoint, Values
@@ -11,10 +11,13 @@ from portal.sandbox.parameters import Choice, Metadata, Param, Text, merge_metad
 from portal.sandbox.registry import deleted_form, fetch, render
 from portal.sandbox.resources import invoice_items, invoice_lines, invoices, payment_methods
 from portal.sandbox.store import Object, equals
+from portal.sandbox.tax_settings import AUTOMATIC_TAX, TAX_RATES, TaxTerms
 
 CURRENCY_DEFAULT = "usd"
 _COMMON: dict[str, Param] = {
+    "automatic_tax": AUTOMATIC_TAX,
     "default_payment_method": Text(),
+    "default_tax_rates": TAX_RATES,
     "description": Text(max_length=1500),
     "footer": Text(),
     "metadata": Metadata(),
@@ -47,10 +50,22 @@ def create(call: Call, values: Values) -> Object:
     currency = (values.get("currency") or customer["currency"] or CURRENCY_DEFAULT).lower()
     if any(source.currency != currency for source in sources):
         raise invalid("What waits for an invoice is in another currency.", "currency")
-    invoice = invoices.draft(call, customer, subscription, "manual", sources, currency)
+    tax = _terms(call, values, tax_settings.terms_of(subscription) if subscription else tax_settings.NO_TAX)
+    tax_settings.check(tax, [source.tax_rates for source in sources])
+    invoice = invoices.draft(call, customer, subscription, "manual", sources, currency, tax)
     invoice["auto_advance"] = False
     _apply(call, invoice, values)
     return render(call, call.store.save(invoice))
+
+
+def _terms(call: Call, values: Values, before: TaxTerms) -> TaxTerms:
+    """Return how an invoice is to be taxed, as far as that was sent; the rest stays."""
+    rates, automatic = before.rates, before.automatic
+    if "default_tax_rates" in values:
+        rates = tuple(tax_settings.named(call, values["default_tax_rates"], "default_tax_rates"))
+    if "automatic_tax" in values:
+        automatic = values["automatic_tax"]["enabled"]
+    return TaxTerms(rates, automatic)
 
 
 def _apply(call: Call, invoice: Object, values: Values) -> None:
@@ -72,6 +87,10 @@ def update(call: Call, values: Values, invoice_id: str) -> Object:
         raise invalid("A finalized invoice keeps its words; only its metadata and its card may change.")
     before = render(call, deepcopy(invoice))
     _apply(call, invoice, values)
+    if {"automatic_tax", "default_tax_rates"} & set(values):
+        terms = _terms(call, values, tax_settings.terms_of(invoice))
+        tax_settings.check(terms, [line["_tax_rates"] for line in invoice_lines.of_invoice(call, invoice_id)])
+        invoices.tax_again(call, invoice, terms)
     call.store.save(invoice)
     events.emit_update(call, "invoice.updated", before, invoice)
     return render(call, invoice)

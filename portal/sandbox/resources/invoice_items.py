@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from portal.sandbox import events, ids
+from portal.sandbox import events, ids, tax_settings
 from portal.sandbox.call import Call
 from portal.sandbox.customer_time import by_clock_of_customer
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
@@ -18,9 +18,10 @@ from portal.sandbox.parameters import (
     Timestamp,
     merge_metadata,
 )
-from portal.sandbox.registry import Nested, Reference, Resource, deleted_form, fetch, register, render
+from portal.sandbox.registry import Nested, Reference, Resource, deleted_form, fetch, public, register, render
 from portal.sandbox.resources.invoice_lines import LineSource
 from portal.sandbox.store import Condition, Object, equals
+from portal.sandbox.tax_settings import TAX_RATES
 
 CREATE = {
     "amount": Integer(minimum=-AMOUNT_MAX, maximum=AMOUNT_MAX),
@@ -33,6 +34,7 @@ CREATE = {
     "pricing": Hash(fields={"price": Text()}),
     "quantity": Integer(minimum=0, maximum=999_999),
     "subscription": Text(),
+    "tax_rates": TAX_RATES,
 }
 LIST = CREATED_PAGING | {"customer": Text(), "invoice": Text(), "pending": Boolean()}
 _PENDING = Condition("json_extract(body, '$.invoice') IS NULL")
@@ -119,6 +121,7 @@ def add_proration(call: Call, customer: Object, proration: Proration) -> Object:
             "proration_details": {"credited_items": proration.credited, "discount_amounts": []},
             "quantity": proration.quantity,
             "quantity_decimal": str(proration.quantity),
+            "tax_rates": list(proration.item["tax_rates"]),
         },
     )
 
@@ -151,6 +154,7 @@ def as_line(call: Call, item: Object) -> LineSource:
         proration=item["proration"],
         credited=_credited_lines(item),
         discountable=item["discountable"],
+        tax_rates=item["tax_rates"],
         metadata=item["metadata"],
     )
 
@@ -207,6 +211,7 @@ def add(call: Call, customer: Object, values: Values) -> Object:
             "pricing": _pricing(price) if price else None,
             "quantity": quantity if price else 1,
             "quantity_decimal": str(quantity if price else 1),
+            "tax_rates": tax_settings.named(call, values.get("tax_rates"), "tax_rates"),
         },
     )
 
@@ -245,6 +250,10 @@ def index(call: Call, values: Values) -> Object:
     return page(call, "invoiceitem", values, "/v1/invoiceitems", filters)
 
 
+def _render(call: Call, item: Object) -> Object:
+    return public(call, item) | {"tax_rates": tax_settings.shown(call, item["tax_rates"])}
+
+
 register(
     Resource(
         "invoiceitem",
@@ -256,6 +265,7 @@ register(
             "pricing": Nested({"price_details": Nested({"price": Reference("price")})}),
             "test_clock": Reference("test_helpers.test_clock"),
         },
+        _render,
     )
 )
 _ONE = "/v1/invoiceitems/{invoiceitem}"

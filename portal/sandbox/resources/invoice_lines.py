@@ -1,5 +1,6 @@
 """The lines of invoices."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from portal.sandbox import ids
@@ -18,7 +19,8 @@ class LineSource:
     """What a line bills: `amount` in the smallest unit, for a period in epoch seconds.
 
     `subscription_item` is None for what is bought once. `invoice_item` is what had been waiting for this invoice, and
-    `credited` says which earlier lines a proration gives back. `off` is what the discount of this id takes off.
+    `credited` says which earlier lines a proration gives back. `off` is what the discount of this id takes off, and
+    `tax_rates` are the ids of those that are for this line alone.
     """
 
     currency: str
@@ -35,6 +37,7 @@ class LineSource:
     discountable: bool = True
     off: int = 0
     discount: str | None = None
+    tax_rates: Sequence[str] = ()
     metadata: dict[str, str] = field(default_factory=dict)
 
 
@@ -54,13 +57,20 @@ def build(invoice_id: str, source: LineSource) -> Object:
         "metadata": source.metadata,
         "parent": _parent(source),
         "period": {"end": source.period[1], "start": source.period[0]},
-        "pretax_credit_amounts": [],
+        "pretax_credit_amounts": pretax_credits(source.off, source.discount),
         "pricing": _pricing(source),
         "quantity": source.quantity,
         "quantity_decimal": str(source.quantity),
         "subtotal": source.amount,
         "taxes": [],
+        "_tax_behavior": source.price["tax_behavior"] if source.price else None,
+        "_tax_rates": list(source.tax_rates),
     }
+
+
+def pretax_credits(off: int, discount: str | None) -> list[Object]:
+    """Return what is credited before any tax: what a discount takes off, in the smallest unit."""
+    return [{"amount": off, "discount": discount, "type": "discount"}] if discount else []
 
 
 def _pricing(source: LineSource) -> Object | None:

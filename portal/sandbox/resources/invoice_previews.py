@@ -1,6 +1,7 @@
 """`POST /v1/invoices/create_preview`: what a change or the next renewal would bill."""
 
 from portal.sandbox import discounting, schedule_phases
+from portal.sandbox.addresses import ADDRESS, SHIPPING
 from portal.sandbox.call import Call
 from portal.sandbox.customer_time import by_clock_of_customer
 from portal.sandbox.endpoints import Endpoint, Values
@@ -19,6 +20,7 @@ from portal.sandbox.parameters import (
 )
 from portal.sandbox.previewing import preview
 from portal.sandbox.store import Object
+from portal.sandbox.tax_settings import AUTOMATIC_TAX, TAX_RATES
 
 _INVOICE_ITEM = Hash(
     fields={
@@ -30,6 +32,14 @@ _INVOICE_ITEM = Hash(
         "period": Hash(fields={"end": Timestamp(required=True), "start": Timestamp(required=True)}),
         "price": Text(),
         "quantity": Integer(minimum=0, maximum=999_999),
+        "tax_rates": TAX_RATES,
+    }
+)
+_CUSTOMER = Hash(
+    fields={
+        "address": Hash(fields=ADDRESS, unsettable=True),
+        "shipping": SHIPPING,
+        "tax_exempt": Choice(options=("exempt", "none", "reverse"), unsettable=True),
     }
 )
 _SUBSCRIPTION = Hash(
@@ -38,6 +48,7 @@ _SUBSCRIPTION = Hash(
         "cancel_at": TimestampOr(options=("max_period_end", "min_period_end"), unsettable=True),
         "cancel_at_period_end": Boolean(),
         "cancel_now": Boolean(),
+        "default_tax_rates": TAX_RATES,
         "items": ITEMS,
         "proration_behavior": Choice(options=("always_invoice", "create_prorations", "none")),
         "proration_date": Timestamp(),
@@ -46,7 +57,9 @@ _SUBSCRIPTION = Hash(
     }
 )
 CREATE_PREVIEW = {
+    "automatic_tax": AUTOMATIC_TAX,
     "customer": Text(),
+    "customer_details": _CUSTOMER,
     "discounts": discounting.DISCOUNTS,
     "invoice_items": Array(max_items=250, item=_INVOICE_ITEM),
     "schedule": Text(),

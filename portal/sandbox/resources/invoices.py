@@ -1,6 +1,6 @@
 """Invoices: what they are, and how they are written."""
 
-from portal.sandbox import customer_balance, events, ids
+from portal.sandbox import events, ids, tax_settings, taxing
 from portal.sandbox.call import ACCOUNT_NAME, Call
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
 from portal.sandbox.parameters import CREATED_PAGING, Choice, Text
@@ -20,6 +20,7 @@ from portal.sandbox.registry import (
 from portal.sandbox.resources import invoice_items, invoice_lines, invoice_payments, subscription_items, tax_ids
 from portal.sandbox.resources.invoice_lines import LineSource
 from portal.sandbox.store import Object, equals
+from portal.sandbox.tax_settings import NO_TAX, TaxTerms
 
 LIST = CREATED_PAGING | {
     "collection_method": Choice(options=("charge_automatically", "send_invoice")),
@@ -36,13 +37,24 @@ def draft(
     billing_reason: str,
     sources: list[LineSource],
     currency: str = "",
+    tax: TaxTerms | None = None,
+    quote_id: str | None = None,
 ) -> Object:
-    """Store a draft invoice with its lines and tell of it. One without lines needs a currency."""
+    """Store a draft invoice with its lines and tell of it. One without lines needs a currency.
+
+    It is taxed as its subscription is, unless `tax` says how. `quote_id` names the quote it was promised in.
+    """
     invoice = _build(call, customer, subscription, billing_reason, sources)
+    if quote_id is not None:
+        details = {"quote": quote_id}
+        invoice["parent"] = {"quote_details": details, "subscription_details": None, "type": "quote_details"}
     invoice["currency"] = currency or invoice["currency"]
+    lines = [invoice_lines.build(invoice["id"], source) for source in sources]
+    terms = tax or (tax_settings.terms_of(subscription) if subscription else NO_TAX)
+    taxing.tax_invoice(call, invoice, lines, customer, terms)
     call.store.insert("invoice", invoice)
-    for source in sources:
-        line = call.store.insert("line_item", invoice_lines.build(invoice["id"], source))
+    for source, line in zip(sources, lines, strict=True):
+        call.store.insert("line_item", line)
         if source.invoice_item is not None:
             invoice_items.take_up(call, source.invoice_item, invoice["id"])
         elif source.subscription_item is not None:
@@ -51,13 +63,19 @@ def draft(
     return invoice
 
 
+def tax_again(call: Call, invoice: Object, terms: TaxTerms) -> None:
+    """Tax a draft anew, in other terms or for a customer who has moved. The caller saves the invoice."""
+    lines = invoice_lines.of_invoice(call, invoice["id"])
+    taxing.tax_invoice(call, invoice, lines, fetch(call, "customer", invoice["customer"]), terms)
+    for line in lines:
+        call.store.save(line)
+
+
 def _build(
     call: Call, customer: Object, subscription: Object | None, billing_reason: str, sources: list[LineSource]
 ) -> Object:
     now = call.now()
     subtotal, off = sum(source.amount for source in sources), sum(source.off for source in sources)
-    total = subtotal - off
-    due, _ = customer_balance.apply(total, customer["balance"])
     discount = next((source.discount for source in sources if source.discount), None)
     head = {"id": ids.new_id("in"), "object": "invoice"}
     return (
@@ -65,8 +83,6 @@ def _build(
         | _blank()
         | {
             "account_name": ACCOUNT_NAME,
-            "amount_due": due,
-            "amount_remaining": due,
             "billing_reason": billing_reason,
             "created": now,
             "currency": sources[0].currency if sources else None,
@@ -81,16 +97,15 @@ def _build(
             "discounts": [discount] if discount else [],
             "footer": customer["invoice_settings"]["footer"],
             "parent": _parent(subscription),
+            "rendering": _rendering("auto") if subscription is None else None,
             "period_end": now,
             "period_start": now,
             "starting_balance": customer["balance"],
             "status": "draft",
             "subtotal": subtotal,
-            "subtotal_excluding_tax": subtotal,
             "test_clock": customer["test_clock"],
-            "total": total,
             "total_discount_amounts": [{"amount": off, "discount": discount}] if discount else [],
-            "total_excluding_tax": total,
+            "total_pretax_credit_amounts": invoice_lines.pretax_credits(off, discount),
             "webhooks_delivered_at": now,
         }
     )
@@ -108,20 +123,12 @@ def _blank() -> Object:
         "attempt_count": 0,
         "attempted": False,
         "auto_advance": True,
-        "automatic_tax": {
-            "disabled_reason": None,
-            "enabled": False,
-            "liability": None,
-            "provider": None,
-            "status": None,
-        },
         "automatically_finalizes_at": None,
         "collection_method": "charge_automatically",
         "custom_fields": None,
         "customer_account": None,
         "default_payment_method": None,
         "default_source": None,
-        "default_tax_rates": [],
         "description": None,
         "due_date": None,
         "effective_at": None,
@@ -151,16 +158,25 @@ def _blank() -> Object:
             "paid_at": None,
             "voided_at": None,
         },
-        "total_pretax_credit_amounts": [],
-        "total_taxes": [],
     }
+
+
+def _rendering(page_size: str) -> Object:
+    return {"amount_tax_display": None, "pdf": {"page_size": page_size}, "template": None, "template_version": None}
+
+
+def rendered(invoice: Object) -> Object | None:
+    """Return how a finalized invoice is printed: `auto` has become the paper of the customer's country by then."""
+    if invoice["rendering"] is None:
+        return None
+    country = (invoice["customer_address"] or {}).get("country")
+    return _rendering("letter" if country in (None, "US", "CA") else "a4")
 
 
 def subscription_of(call: Call, invoice: Object) -> Object | None:
     """Return the subscription that an invoice is for, if it is for one."""
-    if invoice["parent"] is None:
-        return None
-    return fetch(call, "subscription", invoice["parent"]["subscription_details"]["subscription"])
+    details = (invoice["parent"] or {}).get("subscription_details")
+    return fetch(call, "subscription", details["subscription"]) if details else None
 
 
 def _parent(subscription: Object | None) -> Object | None:
@@ -178,7 +194,10 @@ def _parent(subscription: Object | None) -> Object | None:
 
 
 def _render(call: Call, invoice: Object) -> Object:
-    return public(call, invoice) | {"lines": invoice_lines.embedded_list(call, invoice["id"])}
+    return public(call, invoice) | {
+        "default_tax_rates": tax_settings.shown(call, invoice["default_tax_rates"]),
+        "lines": invoice_lines.embedded_list(call, invoice["id"]),
+    }
 
 
 def _payments(call: Call, invoice: Object) -> Object:

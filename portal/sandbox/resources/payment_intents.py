@@ -1,13 +1,14 @@
-"""Payment intents: card payments, captured at once. Manual capture is not emulated."""
+"""Payment intents: payments by card, captured at once, and by debit. Manual capture is not emulated."""
 
 from copy import deepcopy
 from typing import Any
 
-from portal.sandbox import cards, events, ids
+from portal.sandbox import cards, events, ids, paying
 from portal.sandbox.addresses import SHIPPING, shipping
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
 from portal.sandbox.errors import ApiError, invalid
+from portal.sandbox.instruments import types_for
 from portal.sandbox.parameters import (
     AMOUNT_MAX,
     CREATED_PAGING,
@@ -23,7 +24,7 @@ from portal.sandbox.parameters import (
     merge_metadata,
 )
 from portal.sandbox.registry import Nested, Reference, Resource, fetch, register, render
-from portal.sandbox.resources import charges, payment_methods
+from portal.sandbox.resources import invoice_payments, payment_methods
 from portal.sandbox.store import Object
 
 AMOUNT_MIN = 50
@@ -139,87 +140,6 @@ def add(call: Call, intent: Object) -> Object:
     return intent
 
 
-def pay(call: Call, intent: Object, payment_method: Object, refusal: cards.Refusal | None = None) -> ApiError | None:
-    """Charge a card for an intent. Returns None when it is paid, or the 402 when the bank refused.
-
-    Either way the attempt is recorded: a charge, the intent's new status, and their events. `refusal` is given when
-    the bank was not even asked for the money.
-    """
-    refusal = refusal or payment_methods.test_card(payment_method).on_charge
-    charge = charges.build(call, intent, payment_method, refusal)
-    if refusal is None:
-        charge["_awaits"] = payment_methods.test_card(payment_method).dispute
-    call.store.insert("charge", charge)
-    intent["latest_charge"] = charge["id"]
-    if refusal is None:
-        intent |= {
-            "amount_received": intent["amount"],
-            "last_payment_error": None,
-            "next_action": None,
-            "payment_method": payment_method["id"],
-            "status": "succeeded",
-        }
-        call.store.save(intent)
-        events.emit(call, "charge.succeeded", charge)
-        events.emit(call, "payment_intent.succeeded", intent)
-        return None
-    error: Object = {
-        "charge": charge["id"],
-        "code": refusal.code,
-        "doc_url": f"https://docs.stripe.com/error-codes/{refusal.code.replace('_', '-')}",
-        "message": refusal.message,
-        "payment_method": render(call, payment_method),
-        "type": "card_error",
-    }
-    if refusal.decline_code:
-        error["decline_code"] = refusal.decline_code
-    intent |= {
-        "last_payment_error": error,
-        "next_action": None,
-        "payment_method": None,
-        "status": "requires_payment_method",
-    }
-    call.store.save(intent)
-    events.emit(call, "charge.failed", charge)
-    events.emit(call, "payment_intent.payment_failed", intent)
-    extra = {"charge": charge["id"], "payment_method": error["payment_method"], "payment_intent": render(call, intent)}
-    return payment_methods.refuse(refusal, extra)
-
-
-def require_action(call: Call, intent: Object, payment_method: Object, url: str) -> Object:
-    """Let an intent wait for its card's bank, which asks who is paying at `url`."""
-    intent |= {
-        "last_payment_error": None,
-        "next_action": {"redirect_to_url": {"return_url": None, "url": url}, "type": "redirect_to_url"},
-        "payment_method": payment_method["id"],
-        "status": "requires_action",
-    }
-    call.store.save(intent)
-    events.emit(call, "payment_intent.requires_action", intent)
-    return intent
-
-
-def fail_authentication(call: Call, intent: Object, message: str) -> Object:
-    """Take back a card whose bank did not believe the person; no charge was made."""
-    code = "payment_intent_authentication_failure"
-    error = {
-        "code": code,
-        "doc_url": f"https://docs.stripe.com/error-codes/{code.replace('_', '-')}",
-        "message": message,
-        "payment_method": render(call, fetch(call, "payment_method", intent["payment_method"])),
-        "type": "invalid_request_error",
-    }
-    intent |= {
-        "last_payment_error": error,
-        "next_action": None,
-        "payment_method": None,
-        "status": "requires_payment_method",
-    }
-    call.store.save(intent)
-    events.emit(call, "payment_intent.payment_failed", intent)
-    return intent
-
-
 def create(call: Call, values: Values) -> Object:
     """`POST /v1/payment_intents`, confirmed at once when `confirm` says so."""
     customer_id = values.get("customer")
@@ -228,7 +148,8 @@ def create(call: Call, values: Values) -> Object:
     confirming = values.pop("confirm", False)
     if not confirming and "off_session" in values:
         raise invalid("off_session may be sent only together with confirm=true.", "off_session")
-    intent = build(call, values["amount"], values["currency"])
+    types = types_for(values, values["currency"].lower(), once=True)
+    intent = build(call, values["amount"], values["currency"], payment_method_types=types)
     _apply(call, intent, values)
     add(call, intent)
     return _confirm(call, intent, values) if confirming else render(call, intent)
@@ -263,13 +184,29 @@ def _confirm(call: Call, intent: Object, values: Values) -> Object:
     payment_method = fetch(call, "payment_method", intent["payment_method"])
     if values.get("off_session") and intent["customer"] is None:
         raise invalid("An off-session payment needs a customer.", "customer", "parameter_missing")
-    error = pay(call, intent, payment_method, _not_asked(payment_method, values))
-    _tell_invoice(call, intent, error)
+    refusal = _not_asked(payment_method, values)
+    if refusal is None and payment_methods.asks_for(payment_method):
+        paying.require_action(call, intent, payment_method, _bank_page(call, intent), values.get("return_url"))
+        return render(call, intent)
+    error = settle(call, intent, payment_method, refusal)
     if error is not None:
         raise error
-    if intent["setup_future_usage"] and intent["customer"] and payment_method["customer"] is None:
-        payment_methods.attach_to(call, payment_method, fetch(call, "customer", intent["customer"]))
     return render(call, intent)
+
+
+def settle(call: Call, intent: Object, payment_method: Object, refusal: cards.Refusal | None = None) -> ApiError | None:
+    """Take the money for a confirmed intent, tell the invoice it is for, and keep the card where that was asked for."""
+    error = paying.pay(call, intent, payment_method, refusal)
+    _tell_invoice(call, intent, error)
+    if error is None and intent["setup_future_usage"] and intent["customer"] and payment_method["customer"] is None:
+        payment_methods.attach_to(call, payment_method, fetch(call, "customer", intent["customer"]))
+    return error
+
+
+def _bank_page(call: Call, intent: Object) -> str:
+    """Return the address where the card's bank asks: that of the invoice which the intent is for, else its own."""
+    payment = invoice_payments.of_intent(call, intent["id"])
+    return call.link(f"/i/{payment['invoice']}/authenticate" if payment else f"/pi/{intent['id']}/authenticate")
 
 
 def _tell_invoice(call: Call, intent: Object, error: ApiError | None) -> None:
@@ -281,7 +218,8 @@ def _tell_invoice(call: Call, intent: Object, error: ApiError | None) -> None:
 
 def _not_asked(payment_method: Object, values: Values) -> cards.Refusal | None:
     """Return the refusal of a bank that wants to ask a person who is not there."""
-    asked = values.get("off_session") and payment_methods.asks_for(payment_method)
+    nobody = values.get("off_session") or values.get("error_on_requires_action")
+    asked = nobody and payment_methods.asks_for(payment_method)
     return cards.NOT_AUTHENTICATED if asked else None
 
 

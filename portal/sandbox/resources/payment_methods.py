@@ -1,15 +1,16 @@
-"""Payment methods: cards only."""
+"""Payment methods: cards, and bank accounts for SEPA debits."""
 
 from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any
 
-from portal.sandbox import cards, events, ids
+from portal.sandbox import cards, debits, events, ids
 from portal.sandbox.addresses import ADDRESS, address, blank_address
 from portal.sandbox.call import Call
 from portal.sandbox.cards import Card, Refusal
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
-from portal.sandbox.errors import CardError, invalid
+from portal.sandbox.errors import CardError, invalid, missing_parameter
+from portal.sandbox.instruments import TYPES, Instrument, instrument_of, method_details
 from portal.sandbox.parameters import (
     PAGING,
     Choice,
@@ -33,9 +34,8 @@ _BILLING_DETAILS = Hash(
 )
 _ALLOW_REDISPLAY = Choice(options=("always", "limited", "unspecified"))
 CREATE = {
-    "type": Choice(options=("card",), required=True),
+    "type": Choice(options=TYPES, required=True),
     "card": Hash(
-        required=True,
         fields={
             "number": Text(max_length=19, pattern="[0-9]+"),
             "exp_month": Integer(minimum=1, maximum=12),
@@ -44,6 +44,7 @@ CREATE = {
             "token": Text(),
         },
     ),
+    "sepa_debit": Hash(fields={"iban": Text(required=True, max_length=50)}),
     "billing_details": _BILLING_DETAILS,
     "metadata": Metadata(),
     "allow_redisplay": _ALLOW_REDISPLAY,
@@ -54,12 +55,12 @@ UPDATE = {
     "metadata": Metadata(),
     "allow_redisplay": _ALLOW_REDISPLAY,
 }
-LIST = PAGING | {"customer": Text(), "type": Choice(options=("card",)), "allow_redisplay": _ALLOW_REDISPLAY}
+LIST = PAGING | {"customer": Text(), "type": Choice(options=TYPES), "allow_redisplay": _ALLOW_REDISPLAY}
 ATTACH = {"customer": Text(required=True)}
 
 
-def build(call: Call, card: Card, exp_month: int, exp_year: int, billing: Values | None = None) -> Object:
-    """Return a new card payment method that is not stored yet; the number itself is never kept."""
+def build(call: Call, instrument: Instrument, exp_month: int, exp_year: int, billing: Values | None = None) -> Object:
+    """Return a new payment method that is not stored yet; the number itself is never kept."""
     details: dict[str, Any] = dict.fromkeys(("email", "name", "phone", "tax_id"))
     details |= billing or {}
     details["address"] = address(details.get("address")) or blank_address()
@@ -68,48 +69,19 @@ def build(call: Call, card: Card, exp_month: int, exp_year: int, billing: Values
         "object": "payment_method",
         "allow_redisplay": "unspecified",
         "billing_details": details,
-        "card": _card_details(card, exp_month, exp_year),
         "created": call.now(),
         "customer": None,
         "customer_account": None,
         "livemode": False,
         "metadata": {},
-        "type": "card",
-        # Which row of the table of test cards this is; the number is not kept.
-        "_test_card": card.fingerprint,
-    }
-
-
-def _card_details(card: Card, exp_month: int, exp_year: int) -> Object:
-    return {
-        "brand": card.brand,
-        "checks": {"address_line1_check": None, "address_postal_code_check": None, "cvc_check": "pass"},
-        "country": "US",
-        "display_brand": "american_express" if card.brand == "amex" else card.brand,
-        "exp_month": exp_month,
-        "exp_year": exp_year,
-        "fingerprint": card.fingerprint,
-        "funding": card.funding,
-        "generated_from": None,
-        "last4": card.last4,
-        "networks": {"available": [card.brand], "preferred": None},
-        "regulated_status": "unregulated",
-        "three_d_secure_usage": {"supported": True},
-        "wallet": None,
-    }
-
-
-_BY_FINGERPRINT = {card.fingerprint: card for card in cards.BY_NUMBER.values()}
-
-
-def test_card(payment_method: Object) -> Card:
-    """Return the test card behind a payment method."""
-    return _BY_FINGERPRINT[payment_method["_test_card"]]
+        # Which row of the tables of test cards and accounts this is; the number is not kept.
+        "_test_card": instrument.fingerprint,
+    } | method_details(instrument, exp_month, exp_year)
 
 
 def asks_for(payment_method: Object) -> bool:
     """Say whether the bank behind a card wants to know who is paying before it says anything else."""
-    challenge = test_card(payment_method).challenge
+    challenge = instrument_of(payment_method).challenge
     return challenge == "always" or (challenge == "once" and payment_method["customer"] is None)
 
 
@@ -131,9 +103,16 @@ def find_or_make(call: Call, payment_method_id: str, param: str | None) -> Objec
     return call.store.insert("payment_method", build(call, stock, 12, next_year(call)))
 
 
+def require_card(payment_method: Object, param: str) -> None:
+    """Refuse a bank account for what is paid again and again: debits are emulated for single payments only."""
+    if payment_method["type"] != "card":
+        raise invalid("The sandbox takes SEPA debits for what is bought once; name a card.", param)
+
+
 def require_of_customer(call: Call, payment_method_id: str, customer_id: str, param: str) -> Object:
-    """Return a payment method that is attached to this customer, or raise 400."""
+    """Return a card that is attached to this customer, or raise 400."""
     payment_method = fetch(call, "payment_method", payment_method_id, param)
+    require_card(payment_method, param)
     if payment_method["customer"] != customer_id:
         raise invalid(
             f"The payment method {payment_method_id} is not attached to the customer {customer_id}; attach it first.",
@@ -146,7 +125,9 @@ def default_of(call: Call, customer: Object, chosen: str | None) -> Object:
     """Return the payment method `chosen`, else the customer's default, or raise 400 when there is none."""
     payment_method_id = chosen or customer["invoice_settings"]["default_payment_method"]
     if payment_method_id is None:
-        raise invalid("The customer has no default payment method; attach one and make it the default.", "customer")
+        raise invalid(
+            "The customer has no default payment method; attach one and make it the default.", code="resource_missing"
+        )
     return fetch(call, "payment_method", payment_method_id)
 
 
@@ -167,13 +148,24 @@ def attach_to(call: Call, payment_method: Object, customer: Object) -> Object:
 
 def ask_bank_to_save(payment_method: Object) -> None:
     """Raise the 402 with which a bank refuses to have its card saved."""
-    refusal = test_card(payment_method).on_setup
+    refusal = instrument_of(payment_method).on_setup
     if refusal is not None:
         raise refuse(refusal)
 
 
 def create(call: Call, values: Values) -> Object:
-    """`POST /v1/payment_methods`, from a test number or a stock token."""
+    """`POST /v1/payment_methods`, from a test number, a stock token or a test IBAN."""
+    for name in TYPES:
+        if (name in values) != (name == values["type"]):
+            raise missing_parameter(name) if name == values["type"] else invalid(f"The type is not {name}.", name)
+    make = _card_method if values["type"] == "card" else _account_method
+    payment_method = make(call, values)
+    payment_method["metadata"] = merge_metadata({}, values.get("metadata", {}))
+    payment_method["allow_redisplay"] = values.get("allow_redisplay", "unspecified")
+    return render(call, call.store.insert("payment_method", payment_method))
+
+
+def _card_method(call: Call, values: Values) -> Object:
     sent = values["card"]
     if "token" in sent:
         card = cards.BY_TOKEN.get(sent["token"])
@@ -182,10 +174,18 @@ def create(call: Call, values: Values) -> Object:
         month, year = 12, next_year(call)
     else:
         card, month, year = _from_number(sent)
-    payment_method = build(call, card, month, year, values.get("billing_details"))
-    payment_method["metadata"] = merge_metadata({}, values.get("metadata", {}))
-    payment_method["allow_redisplay"] = values.get("allow_redisplay", "unspecified")
-    return render(call, call.store.insert("payment_method", payment_method))
+    return build(call, card, month, year, values.get("billing_details"))
+
+
+def _account_method(call: Call, values: Values) -> Object:
+    account = debits.find_account(values["sepa_debit"]["iban"])
+    if isinstance(account, str):
+        raise invalid(account, "sepa_debit[iban]", "account_number_invalid")
+    billing = values.get("billing_details", {})
+    for name in ("email", "name"):  # The mandate for the debit needs both.
+        if not billing.get(name):
+            raise missing_parameter(f"billing_details[{name}]")
+    return build(call, account, 12, next_year(call), billing)
 
 
 def _from_number(sent: Values) -> tuple[Card, int, int]:
@@ -213,7 +213,9 @@ def update(call: Call, values: Values, payment_method_id: str) -> Object:
     if "address" in billing:
         billing["address"] = address(billing["address"]) or blank_address()
     payment_method["billing_details"].update(billing)
-    payment_method["card"].update(values.get("card", {}))
+    if "card" in values:
+        require_card(payment_method, "card")
+        payment_method["card"].update(values["card"])
     if "metadata" in values:
         payment_method["metadata"] = merge_metadata(payment_method["metadata"], values["metadata"])
     if "allow_redisplay" in values:
@@ -285,7 +287,7 @@ def retrieve_of_customer(call: Call, _: Values, customer_id: str, payment_method
     return render(call, payment_method)
 
 
-register(Resource("payment_method", "PaymentMethod", {"customer": Reference("customer")}))
+register(Resource("payment_method", "PaymentMethod", {"customer": Reference("customer")}, param="payment_method"))
 _ONE = "/v1/payment_methods/{payment_method}"
 _OF_CUSTOMER = "/v1/customers/{customer}/payment_methods"
 _LIST_OF_CUSTOMER = {name: param for name, param in LIST.items() if name != "customer"}

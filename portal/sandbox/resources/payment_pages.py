@@ -1,5 +1,6 @@
 """The payment page behind a Checkout Session, as Stripe's own command line pays it. It stands in no documentation."""
 
+from portal.sandbox import checkout_taxes, tax_settings
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Endpoint, Values
 from portal.sandbox.errors import invalid
@@ -17,8 +18,8 @@ def retrieve(call: Call, _: Values, session_id: str) -> Object:
 
 
 def confirm(call: Call, values: Values, session_id: str) -> Object:
-    """`POST /v1/payment_pages/{session}/confirm`: what pressing *Pay* on the hosted page does, with this card."""
-    from portal.sandbox.completion import Payer, complete  # It is built on the resources.
+    """`POST /v1/payment_pages/{session}/confirm`: what pressing *Pay* on the hosted page does, with this card or account."""
+    from portal.sandbox.completion import complete, payer_of  # It is built on the resources.
 
     session = fetch(call, "checkout.session", session_id)
     if session["status"] != "open":
@@ -28,14 +29,16 @@ def confirm(call: Call, values: Values, session_id: str) -> Object:
     payment_method = payment_methods.find_or_make(call, values["payment_method"], "payment_method")
     if payment_methods.asks_for(payment_method):
         raise invalid("The bank of this card asks who is paying, which only the hosted page does.", "payment_method")
-    billing, card = payment_method["billing_details"], payment_method["card"]
+    if payment_method["type"] not in session["payment_method_types"]:
+        raise invalid(f"The session takes {', '.join(session['payment_method_types'])} only.", "payment_method")
+    billing = payment_method["billing_details"]
+    if session["automatic_tax"]["status"] == "requires_location_inputs":
+        checkout_taxes.locate(call, session, billing["address"])
+        tax_settings.require_location(checkout_taxes.buyer_of(call, session))
     email = session["customer_email"] or billing["email"]
     if email is None:
         raise invalid("The payment method tells no email address.", "payment_method")
-    payer = Payer(
-        email, billing["name"], payment_methods.test_card(payment_method), card["exp_month"], card["exp_year"]
-    )
-    error = complete(call, session, payer)
+    error = complete(call, session, payer_of(payment_method, email))
     if error is not None:
         raise error
     return render(call, session)

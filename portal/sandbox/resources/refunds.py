@@ -7,9 +7,9 @@ from portal.sandbox.call import Call
 from portal.sandbox.customer_time import call_for
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
 from portal.sandbox.errors import invalid, missing_parameter
+from portal.sandbox.instruments import instrument_of
 from portal.sandbox.parameters import AMOUNT_MAX, CREATED_PAGING, Choice, Integer, Metadata, Text, merge_metadata
 from portal.sandbox.registry import Reference, Resource, fetch, register, render
-from portal.sandbox.resources import payment_methods
 from portal.sandbox.store import Object
 
 CREATE = {
@@ -34,14 +34,7 @@ def build(call: Call, charge: Object, amount: int, values: Values) -> Object:
         "charge": charge["id"],
         "created": call.now(),
         "currency": charge["currency"],
-        "destination_details": {
-            "card": {
-                "reference_status": "pending",
-                "reference_type": "acquirer_reference_number",
-                "type": "refund",
-            },
-            "type": "card",
-        },
+        "destination_details": _destination(charge),
         "metadata": merge_metadata({}, values.get("metadata", {})),
         "payment_intent": charge["payment_intent"],
         "reason": values.get("reason"),
@@ -52,9 +45,16 @@ def build(call: Call, charge: Object, amount: int, values: Values) -> Object:
     } | _later(call, charge)
 
 
+def _destination(charge: Object) -> Object | None:
+    if charge["payment_method_details"]["type"] != "card":
+        return None
+    card = {"reference_status": "pending", "reference_type": "acquirer_reference_number", "type": "refund"}
+    return {"card": card, "type": "card"}
+
+
 def _later(call: Call, charge: Object) -> Object:
     """Return what the card's bank has in mind with a refund, if it is not simply carried out."""
-    fate = payment_methods.test_card(fetch(call, "payment_method", charge["payment_method"])).refund
+    fate = instrument_of(fetch(call, "payment_method", charge["payment_method"])).refund
     if fate == "succeeds":
         return {}
     due: Object = {"_answer_at": call.now() + ANSWER_SECONDS, "_test_clock": call.test_clock}
@@ -70,7 +70,8 @@ def create(call: Call, values: Values) -> Object:
         call = call_for(call, call.store.get("customer", charge["customer"]))
     left = charge["amount_captured"] - charge["amount_refunded"]
     if not charge["paid"]:
-        raise invalid("The charge failed, so there is nothing to refund.", "charge")
+        what = "is pending, so there is nothing to refund yet" if charge["status"] == "pending" else "failed"
+        raise invalid(f"The charge {what}; only what was paid can be refunded.", "charge")
     disputing.require_refundable(call, charge)
     if left == 0:
         raise invalid(f"Charge {charge['id']} has already been refunded.", "charge", "charge_already_refunded")

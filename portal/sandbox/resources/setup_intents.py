@@ -67,16 +67,18 @@ def build(call: Call, customer_id: str | None) -> Object:
 
 def save_card(call: Call, customer: Object, payment_method: Object) -> CardError | None:
     """Ask the bank to have a card saved, and attach it. Returns the 402 when the bank refused; the intent tells why."""
-    return _save(call, _add(call, build(call, customer["id"])), payment_method)
+    return save(call, add(call, build(call, customer["id"])), payment_method)
 
 
-def _add(call: Call, intent: Object) -> Object:
+def add(call: Call, intent: Object) -> Object:
+    """Store a new intent and tell of it."""
     call.store.insert("setup_intent", intent)
     events.emit(call, "setup_intent.created", intent)
     return intent
 
 
-def _save(call: Call, intent: Object, payment_method: Object) -> CardError | None:
+def save(call: Call, intent: Object, payment_method: Object) -> CardError | None:
+    """Ask the bank to have a card saved. Returns the 402 when it refused; the intent tells why."""
     try:
         if intent["customer"] is not None:
             payment_methods.attach_to(call, payment_method, fetch(call, "customer", intent["customer"]))
@@ -107,7 +109,7 @@ def create(call: Call, values: Values) -> Object:
     if "automatic_payment_methods" in values:
         intent["automatic_payment_methods"] = {"allow_redirects": "always"} | values["automatic_payment_methods"]
     _apply(call, intent, values)
-    _add(call, intent)
+    add(call, intent)
     return _confirm(call, intent) if values.get("confirm") else render(call, intent)
 
 
@@ -118,6 +120,7 @@ def _apply(call: Call, intent: Object, values: Values) -> None:
         intent["metadata"] = merge_metadata(intent["metadata"], values["metadata"])
     if "payment_method" in values:
         payment_method = payment_methods.find_or_make(call, values["payment_method"], "payment_method")
+        payment_methods.require_card(payment_method, "payment_method")
         if payment_methods.asks_for(payment_method):
             raise invalid("The bank of this card asks who is paying, which only the hosted pages do.", "payment_method")
         intent |= {"payment_method": payment_method["id"], "status": "requires_confirmation"}
@@ -126,7 +129,7 @@ def _apply(call: Call, intent: Object, values: Values) -> None:
 def _confirm(call: Call, intent: Object) -> Object:
     if intent["payment_method"] is None:
         raise invalid("The intent has no payment method; send one.", "payment_method", "parameter_missing")
-    error = _save(call, intent, fetch(call, "payment_method", intent["payment_method"]))
+    error = save(call, intent, fetch(call, "payment_method", intent["payment_method"]))
     if error is not None:
         raise error
     return render(call, intent)

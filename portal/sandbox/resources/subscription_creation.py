@@ -1,5 +1,7 @@
 """`POST /v1/subscriptions`: a subscription without Checkout, paid with a card the customer has already."""
 
+from portal.sandbox import tax_settings
+from portal.sandbox.added_items import ADDED
 from portal.sandbox.billing_lines import OrderLine
 from portal.sandbox.call import Call
 from portal.sandbox.customer_time import by_clock_of_customer
@@ -12,17 +14,27 @@ from portal.sandbox.resources import payment_methods, prices
 from portal.sandbox.resources.subscriptions import TRIAL_SETTINGS
 from portal.sandbox.store import Object
 from portal.sandbox.subscribing import Order, begin, check_lines
+from portal.sandbox.tax_settings import AUTOMATIC_TAX, TAX_RATES
 
 ITEMS_MAX = 20
 CREATE = {
+    "add_invoice_items": ADDED,
+    "automatic_tax": AUTOMATIC_TAX,
     "customer": Text(required=True),
     "default_payment_method": Text(),
+    "default_tax_rates": TAX_RATES,
     "description": Text(max_length=500),
     "discounts": DISCOUNTS,
     "items": Array(
         required=True,
         max_items=ITEMS_MAX,
-        item=Hash(fields={"price": Text(required=True), "quantity": Integer(minimum=1, maximum=999_999)}),
+        item=Hash(
+            fields={
+                "price": Text(required=True),
+                "quantity": Integer(minimum=1, maximum=999_999),
+                "tax_rates": TAX_RATES,
+            }
+        ),
     ),
     "metadata": Metadata(),
     "off_session": Boolean(),
@@ -51,6 +63,7 @@ def create(call: Call, values: Values) -> Object:
         payment_method=None if free else payment_methods.default_of(call, customer, chosen),
         trial_end=trial_end,
         values=values,
+        added=values.get("add_invoice_items", []),
     )
     subscription, error = begin(call, order)
     if error is not None and values.get("payment_behavior") == "error_if_incomplete":
@@ -72,11 +85,12 @@ def _line(call: Call, number: int, sent: Values) -> OrderLine:
     price = fetch(call, "price", sent["price"], param)
     if price["recurring"] is None or not price["active"]:
         raise invalid(f"The price {price['id']} is not recurring or not active.", param)
+    rates = tax_settings.named(call, sent.get("tax_rates"), f"items[{number}][tax_rates]")
     if not prices.is_metered(price):
-        return OrderLine(price, sent.get("quantity", 1))
+        return OrderLine(price, sent.get("quantity", 1), tax_rates=rates)
     if "quantity" in sent:
         raise invalid("A metered price takes no quantity; its meter counts.", f"items[{number}][quantity]")
-    return OrderLine(price, 0)
+    return OrderLine(price, 0, tax_rates=rates)
 
 
 ENDPOINTS = (Endpoint("POST", "/v1/subscriptions", CREATE, create, "subscription"),)

@@ -1,6 +1,8 @@
 """Subscription items: what a subscription is made of, and the period each is paid for."""
 
-from portal.sandbox import ids
+from collections.abc import Sequence
+
+from portal.sandbox import ids, tax_settings
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Endpoint, Values, page
 from portal.sandbox.parameters import PAGING, Text
@@ -12,7 +14,14 @@ from portal.sandbox.store import Object, equals
 LIST = PAGING | {"subscription": Text(required=True)}
 
 
-def build(call: Call, subscription_id: str, price_id: str, quantity: int, period: tuple[int, int]) -> Object:
+def build(
+    call: Call,
+    subscription_id: str,
+    price_id: str,
+    quantity: int,
+    period: tuple[int, int],
+    tax_rates: Sequence[str] = (),
+) -> Object:
     """Return a new item that is not stored yet; `period` is its start and end in epoch seconds."""
     return {
         "id": ids.new_id("si", 14),
@@ -27,7 +36,7 @@ def build(call: Call, subscription_id: str, price_id: str, quantity: int, period
         "price": price_id,
         "quantity": quantity,
         "subscription": subscription_id,
-        "tax_rates": [],
+        "tax_rates": list(tax_rates),
     }
 
 
@@ -54,7 +63,11 @@ def embedded_list(call: Call, subscription_id: str) -> Object:
 
 def _render(call: Call, item: Object) -> Object:
     price = fetch(call, "price", item["price"])
-    shown = public(call, item) | {"plan": prices.as_plan(price), "price": render(call, price)}
+    shown = public(call, item) | {
+        "plan": prices.as_plan(price),
+        "price": render(call, price),
+        "tax_rates": tax_settings.shown(call, item["tax_rates"]),
+    }
     # Of usage nobody orders a number.
     return {name: value for name, value in shown.items() if name != "quantity"} if prices.is_metered(price) else shown
 

@@ -4,7 +4,18 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from portal.sandbox import changing, collecting, discounting, ending, events, pending_updates, schedule_phases, standing
+from portal.sandbox import (
+    added_items,
+    changing,
+    collecting,
+    discounting,
+    ending,
+    events,
+    pending_updates,
+    schedule_phases,
+    standing,
+    tax_settings,
+)
 from portal.sandbox.call import Call
 from portal.sandbox.customer_time import by_clock_of, call_for
 from portal.sandbox.endpoints import Endpoint, Values
@@ -26,6 +37,7 @@ from portal.sandbox.registry import deleted_form, fetch, render
 from portal.sandbox.resources import payment_methods, subscription_items
 from portal.sandbox.resources.subscriptions import CANCELLATION, ENDED, TRIAL_SETTINGS
 from portal.sandbox.store import Object
+from portal.sandbox.tax_settings import AUTOMATIC_TAX, TAX_RATES
 
 BEHAVIORS = ("allow_incomplete", "default_incomplete", "error_if_incomplete", "pending_if_incomplete")
 MONEY: dict[str, Param] = {
@@ -34,11 +46,14 @@ MONEY: dict[str, Param] = {
     "proration_date": Timestamp(),
 }
 UPDATE = MONEY | {
+    "add_invoice_items": added_items.ADDED,
+    "automatic_tax": AUTOMATIC_TAX,
     "billing_cycle_anchor": Hash(fields={"type": Choice(options=("now", "unchanged"), required=True)}),
     "cancel_at": TimestampOr(options=("max_period_end", "min_period_end"), unsettable=True),
     "cancel_at_period_end": Boolean(),
     "cancellation_details": CANCELLATION,
     "default_payment_method": Text(unsettable=True),
+    "default_tax_rates": TAX_RATES,
     "description": Text(unsettable=True, max_length=500),
     "discounts": discounting.DISCOUNTS,
     "items": ITEMS,
@@ -54,7 +69,7 @@ UPDATE = MONEY | {
     "trial_end": TimestampOr(options=("now",)),
     "trial_settings": TRIAL_SETTINGS,
 }
-_ITEM = MONEY | {"metadata": Metadata(), "price": Text(), "quantity": QUANTITY}
+_ITEM = MONEY | {"metadata": Metadata(), "price": Text(), "quantity": QUANTITY, "tax_rates": TAX_RATES}
 UPDATE_ITEM = _ITEM | {"off_session": Boolean()}
 CREATE_ITEM = _ITEM | {"subscription": Text(required=True)}
 DELETE_ITEM = MONEY
@@ -111,6 +126,9 @@ def prepare(call: Call, subscription: Object, values: Values) -> Object | None:
     """Change the terms; returns the draft of what is due for them at once, or None. The caller saves it."""
     if "discounts" in values:
         discounting.give(call, subscription, values["discounts"])
+    tax_settings.give(call, subscription, fetch(call, "customer", subscription["customer"]), values)
+    _check_tax(call, subscription, values)
+    added_items.add(call, subscription, values.get("add_invoice_items", []))
     invoice = None
     if _TERMS & set(values):
         invoice = changing.apply(call, subscription, changing.read(call, subscription, values))
@@ -119,6 +137,12 @@ def prepare(call: Call, subscription: Object, values: Values) -> Object | None:
         at_once = invoice is None and behavior == "always_invoice"
         return changing.draft_of_prorations(call, subscription) if at_once else invoice
     return invoice
+
+
+def _check_tax(call: Call, subscription: Object, values: Values) -> None:
+    items = subscription_items.of_subscription(call, subscription["id"])
+    own = [item["tax_rates"] for item in items] + [sent.get("tax_rates") or [] for sent in values.get("items", [])]
+    tax_settings.check(tax_settings.terms_of(subscription), own)
 
 
 def check(subscription: Object, values: Values) -> None:
@@ -203,7 +227,7 @@ def delete_item(call: Call, values: Values, item_id: str) -> Object:
 
 
 def _change_item(call: Call, subscription_id: str, values: Values, item: Values) -> None:
-    item |= {name: values.pop(name) for name in ("metadata", "price", "quantity") if name in values}
+    item |= {name: values.pop(name) for name in ("metadata", "price", "quantity", "tax_rates") if name in values}
     subscription = fetch(call, "subscription", subscription_id)
     change(call_for(call, subscription), subscription, values | {"items": [item]})
 

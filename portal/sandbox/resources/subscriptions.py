@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from portal.sandbox import collecting, events, ids, schedule_phases
+from portal.sandbox import collecting, events, ids, schedule_phases, tax_settings
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
 from portal.sandbox.parameters import (
@@ -54,12 +54,12 @@ LIST = CREATED_PAGING | {
 def build(call: Call, customer_id: str, currency: str, trial_end: int | None, values: Values) -> Object:
     """Return a new subscription that is not stored yet: trialing until `trial_end`, or active when that is None."""
     now = call.now()
-    return {
+    built: Object = {
         "id": ids.new_id("sub"),
         "object": "subscription",
         "application": None,
         "application_fee_percent": None,
-        "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
+        "automatic_tax": tax_settings.switched(enabled=False),
         "billing_cycle_anchor": trial_end or now,
         "billing_cycle_anchor_config": None,
         "billing_mode": {"flexible": {"proration_discounts": "included"}, "type": "flexible", "updated_at": now},
@@ -112,10 +112,15 @@ def build(call: Call, customer_id: str, currency: str, trial_end: int | None, va
         or {"end_behavior": {"missing_payment_method": "create_invoice"}},
         "trial_start": now if trial_end else None,
     }
+    tax_settings.give(call, built, fetch(call, "customer", customer_id), values)
+    return built
 
 
 def _render(call: Call, subscription: Object) -> Object:
-    return public(call, subscription) | {"items": subscription_items.embedded_list(call, subscription["id"])}
+    return public(call, subscription) | {
+        "default_tax_rates": tax_settings.shown(call, subscription["default_tax_rates"]),
+        "items": subscription_items.embedded_list(call, subscription["id"]),
+    }
 
 
 def retrieve(call: Call, _: Values, subscription_id: str) -> Object:

@@ -2,7 +2,7 @@
 
 from flask import Flask, Response
 
-from portal.sandbox import cards, destinations
+from portal.sandbox import cards, debits, destinations
 from portal.sandbox.chaos import book
 from portal.sandbox.hosted.panel.events import NEWEST, with_outcome
 from portal.sandbox.hosted.panel.frame import add_page, panel
@@ -40,7 +40,7 @@ def add(app: Flask, sandbox: Sandbox) -> None:
         )
 
     def test_cards() -> Response:
-        return panel(sandbox, "panel_cards.html", "cards", cards=_cards())
+        return panel(sandbox, "panel_cards.html", "cards", cards=_cards(), accounts=debits.HINTS)
 
     add_page(app, sandbox, "/", home)
     add_page(app, sandbox, "/cards", test_cards)

@@ -1,0 +1,66 @@
+"""What a bank says of a debit some time after it was taken: that it pays, or that it does not.
+
+As with disputes, this happens when time next goes by and not in the request that took the debit: whoever listens to
+events first gets those of the purchase.
+"""
+
+from portal.sandbox import completion, events, paying
+from portal.sandbox.call import Call
+from portal.sandbox.cards import Refusal
+from portal.sandbox.debits import Account
+from portal.sandbox.instruments import instrument_of
+from portal.sandbox.registry import fetch
+from portal.sandbox.resources import charges
+from portal.sandbox.store import Condition, Object, equals
+
+
+def settle_debits(call: Call) -> None:
+    """Carry out what banks have decided by now about debits, each dated when it was due."""
+    due = [equals("status", "pending"), Condition("json_extract(body, '$._settles_at') <= ?", (call.now(),))]
+    if not call.store.find("charge", due, limit=1):
+        return
+    with call.store.transaction():
+        for charge in call.store.find("charge", due, oldest_first=True):
+            _settle(call.dated(charge["_settles_at"]), charge)
+
+
+def _settle(call: Call, charge: Object) -> None:
+    intent = fetch(call, "payment_intent", charge["payment_intent"])
+    payment_method = fetch(call, "payment_method", charge["payment_method"])
+    account = instrument_of(payment_method)
+    assert isinstance(account, Account)
+    if account.refusal is None:
+        charge |= {"paid": True, "receipt_url": charges.receipt(call, charge["id"]), "status": "succeeded"}
+        call.store.save(charge)
+        paying.note_paid(call, intent, charge)
+    else:
+        _refuse(charge, account.refusal)
+        call.store.save(charge)
+        paying.note_refused(call, intent, charge, payment_method, account.refusal)
+    sessions = call.store.find("checkout.session", [equals("payment_intent", intent["id"])], limit=1)
+    if sessions:
+        _tell_session(call, sessions[0], intent)
+
+
+def _refuse(charge: Object, refusal: Refusal) -> None:
+    charge |= {
+        "amount_captured": 0,
+        "captured": False,
+        "failure_code": refusal.code,
+        "failure_message": refusal.message,
+        "outcome": charges.outcome(refusal),
+        "status": "failed",
+    }
+
+
+def _tell_session(call: Call, session: Object, intent: Object) -> None:
+    """Say on the page's session how it ended; one whose money never came stays complete, and unpaid."""
+    if intent["status"] != "succeeded":
+        events.emit(call, "checkout.session.async_payment_failed", session)
+        return
+    customer = fetch(call, "customer", session["customer"]) if session["customer"] else None
+    discount = fetch(call, "discount", session["_discount"]) if session.get("_discount") else None
+    invoice = completion.invoice_for_purchase(call, session, customer, intent, discount)
+    session |= {"invoice": invoice, "payment_status": "paid"}
+    call.store.save(session)
+    events.emit(call, "checkout.session.async_payment_succeeded", session)
