@@ -28,8 +28,9 @@ from portal.notifications.models import OutboxItem
 FAILED, GIVEN_UP = "payment_failed", "payment_given_up"
 # Nobody is reminded of an invoice that is older than Stripe's longest schedule of retries.
 OLDEST = timedelta(days=70)
-# The first invoice of a plan is paid on Stripe's page, by somebody who sees there what goes wrong.
-FIRST = "subscription_create"
+# The first invoice of a plan is paid on Stripe's page, and that of a change while somebody waits for it: whoever pays
+# those sees what goes wrong.
+RENEWALS = ("subscription_cycle", "subscription_threshold")
 # A card is told of once, in the month it ends in or the one before.
 EXPIRING_WITHIN = timedelta(days=31)
 
@@ -41,7 +42,7 @@ def failing_invoices() -> list[str]:
         Invoice.attempt_count > 0,
         Invoice.finalized_at > clock.now() - OLDEST,
         Invoice.subscription_stripe_id.is_not(None),
-        Invoice.billing_reason != FIRST,
+        Invoice.billing_reason.in_(RENEWALS),
     )
     return list(db.session.execute(query.order_by(Invoice.finalized_at)).scalars())
 
@@ -115,7 +116,7 @@ def _concerns(invoice: Invoice) -> bool:
         and invoice.finalized_at is not None
         and invoice.status in ("open", "uncollectible")
         and invoice.subscription_stripe_id is not None
-        and invoice.billing_reason != FIRST
+        and invoice.billing_reason in RENEWALS
     )
 
 
