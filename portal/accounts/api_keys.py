@@ -153,6 +153,13 @@ def revoke_key(team_id: str, key_id: str, actor: audit.Actor = audit.SYSTEM) -> 
     return key.name
 
 
+def live_keys_by(team_id: str, user_id: str) -> list[str]:
+    """The keys in use that this person has made for the team, and therefore knows."""
+    mine = (ApiKey.team_id == team_id, ApiKey.created_by_id == user_id)
+    query = select(ApiKey.id).where(*mine, ApiKey.revoked_at.is_(None), ~EXPIRED).order_by(ApiKey.id)
+    return list(db.session.execute(query).scalars())
+
+
 def keys_of(team_id: str) -> list[KeyRow]:
     """Keys in use, newest first, then those revoked last."""
     query = (

@@ -7,7 +7,7 @@ import hmac
 import time
 from typing import Any
 
-from flask import request, session
+from flask import current_app, request, session
 from flask_security import hash_password
 from flask_security.forms import (
     ForgotPasswordForm,
@@ -21,15 +21,18 @@ from flask_security.forms import (
 from flask_security.recoverable import send_reset_password_instructions
 from flask_security.recovery_codes import MfRecoveryForm
 from flask_security.utils import get_message
+from werkzeug.exceptions import HTTPException
 from wtforms import RadioField, StringField
-from wtforms.validators import DataRequired, Length
+from wtforms.validators import DataRequired, Length, ValidationError
 
-from portal.accounts import sessions, throttle
+from portal.accounts import invitations, sessions, throttle
 from portal.accounts.forms import trimmed
-from portal.accounts.models import User
+from portal.accounts.invitations import InvitationOver
+from portal.accounts.models import Invitation, User
 from portal.accounts.registration import TEAM_NAME_MAX
 from portal.accounts.sign_in import current_session, note_failure
 from portal.core.database import db
+from portal.core.redirects import own_path
 
 # How long after the password the code may follow.
 HALF_WAY_SECONDS = 10 * 60
@@ -38,12 +41,35 @@ TOO_LATE = "That took too long. Go back to the sign-in page and begin again."
 
 
 class RegistrationForm(RegisterFormV2):
-    """Sign-up with the name of the team that is made along with the user."""
+    """Sign-up with the name of the team that is made along with the user.
+
+    Whoever comes from an invitation signs up with its address, and has a team to go to: none is made for them.
+    """
 
     name = StringField("Your name", filters=[trimmed], validators=[Length(max=TEAM_NAME_MAX)])
     team_name = StringField(
         "Team name", filters=[trimmed], validators=[DataRequired("Give your team a name."), Length(max=TEAM_NAME_MAX)]
     )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.invitation = _invitation_at(self.next.data)
+        if self.invitation is not None:
+            del self.team_name
+            self.email.data = self.email.data or self.invitation.email
+
+    def validate_email(self, field: Any) -> None:
+        if self.invitation is not None and not invitations.is_to(self.invitation, field.data or ""):
+            raise ValidationError(f"The invitation is for {self.invitation.email}. Sign up with that address.")
+
+
+def _invitation_at(address: str | None) -> Invitation | None:
+    """The live invitation that the page to go on to is about, if it is one's page."""
+    try:
+        endpoint, values = current_app.url_map.bind("").match(own_path(address) or "", method="GET")
+        return invitations.of_token(values["token"]) if endpoint == "accounts.invitation" else None
+    except (HTTPException, InvitationOver):
+        return None
 
 
 class SignInForm(LoginForm):

@@ -12,7 +12,9 @@ from wtforms.validators import DataRequired, Length, ValidationError
 from wtforms.widgets import CheckboxInput, ListWidget
 
 from portal.accounts.api_keys import SCOPE_WORDS, USUAL_SCOPES, Scope
+from portal.accounts.member_list import ROLE_WORDS
 from portal.accounts.registration import TEAM_NAME_MAX
+from portal.core.authz import Role
 from portal.core.reader import LOCALES
 
 
@@ -68,6 +70,10 @@ def _choices(words: dict[str, str]) -> list[SelectChoice]:
     return [SelectChoice(value=value, label=label) for value, label in words.items()]
 
 
+# The humblest first. Nobody is made an owner by a mail.
+INVITED_AS = {role.value: ROLE_WORDS[role] for role in reversed(Role) if role is not Role.OWNER}
+
+
 class ProfileForm(FlaskForm):
     name = StringField("Your name", filters=[trimmed], validators=[Length(max=TEAM_NAME_MAX)])
     locale = SelectField("How dates are written", choices=_choices(LOCALES))
@@ -89,6 +95,17 @@ class CodeForm(FlaskForm):
     code = StringField(
         "Code", filters=[trimmed], validators=[DataRequired("Give the code your app shows."), Length(max=20)]
     )
+
+
+class InvitationForm(FlaskForm):
+    email = EmailField(
+        "E-mail", validators=[DataRequired("Give an address."), Length(max=254), EmailValidation(verify=True)]
+    )
+    role = SelectField("Role", choices=_choices(INVITED_AS), default=Role.MEMBER.value)
+
+
+class RoleForm(FlaskForm):
+    role = SelectField("Role", choices=_choices({role.value: words for role, words in ROLE_WORDS.items()}))
 
 
 class NewTeamForm(FlaskForm):

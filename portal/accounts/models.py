@@ -1,4 +1,4 @@
-"""Users and their sessions, the teams they belong to, and the API keys of a team."""
+"""Users and their sessions, the teams they belong to or are invited to, and the API keys of a team."""
 
 from __future__ import annotations
 
@@ -132,6 +132,52 @@ class Membership(Model):
 
     def __init__(self, **values: Any) -> None:
         values.setdefault("id", new_id("mem"))
+        values["role"] = Role(values["role"]).value
+        super().__init__(**values)
+
+
+class Invitation(Model):
+    """One address asked into a team. Its mailed link carries a token of which only the digest is kept.
+
+    Open until it is accepted or revoked; past `expires_at` it can only be sent again. Sending makes a new token.
+    """
+
+    __tablename__ = "invitations"
+    __table_args__ = (
+        # An owner is made of a member, by somebody who has just given the password.
+        CheckConstraint("role in ('admin', 'billing', 'member')", name="role"),
+        CheckConstraint("length(digest) = 64", name="digest"),
+        CheckConstraint("accepted_at is null or revoked_at is null", name="end"),
+        Index(
+            "uq_invitations_one_open",
+            "team_id",
+            text("lower(email)"),
+            unique=True,
+            postgresql_where=text("accepted_at is null and revoked_at is null"),
+        ),
+        Index(
+            "ix_invitations_open_of_address",
+            text("lower(email)"),
+            postgresql_where=text("accepted_at is null and revoked_at is null"),
+        ),
+        Index("ix_invitations_expires_at", "expires_at"),
+    )
+
+    id: Mapped[PrimaryId]
+    team_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("teams.id"))
+    email: Mapped[str]
+    role: Mapped[str]
+    digest: Mapped[str] = mapped_column(unique=True)
+    invited_by_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("users.id"))
+    sent_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
+    expires_at: Mapped[UtcDateTime]
+    accepted_at: Mapped[UtcDateTime | None]
+    revoked_at: Mapped[UtcDateTime | None]
+    team: Mapped[Team] = relationship()
+    invited_by: Mapped[User] = relationship()
+
+    def __init__(self, **values: Any) -> None:
+        values.setdefault("id", new_id("invite"))
         values["role"] = Role(values["role"]).value
         super().__init__(**values)
 

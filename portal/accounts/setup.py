@@ -66,8 +66,10 @@ def _load_nobody_unasked(app: Flask) -> None:
 
 
 def _on_registered(_app: Flask, user: User, form_data: dict[str, Any] | None = None, **_extra: Any) -> None:
-    """The team is made before the library commits, so that there is never a user without one."""
-    make_team(user, (form_data or {}).get("team_name") or "")
+    """The team is made before the library commits, so that nobody is left without one but those with an invitation."""
+    team_name = (form_data or {}).get("team_name")
+    if team_name is not None:
+        make_team(user, team_name)
 
 
 def _note_seen(response: Response) -> Response:

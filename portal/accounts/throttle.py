@@ -13,7 +13,7 @@ from contextlib import suppress
 from flask import current_app
 from werkzeug.exceptions import TooManyRequests
 
-from portal.core.limits import Quota, client_address, count, wait_seconds
+from portal.core.limits import Quota, Window, client_address, count, count_all, wait_seconds
 
 FAILURES_FROM_ADDRESS = Quota("sign-in:address", "60 per 5 minutes")
 # Beyond this nobody is let in from there: every look at a password costs us time.
@@ -27,6 +27,11 @@ CODES = (Quota("code:short", "5 per 15 minutes"), Quota("code:long", "20 per day
 MAILS_FROM_ADDRESS = Quota("mails:address", "100 per hour")
 MAILS_TO_ACCOUNT = Quota("mails:account", "5 per hour")
 WARNINGS = Quota("warnings", "5 per hour")
+# Mails in somebody's name to whoever they like. Those to one address are counted for all teams together, and apart from
+# what strangers can make us send, so that nobody uses up the mails that somebody needs to get in.
+INVITATIONS_OF_TEAM = (Quota("invitations:team", "20 per hour"), Quota("invitations:team-day", "60 per day"))
+INVITATIONS_BY_PERSON = (Quota("invitations:person", "20 per hour"), Quota("invitations:person-day", "60 per day"))
+INVITATIONS_TO_ADDRESS = Quota("invitations:address", "5 per hour")
 
 
 def check_sign_in(email: str) -> None:
@@ -81,6 +86,13 @@ def may_mail(email: str) -> bool:
 def may_warn(user_id: str) -> bool:
     """Count a warning that only a signed-in session can cause. No stranger's mails use it up."""
     return count(WARNINGS, user_id)
+
+
+def may_invite(user_id: str, team_id: str, email: str) -> bool:
+    """Count an invitation that is about to be mailed; whether the team, the person and the address may have it."""
+    windows = [Window(quota, team_id) for quota in INVITATIONS_OF_TEAM]
+    windows += [Window(quota, user_id) for quota in INVITATIONS_BY_PERSON]
+    return count_all(*windows, Window(INVITATIONS_TO_ADDRESS, _account(email))).free
 
 
 def _refuse(seconds: int) -> None:

@@ -82,6 +82,12 @@ def two_factor_notice(recipient: str, state: str, link: str) -> Message:
     )
 
 
+def invitation(recipient: str, *, team_name: str, inviter: str, role: str, ends: str, link: str) -> Message:
+    """The same whether the address has an account or not."""
+    values = {"team_name": team_name, "inviter": inviter, "role": role, "ends": ends, "link": link}
+    return _render("invitation", recipient, why="somebody in the team gave this address", **values)
+
+
 def trial_will_end(recipient: str, *, plan_name: str, ends: str, price: str, ending: bool, link: str) -> Message:
     values = {"plan_name": plan_name, "ends": ends, "price": price, "ending": ending, "link": link}
     return _render("trial_will_end", recipient, why="it is a billing address of the team", **values)

@@ -37,6 +37,15 @@ TEAM_ROUTES: dict[tuple[str, str], Action] = {
     ("accounts.api_keys", "GET"): Action.VIEW_API_KEYS,
     ("accounts.create_api_key", "POST"): Action.MANAGE_API_KEYS,
     ("accounts.revoke_api_key", "POST"): Action.MANAGE_API_KEYS,
+    ("accounts.members", "GET"): Action.VIEW_MEMBERS,
+    ("accounts.leave_team", "POST"): Action.VIEW_MEMBERS,
+    ("accounts.member", "GET"): Action.MANAGE_MEMBERS,
+    ("accounts.change_member_role", "POST"): Action.MANAGE_MEMBERS,
+    ("accounts.remove_member", "POST"): Action.MANAGE_MEMBERS,
+    ("accounts.hand_over_team", "POST"): Action.HAND_OVER_TEAM,
+    ("accounts.invite", "POST"): Action.MANAGE_MEMBERS,
+    ("accounts.send_invitation_again", "POST"): Action.MANAGE_MEMBERS,
+    ("accounts.revoke_invitation", "POST"): Action.MANAGE_MEMBERS,
     ("accounts.team_settings", "GET"): Action.MANAGE_TEAM,
     ("accounts.change_team_settings", "POST"): Action.MANAGE_TEAM,
     ("accounts.audit", "GET"): Action.VIEW_AUDIT,
@@ -49,6 +58,7 @@ PERSONAL = {
     "accounts.security", "accounts.password", "accounts.change_password", "accounts.email", "accounts.ask_for_email",
     "accounts.withdraw_email", "accounts.end_session", "accounts.end_sessions", "accounts.two_factor_setup",
     "accounts.turn_two_factor_on", "accounts.turn_two_factor_off", "accounts.new_recovery_codes", "security.verify",
+    "accounts.accept_invitation_here",
 }  # fmt: skip
 
 # Pages of the library that ours stand for; nobody gets there.
@@ -64,6 +74,7 @@ PUBLIC = {
     "notifications.dev_mail_html", "security.login", "security.logout", "security.register", "security.static",
     "security.forgot_password", "security.reset_password", "security.confirm_email", "security.send_confirmation",
     "security.two_factor_token_validation", "security.mf_recovery", "accounts.new_email", "accounts.confirm_email",
+    "accounts.invitation", "accounts.accept_invitation",
 }  # fmt: skip
 
 # For programs, which prove themselves by key or signature; tested with the API and the webhook route.

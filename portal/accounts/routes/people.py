@@ -7,6 +7,8 @@ from flask.typing import ResponseReturnValue
 from flask_security import auth_required
 
 from portal.accounts.access import memberships_of, signed_in_user
+from portal.accounts.invitations import to_person
+from portal.accounts.member_list import ROLE_WORDS
 from portal.billing import switch
 from portal.core.redirects import own_path
 
@@ -20,11 +22,11 @@ YEAR_SECONDS = 365 * 24 * 3600
 @bp.get("/teams")
 @auth_required("session")
 def teams() -> ResponseReturnValue:
-    """One team: straight to its overview. Several, or one that does not see billing: the choice."""
-    memberships = memberships_of(signed_in_user())
-    if len(memberships) == 1 and switch.open_for(memberships[0].team_id):
+    """One team: straight to its overview. Several, one that does not see billing, or an invitation: the choice."""
+    memberships, invitations = memberships_of(signed_in_user()), to_person(signed_in_user())
+    if len(memberships) == 1 and not invitations and switch.open_for(memberships[0].team_id):
         return redirect(url_for("billing.overview", team_id=memberships[0].team_id))
-    return render_template("accounts/teams.html")
+    return render_template("accounts/teams.html", invitations=invitations, role_words=ROLE_WORDS)
 
 
 @bp.get("/signup/check-mail")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from flask import Flask
@@ -10,12 +12,14 @@ from sqlalchemy import select
 from werkzeug.routing import Rule
 
 from portal.accounts.api_keys import create_key
-from portal.accounts.models import ApiKey, User
+from portal.accounts.models import ApiKey, Invitation, Membership, User
 from portal.billing.models import Checkout, PortalVisit
 from portal.catalog.queries import price_for
+from portal.core import clock
 from portal.core.database import db
 from portal.core.ids import new_id
 from portal.core.unit_of_work import unit_of_work
+from tests.cast import make_user
 
 Make = Callable[[str, str], str]
 
@@ -45,10 +49,27 @@ def make_visit(team_id: str, user_id: str) -> str:
     return visit.id
 
 
+def make_member(team_id: str, _user_id: str) -> str:
+    member = Membership(team_id=team_id, user_id=make_user().id, role="member")
+    db.session.add(member)
+    return member.id
+
+
+def make_invitation(team_id: str, user_id: str) -> str:
+    invitation = Invitation(
+        team_id=team_id, email=f"{new_id('p')}@example.com", role="member", digest=secrets.token_hex(32),
+        invited_by_id=user_id, expires_at=clock.now() + timedelta(days=7),
+    )  # fmt: skip
+    db.session.add(invitation)
+    return invitation.id
+
+
 # The name of the id in the route, and what makes such a row of a team (in a unit that is open) and returns its id.
 ROWS: dict[str, Make] = {
     "checkout_id": make_checkout,
+    "invitation_id": make_invitation,
     "key_id": make_key,
+    "member_id": make_member,
     "visit_id": make_visit,
 }
 
