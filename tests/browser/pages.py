@@ -33,6 +33,7 @@ from portal.notifications.messages import (
     payment_recovered,
 )
 from portal.notifications.outbox import put_mail
+from tests.browser import member_pages
 from tests.browser.bundle_pages import DONE, FAILED, PENDING, bundle_page, too_many
 from tests.browser.control_panel import chaos, panel
 from tests.browser.hosted_portal import no_such_card, portal_page
@@ -59,6 +60,7 @@ class Company:
     late: Person
     payer: Person
     crowd: Person
+    guest: Person
 
     @classmethod
     def invite(cls, stack: RunningStack) -> Company:
@@ -70,6 +72,7 @@ class Company:
             late=newcomer(stack, "Meridian Maps"),
             payer=newcomer(stack, "Paper Lanterns"),
             crowd=newcomer(stack, "Crowded House"),
+            guest=newcomer(stack, "Night Owls"),
         )
 
 
@@ -117,6 +120,10 @@ def payer(company: Company) -> Person:
 
 def crowd(company: Company) -> Person:
     return company.crowd
+
+
+def guest(company: Company) -> Person:
+    return company.guest
 
 
 def at(path: str) -> Callable[[Visitor, Company], object]:
@@ -616,6 +623,23 @@ PAGES = (
     Scene("sign-in-recovery", "security.mf_recovery", nobody, second_step("/login/recovery-code")),
     Scene("new-team", "accounts.new_team", owner, at("/teams/new")),
     Scene("team-settings", "accounts.team_settings", owner, at("/teams/TEAM/settings")),
+    Scene("members", "accounts.members", owner, member_pages.a_team_with_guests),
+    Scene("members-member", "accounts.members", member, at("/teams/TEAM/members")),
+    Scene("members-full", "accounts.members", free, at("/teams/FREE/members")),
+    Scene("members-refused", "accounts.members", owner, member_pages.refused),
+    Scene("members-leaving", "accounts.members", member, member_pages.leaving),
+    Scene("member", "accounts.member", owner, member_pages.colleague("admin@example.com")),
+    Scene("member-removing", "accounts.member", owner, member_pages.colleague("billing@example.com", "Remove")),
+    Scene("member-self", "accounts.member", owner, member_pages.colleague("owner@example.com")),
+    Scene("last-owner", ERROR, free, member_pages.only_owner),
+    Scene("invitation", "accounts.invitation", nobody, member_pages.link(lambda _company: member_pages.STRANGER)),
+    Scene("invitation-fits", "accounts.invitation", guest, member_pages.link(lambda company: company.guest.email)),
+    Scene("invitation-other", "accounts.invitation", twin, member_pages.link(lambda _company: member_pages.STRANGER)),
+    Scene("invitation-no-seat", "accounts.accept_invitation", guest, member_pages.no_seat),
+    Scene("invitation-over", "accounts.invitation", nobody, at("/invitations/no-such-link")),
+    Scene("sign-up-invited", "security.register", nobody, member_pages.sign_up),
+    Scene("teams-invited", "accounts.teams", guest, member_pages.my_invitations),
+    Scene("mail-invitation", "notifications.dev_mail_message", nobody, member_pages.mail),
     Scene("audit", "accounts.audit", owner, audited),
     Scene("audit-nothing", "accounts.audit", free, at("/teams/FREE/audit?actor=system")),
     Scene("mail-move", "notifications.dev_mail_message", free, move_mail),
