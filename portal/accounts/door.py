@@ -13,7 +13,7 @@ from flask_security.signals import password_reset, reset_password_instructions_s
 from flask_security.utils import get_message
 
 from portal.accounts import audit, sessions, throttle
-from portal.accounts.door_forms import is_newest_reset, reset_digest
+from portal.accounts.door_forms import invitation_at, is_newest_reset, reset_digest
 from portal.accounts.models import User
 from portal.core.redirects import own_path
 
@@ -34,6 +34,7 @@ def init_door(app: Flask, security: Security) -> None:
         views[f"security.{name}"] = _for_strangers(views[f"security.{name}"])
     for name in MAILING:
         views[f"security.{name}"] = _limited(views[f"security.{name}"])
+    views["security.register"] = _mail_first(views["security.register"])
     views["security.login"] = _plain_next(views["security.login"])
     views["security.reset_password"] = _newest_only(views["security.reset_password"])
     reset_password_instructions_sent.connect(_reset_asked, app)
@@ -64,6 +65,19 @@ def _limited(view: Callable[..., Any]) -> Callable[..., Any]:
         return view(**values)
 
     return limited
+
+
+def _mail_first(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Whoever has signed up from an invitation is told to look into their mail; back there they could do nothing yet."""
+
+    @wraps(view)
+    def mail_first(**values: Any) -> Any:
+        answer = view(**values)
+        if request.method == "POST" and invitation_at(getattr(answer, "location", None)) is not None:
+            return redirect(url_for("accounts.check_mail"))
+        return answer
+
+    return mail_first
 
 
 def _plain_next(view: Callable[..., Any]) -> Callable[..., Any]:

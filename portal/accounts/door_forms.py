@@ -53,7 +53,7 @@ class RegistrationForm(RegisterFormV2):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.invitation = _invitation_at(self.next.data)
+        self.invitation = invitation_at(self.next.data)
         if self.invitation is not None:
             del self.team_name
             self.email.data = self.email.data or self.invitation.email
@@ -63,7 +63,7 @@ class RegistrationForm(RegisterFormV2):
             raise ValidationError(f"The invitation is for {self.invitation.email}. Sign up with that address.")
 
 
-def _invitation_at(address: str | None) -> Invitation | None:
+def invitation_at(address: str | None) -> Invitation | None:
     """The live invitation that the page to go on to is about, if it is one's page."""
     try:
         endpoint, values = current_app.url_map.bind("").match(own_path(address) or "", method="GET")

@@ -6,12 +6,12 @@ import re
 
 from playwright.sync_api import Locator, expect
 
+from tests.browser.keyboard import tab_to, type_into
 from tests.browser.people import newcomer
 from tests.browser.running import RunningStack
 from tests.browser.visitor import Arrive, Visitor
 
 PASSWORD = "a sentence is better"
-STEPS_MAX = 60
 
 
 def test_sign_in_and_buy_by_keyboard_alone(arrive: Arrive, stack: RunningStack) -> None:
@@ -95,17 +95,3 @@ def check_again_until(done: Locator) -> None:
             return
         again.click()
     raise AssertionError("the return page does not turn")
-
-
-def type_into(field: Locator, text: str) -> None:
-    tab_to(field)
-    field.page.keyboard.type(text)
-
-
-def tab_to(goal: Locator) -> None:
-    """Press Tab until the focus is there; where it never comes, a keyboard cannot go."""
-    for _ in range(STEPS_MAX):
-        if goal.evaluate("element => element === document.activeElement"):
-            return
-        goal.page.keyboard.press("Tab")
-    raise AssertionError(f"{goal} is not reached by {STEPS_MAX} tabs")

@@ -201,7 +201,7 @@ def test_an_address_without_an_account_is_led_through_sign_up_and_back(client: F
     fields = {"email": NEW, "password": PASSWORD, "next": link}
     refused = client.post("/signup", data=fields | {"email": "other@example.com"})
     assert "The invitation is for research@example.com" in refused.get_data(as_text=True)
-    assert client.post("/signup", data=fields).status_code == 302
+    assert client.post("/signup", data=fields).location == "/signup/check-mail"
     user = db.session.execute(select(User).where(User.email == NEW)).scalar_one()
     assert user.confirmed_at is None
     assert db.session.execute(select(func.count()).where(Membership.user_id == user.id)).scalar_one() == 0
