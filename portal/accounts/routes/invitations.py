@@ -15,7 +15,7 @@ from portal.accounts.models import Invitation
 from portal.accounts.routes.members import members_page
 from portal.accounts.routes.people import bp
 from portal.accounts.seats import NoSeatFree
-from portal.billing.seats import seats_of
+from portal.billing.seat_limit import seat_limit
 from portal.core.addresses import own_address
 from portal.core.authz import Action, Role, stands_above
 from portal.core.htmx import is_htmx
@@ -53,7 +53,7 @@ def invite() -> ResponseReturnValue:
 def send_invitation_again(invitation_id: str) -> ResponseReturnValue:
     try:
         with unit_of_work():
-            invitation, token = invitations.send_again(current_membership(), invitation_id, seats_of)
+            invitation, token = invitations.send_again(current_membership(), invitation_id, seat_limit)
             _mail(invitation, token)
     except (InvitationOver, NoSeatFree, _TooMany) as error:
         return _people_again(_words(error))
@@ -120,7 +120,7 @@ def _invite(email: str, role: Role) -> str | None:
     """Save and mail an invitation; what stands against it, if anything does."""
     try:
         with unit_of_work():
-            invitation, token = invitations.invite(current_membership(), email, role, seats_of)
+            invitation, token = invitations.invite(current_membership(), email, role, seat_limit)
             _mail(invitation, token)
     except (AlreadyMember, AlreadyInvited, NoSeatFree, _TooMany) as error:
         return _words(error)
@@ -156,7 +156,7 @@ def _mail(invitation: Invitation, token: str) -> None:
 
 def _join(found: Invitation) -> ResponseReturnValue:
     with unit_of_work():
-        member = invitations.accept(found, signed_in_user(), seats_of)
+        member = invitations.accept(found, signed_in_user(), seat_limit)
     flash(f"You are in “{found.team.name}” now.", "success")
     return redirect(url_for("accounts.members", team_id=member.team_id), 303)
 

@@ -15,7 +15,7 @@ from portal.accounts.member_list import ROLE_WORDS, MemberRow, invitations_of, m
 from portal.accounts.role_table import role_table
 from portal.accounts.routes.people import bp
 from portal.accounts.seats import seat_use
-from portal.billing.seats import seats_of
+from portal.billing.seat_limit import seat_limit
 from portal.core.authz import ABOVE, Action, Role, may
 from portal.core.unit_of_work import unit_of_work
 
@@ -89,7 +89,7 @@ def members_page(form: InvitationForm) -> dict[str, object]:
         "team": reader.team,
         "members": members_of(reader),
         "invitations": invitations_of(reader) if manages else [],
-        "seats": seat_use(reader.team_id, seats_of(reader.team_id)),
+        "seats": seat_use(reader.team_id, seat_limit(reader.team_id)),
         "may_manage": manages,
         "may_buy": may(reader.role, Action.BUY),
         "form": form,

@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from portal.accounts import invitations
 from portal.accounts.invitations import KEPT_AFTER_END, LASTS
 from portal.accounts.models import Invitation, Membership, Team, User
-from portal.billing.seats import seats_of
+from portal.billing.seat_limit import seat_limit
 from portal.core import clock
 from portal.core.database import db
 from portal.core.unit_of_work import unit_of_work
@@ -379,7 +379,7 @@ def test_a_team_has_the_seats_of_its_plan_and_those_it_pays_for(
 ) -> None:
     if plan:
         on_plan(cast.team_id, plan, **values)
-    assert seats_of(cast.team_id) == seats
+    assert seat_limit(cast.team_id) == seats
 
 
 def test_an_invitation_keeps_a_seat_and_a_full_team_invites_nobody(team: Cast) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import func, select
 
-from portal.billing.entitlements import IN_FORCE, plan_in_force
-from portal.billing.models import Subscription, SubscriptionItem
+from portal.billing.entitlements import effective
+from portal.billing.models import SubscriptionItem
 from portal.billing.subscriptions import live_subscription
 from portal.catalog.models import Price
 from portal.core.database import db
@@ -14,20 +14,20 @@ from portal.core.database import db
 SEATS_WITHOUT_A_PLAN = 1
 
 
-def seats_of(team_id: str) -> int | None:
+def seat_limit(team_id: str) -> int | None:
     """The seats the team has now; None is any number. As Stripe's mirror says, which may be a moment behind."""
-    subscription = live_subscription(team_id)
-    plan = plan_in_force(subscription)
+    plan = effective(team_id).plan
     if plan is None:
         return SEATS_WITHOUT_A_PLAN
     if plan.seats_included is None:
         return None
-    return plan.seats_included + _extra_seats(subscription)
+    return plan.seats_included + _extra_seats(team_id, plan.key)
 
 
-def _extra_seats(subscription: Subscription | None) -> int:
-    """The quantity of the subscription's lines whose price is a seat's, while the plan beside them is in force."""
-    if subscription is None or subscription.status not in IN_FORCE:
+def _extra_seats(team_id: str, plan_key: str) -> int:
+    """The quantity of the lines whose price is a seat's; none while the subscription's own plan is not in force."""
+    subscription = live_subscription(team_id)
+    if subscription is None or subscription.plan_key != plan_key:
         return 0
     paid = (
         select(func.coalesce(func.sum(SubscriptionItem.quantity), 0))
