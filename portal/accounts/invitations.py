@@ -24,7 +24,6 @@ from portal.core.database import db
 from portal.core.tenancy import load_for
 
 LASTS = timedelta(days=7)
-LASTS_WORDS = "7 days"
 # How long the address of somebody who never came, or has come, is kept in an invitation that is over.
 KEPT_AFTER_END = timedelta(days=30)
 TOKEN_BYTES = 32

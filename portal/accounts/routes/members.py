@@ -11,6 +11,7 @@ from portal.accounts.api_keys import live_keys_by, revoke_key
 from portal.accounts.audit import by_user
 from portal.accounts.forms import InvitationForm, RoleForm
 from portal.accounts.freshness import fresh
+from portal.accounts.invitations import LASTS
 from portal.accounts.member_list import ROLE_WORDS, MemberRow, invitations_of, members_of
 from portal.accounts.role_table import role_table
 from portal.accounts.routes.people import bp
@@ -91,6 +92,7 @@ def members_page(form: InvitationForm) -> dict[str, object]:
         "invitations": invitations_of(reader) if manages else [],
         "seats": seat_use(reader.team_id, seat_limit(reader.team_id)),
         "may_manage": manages,
+        "invitation_days": LASTS.days,
         "may_buy": may(reader.role, Action.BUY),
         "form": form,
         "roles": list(ROLE_WORDS.values()),
