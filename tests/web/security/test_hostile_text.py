@@ -48,8 +48,9 @@ def poison(app: Flask) -> set[str]:
 
 def _text_columns(connection: Connection) -> list[tuple[str, str]]:
     query = text(
-        "select table_name, column_name from information_schema.columns"
-        " where table_schema = 'public' and data_type in ('text', 'character varying') order by 1, 2"
+        "select table_name, column_name from information_schema.columns join information_schema.tables"
+        " using (table_schema, table_name) where table_schema = 'public' and table_type = 'BASE TABLE'"
+        " and data_type in ('text', 'character varying') order by 1, 2"
     )
     return [(row.table_name, row.column_name) for row in connection.execute(query)]
 
