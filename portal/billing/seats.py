@@ -1,0 +1,59 @@
+"""How many seats a team has, and how many of them are taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+
+from portal.accounts.models import Membership
+from portal.billing.entitlements import plan_in_force
+from portal.billing.models import Subscription, SubscriptionItem
+from portal.billing.subscriptions import live_subscription
+from portal.catalog.models import Plan, Price
+from portal.core.database import db
+
+
+@dataclass(frozen=True)
+class Seats:
+    """`included` is None where the plan has any number, `most` is None where as many can be had as are paid for."""
+
+    in_use: int
+    included: int | None
+    extra: int
+    most: int | None
+
+    @property
+    def total(self) -> int | None:
+        return None if self.included is None else self.included + self.extra
+
+
+def seats_of(team_id: str) -> Seats:
+    """The seats that the plan in force gives, with those that are paid for beside it."""
+    subscription = live_subscription(team_id)
+    plan = plan_in_force(subscription)
+    in_use = members_of(team_id)
+    if plan is None or plan.seats_included is None:
+        return Seats(in_use, None, 0, None)
+    extra = extra_seats(subscription) if subscription and subscription.plan_key == plan.key else 0
+    return Seats(in_use, plan.seats_included, extra, _most(plan))
+
+
+def _most(plan: Plan) -> int | None:
+    sold = select(Price.id).where(Price.plan_id == plan.id, Price.purpose == "seat", Price.active).limit(1)
+    return plan.seats_max if db.session.execute(sold).scalar() else plan.seats_included
+
+
+def members_of(team_id: str) -> int:
+    """How many seats are taken."""
+    return db.session.execute(select(func.count()).where(Membership.team_id == team_id)).scalar_one()
+
+
+def extra_seats(subscription: Subscription) -> int:
+    """The seats that a subscription has beyond its plan's own."""
+    seats = (
+        select(func.coalesce(func.sum(SubscriptionItem.quantity), 0))
+        .join(Price, Price.stripe_price_id == SubscriptionItem.stripe_price_id)
+        .where(SubscriptionItem.subscription_id == subscription.id, Price.purpose == "seat")
+    )
+    return int(db.session.execute(seats).scalar_one())
