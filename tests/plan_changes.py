@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from sqlalchemy import select
@@ -12,6 +12,7 @@ from werkzeug.test import TestResponse
 from portal.billing.change_models import ChangePreview, PendingChange
 from portal.billing.models import Invoice, Subscription, SubscriptionItem
 from portal.catalog.models import Price
+from portal.core import clock
 from portal.core.database import db
 from tests.cast import Person
 from tests.stage import VISA, Stage
@@ -83,6 +84,13 @@ class Changer:
         assert page.status_code == 200
         return read(PendingChange, answer.location.rsplit("/", 1)[1])
 
+    def pass_period(self) -> None:
+        """Go on until the next period has begun."""
+        ends = self.mirrored().current_period_end
+        assert ends is not None
+        self.stage.advance(ends - now() + timedelta(minutes=5))
+        self.stage.deliver_all()
+
     # What is true
 
     def live(self) -> Json:
@@ -106,6 +114,12 @@ class Changer:
         self.stage.stripe("POST", f"/v1/subscriptions/{self.mirrored().stripe_id}", default_payment_method=method)
         self.stage.deliver_all()
 
+    def code(self, percent_off: int = 20, duration: str = "once") -> str:
+        """A promotion code that works, known to Stripe alone."""
+        coupon = self.stage.stripe("POST", "/v1/coupons", percent_off=percent_off, duration=duration)["id"]
+        made = {"promotion[type]": "coupon", "promotion[coupon]": coupon}
+        return str(self.stage.stripe("POST", "/v1/promotion_codes", **made)["code"])
+
     def assert_mirrored(self) -> None:
         """Our rows of the subscription, its items, what is planned and its invoices equal Stripe's objects."""
         live, ours = self.live(), self.mirrored()
@@ -124,6 +138,12 @@ class Changer:
         for invoice in self.invoices():
             wanted = (invoice["status"], invoice["total"], invoice["amount_due"], invoice["amount_paid"])
             assert rows[invoice["id"]] == wanted
+
+
+def now() -> datetime:
+    instant = clock.now()
+    db.session.remove()
+    return instant
 
 
 def _invoice_rows(team_id: str) -> list[Invoice]:

@@ -51,9 +51,14 @@ def members_of(team_id: str) -> int:
 
 def extra_seats(subscription: Subscription) -> int:
     """The seats that a subscription has beyond its plan's own."""
+    return sum(number for number, _ in seat_items(subscription))
+
+
+def seat_items(subscription: Subscription) -> list[tuple[int, int]]:
+    """The further seats of a subscription: how many, and what each costs in the minor unit."""
     seats = (
-        select(func.coalesce(func.sum(SubscriptionItem.quantity), 0))
+        select(SubscriptionItem.quantity, Price.unit_amount_cents)
         .join(Price, Price.stripe_price_id == SubscriptionItem.stripe_price_id)
         .where(SubscriptionItem.subscription_id == subscription.id, Price.purpose == "seat")
     )
-    return int(db.session.execute(seats).scalar_one())
+    return [(number, cents) for number, cents in db.session.execute(seats) if number]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from flask import Flask
@@ -11,8 +12,10 @@ from werkzeug.routing import Rule
 
 from portal.accounts.api_keys import create_key
 from portal.accounts.models import ApiKey, User
+from portal.billing.change_models import ChangePreview, PendingChange
 from portal.billing.models import Checkout, PortalVisit
 from portal.catalog.queries import price_for
+from portal.core import clock
 from portal.core.database import db
 from portal.core.ids import new_id
 from portal.core.unit_of_work import unit_of_work
@@ -45,10 +48,39 @@ def make_visit(team_id: str, user_id: str) -> str:
     return visit.id
 
 
+def make_preview(team_id: str, user_id: str) -> str:
+    made_at = clock.now()
+    shown = {
+        "at_once": False, "lines": [], "subtotal": 0, "discount": 0, "tax": 0, "total": 0, "from_balance": 0,
+        "amount_due": 0, "next_at": 1_800_000_000, "next_total": 9_900, "recurring_total": 9_900, "recurring_tax": 0,
+    }  # fmt: skip
+    preview = ChangePreview(
+        id=new_id("prev"), team_id=team_id, user_id=user_id, subscription_stripe_id="sub_1", kind="plan",
+        timing="period_end", plan_key="pro", interval="month", seats=10, params={"update": None, "then": {}, "release": False},
+        basis={"status": "active"}, shown=shown, amount_due=0, currency="usd", proration_date=made_at,
+        created_at=made_at, expires_at=made_at + timedelta(minutes=10),
+    )  # fmt: skip
+    db.session.add(preview)
+    db.session.flush()
+    return preview.id
+
+
+def make_change(team_id: str, user_id: str) -> str:
+    change_id = new_id("chg")
+    change = PendingChange(
+        id=change_id, team_id=team_id, user_id=user_id, preview_id=make_preview(team_id, user_id),
+        idempotency_key=change_id, state="canceled", finished_at=clock.now(),
+    )  # fmt: skip
+    db.session.add(change)
+    return change.id
+
+
 # The name of the id in the route, and what makes such a row of a team (in a unit that is open) and returns its id.
 ROWS: dict[str, Make] = {
+    "change_id": make_change,
     "checkout_id": make_checkout,
     "key_id": make_key,
+    "preview_id": make_preview,
     "visit_id": make_visit,
 }
 
