@@ -11,7 +11,7 @@ from portal.billing.change_models import ChangePreview
 from portal.billing.change_status import wish_fields
 from portal.billing.models import Subscription
 from portal.billing.payment_methods import charged_payment_method
-from portal.billing.seats import Seats, seats_of
+from portal.billing.seats import Seats, members_of, seats_of
 from portal.billing.subscriptions import live_subscription
 from portal.catalog.compare_table import Cell, compare_blocks
 from portal.catalog.current import catalog
@@ -37,16 +37,13 @@ class Choice:
 
 @dataclass(frozen=True)
 class OptionsForm:
-    """What the form says at first. `seats_least` and `seats_most` are the limits of the number of seats."""
+    """What the form says at first. `seats` is None where the plan is to say how many."""
 
     choices: list[Choice]
     plan_key: str
     interval: str
     seats: int | None
-    seats_least: int
-    seats_most: int | None
     in_use: int
-    included: int | None
     promotion_code: str
     takes_codes: bool
 
@@ -88,7 +85,7 @@ def choices() -> list[Choice]:
 
 def options_form(team_id: str, preview: ChangePreview | None = None) -> OptionsForm:
     """The form as the team's plan fills it in, or the wish of a preview."""
-    subscription, seats = live_subscription(team_id), seats_of(team_id)
+    subscription = live_subscription(team_id)
     key = preview.plan_key if preview else (subscription.plan_key if subscription else None) or ""
     interval = preview.interval if preview else (subscription.interval if subscription else None) or "month"
     plan = plan_by_key(key)
@@ -96,11 +93,8 @@ def options_form(team_id: str, preview: ChangePreview | None = None) -> OptionsF
         choices=choices(),
         plan_key=key,
         interval=interval,
-        seats=preview.seats if preview else None,
-        seats_least=max(seats.in_use, 1),
-        seats_most=plan.seats_max if plan else None,
-        in_use=seats.in_use,
-        included=plan.seats_included if plan else None,
+        seats=preview.seats if preview and plan and preview.seats != plan.seats_included else None,
+        in_use=members_of(team_id),
         promotion_code=(preview.promotion_code if preview else None) or "",
         takes_codes=catalog().checkout.promotion_codes,
     )

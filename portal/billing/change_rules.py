@@ -113,11 +113,10 @@ def seats_after(coming: Planned, seats: int, members: int) -> Target:
     if plan.seats_included is None:
         return Target(coming.plan, None, 0, None)
     seat = price_for(coming.plan.plan_key, coming.plan.interval, "seat")
+    most = plan.seats_max if seat is not None else plan.seats_included
+    if most is not None and max(seats, members) > most:
+        raise ChangeRefused("planned_seats", plan=plan.name, seats=most)
     number = max(seats, plan.seats_included)
-    if number > plan.seats_included and (seat is None or (plan.seats_max is not None and number > plan.seats_max)):
-        most = plan.seats_max if seat is not None and plan.seats_max is not None else plan.seats_included
-        if members > most or seats > most:
-            raise ChangeRefused("planned_seats", plan=plan.name, seats=most)
     return Target(coming.plan, seat, number - plan.seats_included, number)
 
 

@@ -6,7 +6,7 @@ from sqlalchemy import select, update
 
 from portal.accounts import audit
 from portal.accounts.models import Team
-from portal.billing.change_models import OPEN_STATES, ChangePreview, PendingChange
+from portal.billing.change_models import ChangePreview, PendingChange
 from portal.billing.change_preview import open_change
 from portal.billing.change_rules import ChangeRefused
 from portal.billing.seats import members_of
@@ -28,7 +28,7 @@ def agree(team: Team, user_id: str, preview: ChangePreview) -> PendingChange:
     """
     # A weak lock: a full one would wait for everybody who writes a row that names the team, and they for us.
     db.session.execute(select(Team.id).where(Team.id == team.id).with_for_update(key_share=True))
-    known = db.session.execute(select(PendingChange).where(PendingChange.preview_id == preview.id)).scalar_one_or_none()
+    known = change_of(preview)
     if known is not None:
         return known
     _refuse_outdated(preview)
@@ -48,6 +48,12 @@ def agree(team: Team, user_id: str, preview: ChangePreview) -> PendingChange:
     )
     after_commit(jobs.hint_soon)
     return change
+
+
+def change_of(preview: ChangePreview) -> PendingChange | None:
+    """What a preview was agreed to as."""
+    query = select(PendingChange).where(PendingChange.preview_id == preview.id)
+    return db.session.execute(query).scalar_one_or_none()
 
 
 def _refuse_outdated(preview: ChangePreview) -> None:
@@ -98,7 +104,3 @@ def facts(preview: ChangePreview) -> dict[str, object]:
 
 def _noun(preview: ChangePreview) -> str:
     return "seats" if preview.kind == "seats" else "plan"
-
-
-def is_open(change: PendingChange) -> bool:
-    return change.state in OPEN_STATES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from flask import redirect, render_template, request, url_for
+from flask import abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from portal.accounts.access import current_team, signed_in_user, team_page
@@ -78,9 +78,15 @@ def number_of(text: str) -> int | None:
 
 @bp.get("/teams/<team_id>/plan/previews/<preview_id>")
 @team_page(Action.CHANGE_PLAN)
-def show_preview(preview_id: str) -> str:
+def show_preview(preview_id: str) -> ResponseReturnValue:
+    """Once somebody has agreed to it, what became of that is what there is to see."""
     team = current_team()
     preview = load_for(team.id, ChangePreview, preview_id)
+    change = plan_change.change_of(preview)
+    if change is not None:
+        return redirect(url_for("billing.plan_change", team_id=team.id, change_id=change.id))
+    if preview.kind == "undo":
+        abort(404)  # it has no sums, and is agreed to in the moment that it is made
     page = change_page.preview_page(team.id, preview)
     options = change_page.options_form(team.id, preview) if preview.kind == "plan" else None
     return render_template("billing/change_preview.html", team=team, page=page, options=options)
