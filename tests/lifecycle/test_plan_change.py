@@ -80,7 +80,7 @@ def test_a_change_within_a_trial_costs_nothing_and_the_trial_goes_on(cast: Cast,
     assert_charged(changer, preview, change)
     ours = changer.mirrored()
     assert (ours.status, ours.plan_key, ours.interval, ours.trial_end) == ("trialing", "starter", "year", ends)
-    assert preview.shown["next_total"] == 29_000
+    assert preview.shown["next_total"] == 29_000 + 10_800  # four members, three seats included
     changer.pass_period()
     assert changer.invoices()[0]["amount_paid"] == preview.shown["next_total"]
 
