@@ -13,7 +13,7 @@ from portal.billing.models import Subscription
 from portal.billing.payment_methods import charged_payment_method
 from portal.billing.seats import Seats, members_of, seats_of
 from portal.billing.subscriptions import live_subscription
-from portal.catalog.compare_table import Cell, compare_blocks
+from portal.catalog.compare_table import LABELS, Cell, compare_blocks
 from portal.catalog.current import catalog
 from portal.catalog.definition import INTERVALS
 from portal.catalog.definition import Plan as PlanDefinition
@@ -24,6 +24,8 @@ from portal.core.money import money_words
 
 EVERY = {"month": "a month", "year": "a year"}
 YES, NO = "Yes", "No"
+# The seats are told as they are for this team, and who has a plan begins no trial.
+TOLD_OTHERWISE = (LABELS["@seats"], LABELS["@trial"])
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def preview_page(team_id: str, preview: ChangePreview) -> PreviewPage:
         preview=preview,
         title=_title(preview, before, after),
         before_name=f"{before.name}, now" if before else "Now",
-        after_name=after.name if preview.kind == "plan" else "Afterwards",
+        after_name=_after_name(preview, before, after),
         rows=_rows(preview, subscription, seats, before, after),
         shown=preview.shown,
         next_at=next_at,
@@ -122,6 +124,13 @@ def preview_page(team_id: str, preview: ChangePreview) -> PreviewPage:
         button=_button(preview),
         again=wish_fields(preview),
     )
+
+
+def _after_name(preview: ChangePreview, before: Plan | None, after: Plan) -> str:
+    if preview.kind == "seats":
+        return "Afterwards"
+    same = before is not None and before.key == after.key
+    return f"{after.name}, {'yearly' if preview.interval == 'year' else 'monthly'}" if same else after.name
 
 
 def _title(preview: ChangePreview, before: Plan | None, after: Plan) -> str:
@@ -185,7 +194,8 @@ def _compared(before: str, after: str) -> list[DiffRow]:
         return []
     rows = [row for block in compare_blocks(catalog()) for row in block.rows]
     left, right = keys.index(before), keys.index(after)
-    return [DiffRow(row.label, _cell(row.cells[left]), _cell(row.cells[right])) for row in rows if row.label != "Seats"]
+    kept = [row for row in rows if row.label not in TOLD_OTHERWISE]
+    return [DiffRow(row.label, _cell(row.cells[left]), _cell(row.cells[right])) for row in kept]
 
 
 def _cell(cell: Cell) -> str:
