@@ -21,7 +21,8 @@ from tests.worker_process import until
 
 __all__ = ["crasher"]
 
-TELLING = ("before POST", "after POST", "before commit", "after commit")
+# Before each of them nothing has left the process since the one before.
+TELLING = ("after POST", "after commit")
 DECLINES, WORKS = "pm_card_chargeCustomerFail", "pm_card_visa"
 
 
@@ -33,7 +34,7 @@ def test_killed_at_every_point_a_change_is_made_once(
     if kind == "declined":
         changer.switch_card(DECLINES)
     points = [number for number, name in enumerate(_points(changer, crasher, kind)) if name.startswith(TELLING)]
-    assert len(points) >= 8
+    assert len(points) >= 5
     for point in points:
         _reset(changer, kind)
         before = len(changer.invoices())

@@ -37,7 +37,7 @@ def change_plan() -> ResponseReturnValue:
     try:
         change_preview.changeable(team.id)
     except ChangeRefused as reason:
-        return refused(*change_refusal(reason, team.id, "plan"))
+        return refused(change_refusal(reason, team.id, "plan")[0], 200)  # the page that was asked for says so
     return render_template("billing/change_plan.html", team=team, options=change_page.options_form(team.id))
 
 
