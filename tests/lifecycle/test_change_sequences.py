@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from flask import Flask
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 from portal.billing.change_models import ChangePreview
@@ -39,12 +39,14 @@ STEPS = st.one_of(
     max_examples=SEQUENCES,
     deadline=None,
     derandomize="CHANGE_SEQUENCES" not in os.environ,
+    phases=[Phase.explicit, Phase.generate],  # to shrink a sequence takes longer than to read it
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(start=PLANS, steps=st.lists(STEPS, min_size=2, max_size=STEPS_MAX))
 def test_whatever_the_order_the_charge_is_what_was_shown(
     app: Flask, stage: Stage, start: tuple[str, str], steps: list[Step]
 ) -> None:
+    note(f"{start}: {steps}")
     person, team_id = make_buyer(app, "Harbor Analytics")
     changer = Changer.on(stage, person, team_id, *start, wait=timedelta(days=1))
     for step in steps:
@@ -52,8 +54,9 @@ def test_whatever_the_order_the_charge_is_what_was_shown(
         changer.assert_mirrored()
         assert {one["status"] for one in changer.invoices()} == {"paid"}, "an orphan"
     assert violations() == []
-    stage.stripe("DELETE", f"/v1/subscriptions/{changer.mirrored().stripe_id}")
-    stage.deliver_all()
+    if changer.mirrored().status != "canceled":
+        stage.stripe("DELETE", f"/v1/subscriptions/{changer.mirrored().stripe_id}")
+        stage.deliver_all()
 
 
 def _take(changer: Changer, step: Step) -> None:
