@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 
 from portal.accounts.models import Membership
-from portal.billing.entitlements import plan_in_force
+from portal.billing.entitlements import effective
 from portal.billing.models import Subscription, SubscriptionItem
 from portal.billing.subscriptions import live_subscription
-from portal.catalog.models import Plan, Price
+from portal.catalog.models import Price
+from portal.catalog.queries import plan_by_key
 from portal.core.database import db
 
 
@@ -30,18 +31,20 @@ class Seats:
 
 def seats_of(team_id: str) -> Seats:
     """The seats that the plan in force gives, with those that are paid for beside it."""
-    subscription = live_subscription(team_id)
-    plan = plan_in_force(subscription)
+    subscription, plan = live_subscription(team_id), effective(team_id).plan
     in_use = members_of(team_id)
     if plan is None or plan.seats_included is None:
         return Seats(in_use, None, 0, None)
     extra = extra_seats(subscription) if subscription and subscription.plan_key == plan.key else 0
-    return Seats(in_use, plan.seats_included, extra, _most(plan))
+    return Seats(in_use, plan.seats_included, extra, _most(plan.key, plan.seats_included))
 
 
-def _most(plan: Plan) -> int | None:
+def _most(plan_key: str, included: int) -> int | None:
+    plan = plan_by_key(plan_key)
+    if plan is None:
+        return included
     sold = select(Price.id).where(Price.plan_id == plan.id, Price.purpose == "seat", Price.active).limit(1)
-    return plan.seats_max if db.session.execute(sold).scalar() else plan.seats_included
+    return plan.seats_max if db.session.execute(sold).scalar() else included
 
 
 def members_of(team_id: str) -> int:
