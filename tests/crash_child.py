@@ -20,6 +20,7 @@ from sqlalchemy.orm import configure_mappers
 
 from portal import create_app
 from portal.billing.gateway import Gateway, _gateway, gateway
+from portal.billing.jobs import drain_changes
 from portal.core import liveness
 from portal.core.database import db
 from portal.webhooks import apply
@@ -70,6 +71,10 @@ def _drain(app: Flask, _job: dict[str, Any]) -> int:
     return apply.drain()
 
 
+def _change(app: Flask, _job: dict[str, Any]) -> int:
+    return drain_changes()
+
+
 def _request(app: Flask, job: dict[str, Any]) -> int:
     client = app.test_client(use_cookies=False)
     return client.open(job["path"], method="POST", data=job["data"], headers=job["headers"]).status_code
@@ -89,7 +94,7 @@ def _answer_refunds(known: list[dict[str, Any]]) -> None:
     setattr(Gateway, refunds_of.__name__, refunds_of)
 
 
-JOBS = {"drain": _drain, "request": _request}
+JOBS = {"drain": _drain, "change": _change, "request": _request}
 
 
 def _child(app: Flask, job: dict[str, Any], answer_to: int) -> NoReturn:
@@ -97,7 +102,7 @@ def _child(app: Flask, job: dict[str, Any], answer_to: int) -> NoReturn:
     if "refunds" in job:
         _answer_refunds(job["refunds"])
     with app.app_context():
-        if job["job"] == "drain":
+        if job["job"] != "request":
             liveness.announce()
         db.session.remove()
         points.watch()

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from sqlalchemy import select
 
 from portal.accounts.billing_contacts import billing_contacts
 from portal.accounts.models import Team
+from portal.billing.change_models import ChangePreview, PendingChange
 from portal.billing.models import Invoice, Subscription
 from portal.catalog.queries import plan_by_key
 from portal.core.addresses import own_address
 from portal.core.database import db
 from portal.core.money import money_words
-from portal.core.times import moment_words
+from portal.core.times import day_words, moment_words
 from portal.notifications import messages
 from portal.notifications.messages import Message
 from portal.notifications.outbox import put_mail
@@ -47,6 +49,31 @@ def tell_of_needed_action(invoice: Invoice) -> None:
         f"payment_action_required:{invoice.stripe_id}",
         lambda to: messages.payment_action_required(to, amount=amount, number=number, link=address),
     )
+
+
+def tell_of_change(change: PendingChange, preview: ChangePreview) -> None:
+    """Once a change: what it is, when it applies and what was charged. One that was taken back needs no mail."""
+    if preview.kind == "undo":
+        return
+    plan = plan_by_key(preview.plan_key)
+    common = {
+        "plan_name": plan.name if plan else "your plan",
+        "charged": money_words(preview.amount_due, preview.currency) if preview.amount_due else "",
+        "link": own_address("billing.overview", team_id=preview.team_id),
+    }
+    every = "yearly" if preview.interval == "year" else "monthly"
+    from_when = "" if preview.timing == "now" else _next_period(preview)
+
+    def message(to: str) -> Message:
+        if preview.kind == "seats":
+            return messages.seats_changed(to, seats=preview.seats, **common)
+        return messages.plan_changed(to, every=every, from_when=from_when, **common)
+
+    tell(preview.team_id, f"changed:{change.id}", message)
+
+
+def _next_period(preview: ChangePreview) -> str:
+    return day_words(datetime.fromtimestamp(preview.shown["next_at"], UTC), team_zone(preview.team_id))
 
 
 def tell(team_id: str, fact: str, message: Callable[[str], Message]) -> None:

@@ -24,7 +24,7 @@ from portal.billing.checkout_params import page_params
 from portal.billing.customers import IN_FLIGHT_PAUSE_SECONDS, IN_FLIGHT_TRIES, ensure_customer, plan_customer
 from portal.billing.gateway import Failed, Gateway, GatewayError, InFlight, InvalidRequest, NotFound, Unavailable
 from portal.billing.models import Checkout
-from portal.billing.promotion_codes import find_promotion_code
+from portal.billing.promotion_codes import find_promotion_code, is_about_code
 from portal.billing.subscriptions import live_subscription
 from portal.catalog.current import catalog
 from portal.catalog.queries import BundlePrice, PlanPrice
@@ -198,15 +198,9 @@ def _make_page(gateway: Gateway, place: _Place, buyer: Buyer, order: Order, addr
     try:
         return _create_page(gateway, frozen, f"checkout-{checkout.id}")
     except InvalidRequest as error:
-        if order.discount is None or not _about_code(error):
+        if order.discount is None or not is_about_code(error):
             raise
         raise CheckoutRefused("code_not_applicable") from error
-
-
-def _about_code(error: InvalidRequest) -> bool:
-    """Whether Stripe refused the promotion code; what else it refuses is not the buyer's to put right."""
-    code = error.code or ""
-    return (error.param or "").startswith("discounts") or "coupon" in code or "promotion_code" in code
 
 
 def _create_page(gateway: Gateway, params: Json, key: str) -> Json:

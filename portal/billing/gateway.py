@@ -125,10 +125,37 @@ class Gateway:
     # Subscriptions and invoices
 
     def subscription(self, subscription_id: str) -> Json:
-        return self._read(self._v1.subscriptions.retrieve, subscription_id)
+        """The subscription with its schedule, which alone tells what it is to become."""
+        return self._read(self._v1.subscriptions.retrieve, subscription_id, {"expand": ["schedule"]})
 
     def update_subscription(self, subscription_id: str, params: Json, idempotency_key: str) -> Json:
         return self._set(self._v1.subscriptions.update, idempotency_key, subscription_id, params)
+
+    def change_subscription(self, subscription_id: str, params: Json, idempotency_key: str) -> Json:
+        """A change that may charge: under this key and no other, whatever the answer."""
+        return self._change(self._v1.subscriptions.update, idempotency_key, subscription_id, params)
+
+    def preview_invoice(self, params: Json) -> Json:
+        """What a change would bill; nothing is made or changed."""
+        return self._read(self._v1.invoices.create_preview, params)
+
+    def void_invoice(self, invoice_id: str, idempotency_key: str) -> Json:
+        return self._change(self._v1.invoices.void_invoice, idempotency_key, invoice_id, {})
+
+    def subscription_schedule(self, schedule_id: str) -> Json:
+        return self._read(self._v1.subscription_schedules.retrieve, schedule_id)
+
+    def create_schedule_of(self, subscription_id: str, idempotency_key: str) -> Json:
+        """A schedule that goes on with the subscription as it is."""
+        params: Json = {"from_subscription": subscription_id}
+        return self._change(self._v1.subscription_schedules.create, idempotency_key, params)
+
+    def update_schedule(self, schedule_id: str, params: Json, idempotency_key: str) -> Json:
+        return self._set(self._v1.subscription_schedules.update, idempotency_key, schedule_id, params)
+
+    def release_schedule(self, schedule_id: str, idempotency_key: str) -> Json:
+        """Let the subscription go on as it is, without what the schedule would bring."""
+        return self._change(self._v1.subscription_schedules.release, idempotency_key, schedule_id, {})
 
     def invoice(self, invoice_id: str) -> Json:
         """The invoice with all its lines: the body brings ten, and prorations stand before the plan's own."""

@@ -1,4 +1,6 @@
-"""What the worker does for billing because time has passed: mails about failing payments and about cards that end."""
+"""What the worker does for billing: changes of plans and seats that somebody agreed to, and because time has passed, mails
+about failing payments and about cards that end.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +9,47 @@ from datetime import timedelta
 from functools import partial
 
 import structlog
+from sqlalchemy import delete, select
 
+from portal.billing import change_work
+from portal.billing.change_models import ChangePreview, PendingChange
 from portal.billing.dunning import failing_invoices, teams_with_plans, tell_of_expiring_card, tell_of_failure
+from portal.billing.gateway import gateway
 from portal.billing.models import Invoice
+from portal.billing.switch import billing_is_on
+from portal.billing.sync import SubscriptionState, mirror_subscription_state
+from portal.core.clock import app_now
 from portal.core.database import db
+from portal.core.jobs import ROUND
 from portal.core.schedule import Task
 from portal.core.unit_of_work import run_in_unit, unit_of_work
+from portal.credits.subscription_grants import grant_for_invoices
 
 log = structlog.get_logger(__name__)
+
+FORGOTTEN_AFTER = timedelta(days=1)
 
 
 class SomeFailed(Exception):
     """Some teams could not be told this time; the log says why, and the schedule tries them again."""
+
+
+def drain_changes() -> int:
+    """While billing is switched off nothing is charged; what was agreed to by then is stale when it is on again."""
+    return change_work.drain(gateway, _apply, ROUND) if billing_is_on() else 0
+
+
+def _apply(state: SubscriptionState) -> None:
+    grant_for_invoices(*mirror_subscription_state(state))
+
+
+def forget_previews() -> int:
+    """Previews that nobody agreed to."""
+    agreed = select(PendingChange.preview_id)
+    old = delete(ChangePreview).where(ChangePreview.created_at < app_now() - FORGOTTEN_AFTER)
+    with unit_of_work() as session:
+        found = session.execute(old.where(ChangePreview.id.not_in(agreed)).returning(ChangePreview.id)).all()
+    return len(found)
 
 
 def tell_of_failing_payments() -> int:
@@ -53,7 +84,9 @@ def _each(pieces: list[Callable[[], None]]) -> int:
     return 0
 
 
+DRAINS = (drain_changes,)
 SCHEDULE = {
+    "billing.old_previews": Task(forget_previews, timedelta(hours=1)),
     "billing.failing_payments": Task(tell_of_failing_payments, timedelta(minutes=10)),
     "billing.expiring_cards": Task(tell_of_expiring_cards, timedelta(days=1), first_in=timedelta(minutes=10)),
 }

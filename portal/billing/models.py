@@ -12,6 +12,7 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index,
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
+from portal.billing import change_models  # noqa: F401  more of this feature's tables
 from portal.core.clock import app_now
 from portal.core.database import Model, PrefixedId, PrimaryId, UtcDateTime
 
@@ -175,6 +176,12 @@ class Subscription(Mirrored, Model):
     cancel_at: Mapped[UtcDateTime | None]
     canceled_at: Mapped[UtcDateTime | None]
     ended_at: Mapped[UtcDateTime | None]
+    # The schedule at Stripe, and what it brings next: a change of plan when the period ends.
+    schedule_stripe_id: Mapped[str | None] = mapped_column(PrefixedId)
+    scheduled_at: Mapped[UtcDateTime | None]
+    scheduled_plan_key: Mapped[str | None]
+    scheduled_interval: Mapped[str | None]
+    scheduled_seats_extra: Mapped[int | None]
 
     @property
     def live(self) -> bool:

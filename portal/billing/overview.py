@@ -8,10 +8,12 @@ from typing import Any
 
 from portal.accounts.models import Team
 from portal.billing.card_words import Card, card_of
+from portal.billing.change_rules import CHANGEABLE
 from portal.billing.customers import has_customer
 from portal.billing.invoice_list import InvoiceRow, open_invoice_url, recent_invoices
 from portal.billing.models import Subscription
 from portal.billing.payment_methods import charged_payment_method
+from portal.billing.seats import Seats, seat_items, seats_of
 from portal.billing.subscriptions import live_subscription
 from portal.catalog.queries import free_plan, plan_by_key
 from portal.core.money import money_words
@@ -40,6 +42,15 @@ class Banner:
 
 
 @dataclass(frozen=True)
+class Planned:
+    """The plan that comes when the period ends."""
+
+    plan_name: str
+    interval: str
+    at: datetime
+
+
+@dataclass(frozen=True)
 class Overview:
     plan_name: str
     status: str | None
@@ -52,18 +63,20 @@ class Overview:
     period_end: datetime | None
     cancels_at: datetime | None
     lines: list[tuple[str, int]]
-    seats_included: int | None
+    seats: Seats
+    planned: Planned | None
     invoices: list[InvoiceRow]
     payment_method: Card | None
     billing_email: str
     may_buy: bool
     may_manage: bool
+    may_change: bool
     state_words: str | None
     banner: Banner | None
     credits: Any
 
 
-def build(team: Team, *, may_buy: bool, may_manage: bool, credit_summary: Any) -> Overview:
+def build(team: Team, *, may_buy: bool, may_manage: bool, may_change: bool, credit_summary: Any) -> Overview:
     subscription = live_subscription(team.id)
     plan = plan_by_key(subscription.plan_key) if subscription and subscription.plan_key else None
     if subscription is None:
@@ -73,7 +86,7 @@ def build(team: Team, *, may_buy: bool, may_manage: bool, credit_summary: Any) -
         plan_name=name,
         status=subscription.status if subscription else None,
         status_label=_status_label(subscription),
-        price_cents=subscription.unit_amount if subscription else None,
+        price_cents=_price(subscription),
         interval=subscription.interval if subscription else None,
         currency=subscription.currency if subscription else team.currency,
         trial_ends_at=subscription.trial_end if subscription and subscription.status == "trialing" else None,
@@ -81,12 +94,14 @@ def build(team: Team, *, may_buy: bool, may_manage: bool, credit_summary: Any) -
         period_end=subscription.current_period_end if subscription else None,
         cancels_at=subscription.cancel_at if subscription else None,
         lines=_lines(subscription, name),
-        seats_included=plan.seats_included if plan else None,
+        seats=seats_of(team.id),
+        planned=_planned(subscription),
         invoices=recent_invoices(team.id),
         payment_method=card_of(charged_payment_method(team.id)),
         billing_email=team.billing_email,
         may_buy=may_buy,
         may_manage=may_manage and has_customer(team.id),
+        may_change=may_change and _is_changeable(subscription),
         state_words=_state_words(subscription),
         banner=_banner(subscription, name, open_invoice_url(team.id)),
         credits=credit_summary,
@@ -122,11 +137,36 @@ def _state_words(subscription: Subscription | None) -> str | None:
     return None
 
 
+def _price(subscription: Subscription | None) -> int | None:
+    """What a period costs, further seats included."""
+    if subscription is None or subscription.unit_amount is None:
+        return None
+    return subscription.unit_amount + sum(number * cents for number, cents in seat_items(subscription))
+
+
+def _planned(subscription: Subscription | None) -> Planned | None:
+    if subscription is None or subscription.scheduled_at is None:
+        return None
+    plan = plan_by_key(subscription.scheduled_plan_key or "")
+    return Planned(plan.name if plan else "", subscription.scheduled_interval or "", subscription.scheduled_at)
+
+
+def _is_changeable(subscription: Subscription | None) -> bool:
+    return (
+        subscription is not None
+        and subscription.plan_key is not None
+        and subscription.status in CHANGEABLE
+        and subscription.cancel_at is None
+    )
+
+
 def _lines(subscription: Subscription | None, plan_name: str) -> list[tuple[str, int]]:
     if subscription is None or subscription.unit_amount is None:
         return []
     every = "yearly" if subscription.interval == "year" else "monthly"
-    return [(f"{plan_name}, {every}", subscription.unit_amount)]
+    seats = seat_items(subscription)
+    extra = [(f"{number:,} extra seat{'' if number == 1 else 's'}", number * cents) for number, cents in seats]
+    return [(f"{plan_name}, {every}", subscription.unit_amount), *extra]
 
 
 def _banner(subscription: Subscription | None, plan_name: str, open_invoice_url: str | None) -> Banner | None:

@@ -15,8 +15,9 @@ from portal.catalog.queries import plan_for_stripe_price
 from portal.core.database import db
 from portal.core.ids import new_id
 
-# Only these invoices begin a period; the others are prorations, seats or one-off items within one.
-PERIOD_REASONS = ("subscription_create", "subscription_cycle")
+# Only these invoices begin a period; the others are one-off items. A change of plan does where it begins another rhythm: a
+# month that becomes a year has a line for that year, which is no proration.
+PERIOD_REASONS = ("subscription_create", "subscription_cycle", "subscription_update")
 
 
 def record_paid_periods(subscription: Subscription, invoice: Invoice) -> list[PaidPeriod]:

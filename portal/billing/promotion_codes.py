@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from portal.billing.checkout_order import CheckoutRefused
-from portal.billing.gateway import Gateway
+from portal.billing.gateway import Gateway, InvalidRequest
 from portal.catalog.coupon_reading import CODE
 from portal.core.limits import Quota, count, wait_seconds
 
@@ -36,3 +36,9 @@ def _active(gateway: Gateway, code: str) -> str:
     if not active:
         raise CheckoutRefused("code_ended")
     return active[0]
+
+
+def is_about_code(error: InvalidRequest) -> bool:
+    """Whether Stripe refused the promotion code; what else it refuses is not the buyer's to put right."""
+    code = error.code or ""
+    return (error.param or "").startswith("discounts") or "coupon" in code or "promotion_code" in code

@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 from sqlalchemy import delete, select
 
+from portal.billing.change_terms import planned
 from portal.billing.gateway import Gateway
 from portal.billing.mirror import Fetched, Json, fetch, lock_customer, moment, ref, store
 from portal.billing.models import LIVE_STATUSES, Customer, Subscription, SubscriptionItem
@@ -102,6 +103,19 @@ def _values(data: Json) -> dict[str, Any]:
         "cancel_at": _cancel_at(data, plan_item),
         "canceled_at": moment(data.get("canceled_at")),
         "ended_at": moment(data.get("ended_at")),
+        **_scheduled(data),
+    }
+
+
+def _scheduled(data: Json) -> dict[str, Any]:
+    """The schedule, and the change of plan that it brings next."""
+    coming = planned(data)
+    return {
+        "schedule_stripe_id": ref(data.get("schedule")),
+        "scheduled_at": moment(coming.at) if coming else None,
+        "scheduled_plan_key": coming.plan.plan_key if coming else None,
+        "scheduled_interval": coming.plan.interval if coming else None,
+        "scheduled_seats_extra": coming.seats_extra if coming else None,
     }
 
 

@@ -99,7 +99,8 @@ class PriceDefinition:
 @dataclass(frozen=True)
 class Plan:
     """`kind` follows from the prices. `credits_monthly` is None in a product without credits, `seats_included` is
-    None for any number. Amounts are in the minor unit of the catalog's currency.
+    None for any number. Amounts are in the minor unit of the catalog's currency. `seats_max` are the seats that can be had
+    at most, and `seat_billing` says when a further one is paid for.
     """
 
     key: str
@@ -112,6 +113,8 @@ class Plan:
     seat_monthly_cents: int | None
     seat_yearly_cents: int | None
     seats_included: int | None
+    seats_max: int | None
+    seat_billing: Literal["now", "next_invoice"]
     credits_monthly: int | None
     trial_days: int
     recommended: bool

@@ -13,13 +13,19 @@ from portal.core.ids import new_id
 
 
 class Plan(Model):
-    """`credits_monthly` is None in a product without credits, `seats_included` is None for any number."""
+    """`credits_monthly` is None in a product without credits, `seats_included` is None for any number.
+
+    `seats_max` are the seats that a team can have at most, included ones too; None is no limit. `seat_billing` says when
+    a further seat is paid for: `now`, or with the `next_invoice`.
+    """
 
     __tablename__ = "plans"
     __table_args__ = (
         CheckConstraint("kind in ('free', 'paid', 'custom')", name="kind"),
         CheckConstraint("credits_monthly >= 0", name="credits_monthly"),
         CheckConstraint("seats_included > 0", name="seats_included"),
+        CheckConstraint("seats_max >= seats_included", name="seats_max"),
+        CheckConstraint("seat_billing in ('now', 'next_invoice')", name="seat_billing"),
         CheckConstraint("trial_days >= 0 and (trial_days = 0 or kind = 'paid')", name="trial_days"),
         Index("uq_plans_one_free", "kind", unique=True, postgresql_where=text("kind = 'free' and archived_at is null")),
     )
@@ -31,6 +37,8 @@ class Plan(Model):
     position: Mapped[int]
     credits_monthly: Mapped[int | None] = mapped_column(BigInteger)
     seats_included: Mapped[int | None]
+    seats_max: Mapped[int | None]
+    seat_billing: Mapped[str] = mapped_column(default="now", server_default="now")
     trial_days: Mapped[int]
     stripe_product_id: Mapped[str | None] = mapped_column(PrefixedId, unique=True)
     archived_at: Mapped[UtcDateTime | None]

@@ -14,7 +14,8 @@ TRIAL_DAYS_MAX = 730  # Stripe's own limit
 COUNT_MAX = 1_000_000_000_000
 LOOKUP_KEYS = ("month", "year", "seat_month", "seat_year")
 NEVER_FREE = ("access",)
-ONLY_PAID = ("trial_days", "seat_monthly_cents", "seat_yearly_cents", "lookup_keys")
+SEAT_BILLINGS: tuple[Literal["now", "next_invoice"], ...] = ("now", "next_invoice")
+ONLY_PAID = ("trial_days", "seat_monthly_cents", "seat_yearly_cents", "seats_max", "seat_billing", "lookup_keys")
 
 Kind = Literal["free", "paid", "custom"]
 
@@ -38,6 +39,8 @@ def read_plan(table: Table, position: int, access: dict[str, Access]) -> Plan:
         seat_monthly_cents=seat_monthly,
         seat_yearly_cents=seat_yearly,
         seats_included=table.whole("seats_included", least=1, most=SEATS_MAX),
+        seats_max=table.whole("seats_max", least=1, most=SEATS_MAX),
+        seat_billing=table.choice("seat_billing", SEAT_BILLINGS) if table.has("seat_billing") else "now",
         credits_monthly=table.whole("credits_monthly", least=0, most=CREDITS_MAX),
         trial_days=table.whole("trial_days", least=0, most=TRIAL_DAYS_MAX) or 0,
         recommended=table.flag("recommended", default=False),
@@ -89,6 +92,12 @@ def _check_seats(table: Table, plan: Plan) -> None:
         table.problem(
             "seats_included", "is missing: further seats are sold, so it must say how many there are at first"
         )
+    sold = plan.seat_monthly_cents or plan.seat_yearly_cents
+    for key in ("seats_max", "seat_billing"):
+        if table.has(key) and not sold:
+            table.problem(key, "has no meaning where no further seats are sold")
+    if plan.seats_max is not None and plan.seats_included is not None and plan.seats_max < plan.seats_included:
+        table.problem("seats_max", f"is less than the {plan.seats_included} seats that are included")
     if plan.seat_monthly_cents is None and plan.seat_yearly_cents and plan.monthly_cents is not None:
         table.problem(
             "seat_monthly_cents", "is missing: seats are sold with the yearly price but not with the monthly one"

@@ -15,6 +15,8 @@ from portal.core.money import LOCALE, amount_text
 
 ONLY_BUYERS = "Only an owner, an admin or a billing contact of the team can buy."
 ONE_PLAN = "The team has a subscription, and one is all it can have."
+BY_CANCELING = "Cancel the plan on the overview; the team is on this one when it ends."
+CHECKOUT_OPENS, PREVIEW_COMES = "Opening the checkout …", "Working it out …"
 NOT_ON_SALE = "This price is not on sale at the moment."
 NO_TEAM = "You are in no team that could buy it."
 CLOSED_NOTE = "Nothing can be bought here at the moment."
@@ -24,8 +26,9 @@ CLOSED_NOTE = "Nothing can be bought here at the moment."
 class Viewer:
     """Who looks. `plan_key` is what the team is on (the free plan without a subscription), `interval` how it pays.
 
-    `checkout_url` takes the form that begins a checkout; it is None for who is signed out or in no team. With `closed`,
-    nothing can be bought and no plan is said to be theirs.
+    `checkout_url` takes the form that begins a checkout; it is None for who is signed out or in no team. `change_url` takes
+    the same form for a team that is subscribed, and shows what the change would bring; it is None where a plan cannot be
+    changed by the team itself. With `closed`, nothing can be bought and no plan is said to be theirs.
     """
 
     signed_in: bool = False
@@ -34,6 +37,7 @@ class Viewer:
     subscribed: bool = False
     may_buy: bool = False
     checkout_url: str | None = None
+    change_url: str | None = None
     closed: bool = False
 
 
@@ -54,6 +58,7 @@ class Action:
     method: str
     primary: bool = False
     reason: str | None = None
+    busy: str = CHECKOUT_OPENS
 
     @property
     def disabled(self) -> bool:
@@ -177,8 +182,10 @@ class _Actions:
         label, primary = self._label(plan, interval), plan.key == self._primary_key()
         if not self.viewer.signed_in:
             return Action(label, self.sign_up_url(plan.key, interval), "get", primary)
-        url, reason = self.viewer.checkout_url or "", self._reason(plan, interval, cents)
-        return Action(label, url, "post", primary and reason is None, reason)
+        reason = self._reason(plan, interval, cents)
+        url = (self.viewer.change_url if self.viewer.subscribed else self.viewer.checkout_url) or ""
+        busy = PREVIEW_COMES if self.viewer.subscribed else CHECKOUT_OPENS
+        return Action(label, url, "post", primary and reason is None, reason, busy)
 
     def _is_held(self, plan: Plan, interval: Interval) -> bool:
         """Whether the viewer's team has exactly this already; a free plan has no interval."""
@@ -209,7 +216,9 @@ class _Actions:
             return NO_TEAM
         if not self.viewer.may_buy:
             return ONLY_BUYERS
-        if self.viewer.subscribed or plan.kind == "free":
+        if self.viewer.subscribed and plan.kind == "free":
+            return BY_CANCELING
+        if plan.kind == "free" or (self.viewer.subscribed and self.viewer.change_url is None):
             return ONE_PLAN
         return None if (plan.key, interval, cents) in self.on_sale else NOT_ON_SALE
 

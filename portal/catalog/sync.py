@@ -69,6 +69,8 @@ def _plan_values(plan: PlanDefinition) -> Values:
         "position": plan.position,
         "credits_monthly": plan.credits_monthly,
         "seats_included": plan.seats_included,
+        "seats_max": plan.seats_max,
+        "seat_billing": plan.seat_billing,
         "trial_days": plan.trial_days,
     }
 

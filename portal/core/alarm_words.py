@@ -4,6 +4,7 @@ from __future__ import annotations
 
 MEANINGS = {
     "card_testing": "A team has begun and left, or had declined, more checkouts than anybody needs.",
+    "charge_differs": "A change of plan or seats was charged otherwise than its preview said.",
     "dead_event": "An event of Stripe's could not be applied.",
     "dead_mail": "A mail could not be sent.",
     "given_up_event": "An event of Stripe's waited a day for something that did not come.",
@@ -11,6 +12,7 @@ MEANINGS = {
     "payment_failures": "Many more payments fail than usual.",
     "proof_missing": "The ledger was not proved for two days.",
     "second_subscription": "A team has paid for two subscriptions.",
+    "stuck_change": "A change of plan or seats could not be carried out for a long time.",
     "task_failing": "A scheduled task ended with an error.",
     "task_overdue": "A scheduled task does not run.",
     "unknown_plan": "A team has subscribed to something that the catalog does not know.",

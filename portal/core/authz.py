@@ -15,6 +15,7 @@ class Role(StrEnum):
 class Action(StrEnum):
     VIEW_BILLING = "view_billing"
     BUY = "buy"
+    CHANGE_PLAN = "change_plan"
     MANAGE_BILLING = "manage_billing"
     VIEW_API_KEYS = "view_api_keys"
     MANAGE_API_KEYS = "manage_api_keys"
@@ -28,7 +29,9 @@ class Action(StrEnum):
 PERMISSIONS: dict[Role, frozenset[Action]] = {
     Role.OWNER: frozenset(Action),
     Role.ADMIN: frozenset(Action) - {Action.VIEW_AUDIT, Action.HAND_OVER_TEAM},
-    Role.BILLING: frozenset({Action.VIEW_BILLING, Action.BUY, Action.MANAGE_BILLING, Action.VIEW_MEMBERS}),
+    Role.BILLING: frozenset(
+        {Action.VIEW_BILLING, Action.BUY, Action.CHANGE_PLAN, Action.MANAGE_BILLING, Action.VIEW_MEMBERS}
+    ),
     Role.MEMBER: frozenset({Action.VIEW_BILLING, Action.VIEW_API_KEYS, Action.VIEW_MEMBERS}),
 }
 

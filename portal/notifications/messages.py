@@ -129,6 +129,17 @@ def card_expiring(recipient: str, *, card: str, ends: str, link: str) -> Message
     return _render("card_expiring", recipient, why="it is a billing address of the team", **values)
 
 
+def plan_changed(recipient: str, *, plan_name: str, every: str, charged: str, from_when: str, link: str) -> Message:
+    """`from_when` is empty for a change that applies already, and then `charged` says what it cost."""
+    values = {"plan_name": plan_name, "every": every, "charged": charged, "from_when": from_when, "link": link}
+    return _render("plan_changed", recipient, why="it is a billing address of the team", **values)
+
+
+def seats_changed(recipient: str, *, seats: int | None, plan_name: str, charged: str, link: str) -> Message:
+    values = {"seats": seats, "plan_name": plan_name, "charged": charged, "link": link}
+    return _render("seats_changed", recipient, why="it is a billing address of the team", **values)
+
+
 @dataclass(frozen=True)
 class AlarmLine:
     kind: str

@@ -129,14 +129,25 @@ def apply_phase(call: Call, subscription: Object, phase: Object, proration_behav
     items = schedule_phases.change_to(call, subscription, phase)
     if items:
         values |= {"items": items, "proration_behavior": proration_behavior}
-    if _is_due(call, subscription):
+    due = _is_due(call, subscription)
+    if due:
         # The period ends here as well: the renewal bills what there is then, and there is nothing to prorate.
         values |= {"billing_cycle_anchor": {"type": "unchanged"}, "proration_behavior": "none"}
         if not _keeps_rhythm(call, subscription, phase):
             subscription["billing_cycle_anchor"] = call.now()
     elif phase["billing_cycle_anchor"] == "phase_start" and phase["start_date"] == call.now():
         values |= {"billing_cycle_anchor": {"type": "now"}, "proration_behavior": proration_behavior}
-    return subscription_updates.prepare(call, subscription, values)
+    invoice = subscription_updates.prepare(call, subscription, values)
+    if due:
+        _leave_to_renewal(call, subscription)
+    return invoice
+
+
+def _leave_to_renewal(call: Call, subscription: Object) -> None:
+    """Let the renewal at this instant bill what the phase has added, which has begun a period of its own by now."""
+    for item in subscription_items.of_subscription(call, subscription["id"]):
+        if item["current_period_start"] == call.now():
+            call.store.save(item | {"current_period_end": call.now()})
 
 
 def _coupons(call: Call, discounts: list[Any]) -> set[str]:

@@ -17,6 +17,7 @@ from portal.billing.billing_mail import tell_of_trial_end
 from portal.billing.models import Checkout, Payment, PortalVisit, Subscription
 from portal.billing.payment_methods import charged_payment_method
 from portal.core.alarm_words import meaning_of
+from portal.core.clock import app_now
 from portal.core.database import db
 from portal.core.ids import new_id
 from portal.core.unit_of_work import unit_of_work
@@ -33,8 +34,10 @@ from portal.notifications.messages import (
     payment_recovered,
 )
 from portal.notifications.outbox import put_mail
+from tests.browser import change_pages as change
 from tests.browser import member_pages
 from tests.browser.bundle_pages import DONE, FAILED, PENDING, bundle_page, too_many
+from tests.browser.change_pages import changer
 from tests.browser.control_panel import chaos, panel
 from tests.browser.hosted_portal import no_such_card, portal_page
 from tests.browser.open_portal import OpenPortal, hosted_step, planned, unpaid, wrong_details
@@ -61,6 +64,7 @@ class Company:
     payer: Person
     crowd: Person
     guest: Person
+    changer: Person
 
     @classmethod
     def invite(cls, stack: RunningStack) -> Company:
@@ -73,6 +77,7 @@ class Company:
             payer=newcomer(stack, "Paper Lanterns"),
             crowd=newcomer(stack, "Crowded House"),
             guest=newcomer(stack, "Night Owls"),
+            changer=newcomer(stack, "Harvest Foods"),
         )
 
 
@@ -592,6 +597,9 @@ def alarms_mail(someone: Visitor, company: Company) -> None:
     someone.open_mail("operator@example.com", mail.subject)
 
 
+CONFIRM = "https://invoice.stripe.com/i/acct_1/in_1"
+FAILED_CHANGE = {"state": "failed", "failure_code": "insufficient_funds", "finished_at": app_now()}
+
 PAGES = (
     Scene("pricing", "catalog.pricing", nobody, at("/pricing")),
     Scene("pricing-yearly", "catalog.pricing", nobody, at("/pricing?interval=year")),
@@ -703,6 +711,24 @@ PAGES = (
     Scene("credits-member", "credits.credits", member, at("/teams/TEAM/credits")),
     Scene("credits-free", "credits.credits", free, at("/teams/FREE/credits")),
     Scene("checkout-refused", "billing.start_checkout", owner, refused),
+    Scene("change-plan", "billing.change_plan", changer, change.page("plan")),
+    Scene("change-preview", "billing.show_preview", changer, change.preview("Business", "Yearly")),
+    Scene("change-preview-later", "billing.show_preview", changer, change.preview("Pro")),
+    Scene("change-preview-seats", "billing.show_preview", changer, change.seats_preview(27)),
+    Scene("change-refused", "billing.preview_change", changer, change.refused),
+    Scene("change-waiting", "billing.plan_change", changer, change.standing()),
+    Scene(
+        "change-confirm", "billing.plan_change", changer, change.standing(state="requires_action", confirm_url=CONFIRM)
+    ),
+    Scene("change-done", "billing.plan_change", changer, change.standing(state="done", finished_at=app_now())),
+    Scene("change-failed", "billing.plan_change", changer, change.standing(**FAILED_CHANGE)),
+    Scene("change-stale", "billing.plan_change", changer, change.standing(state="stale", finished_at=app_now())),
+    Scene("seats", "billing.seats", changer, change.page("seats")),
+    Scene("seats-wrong", "billing.preview_seats", changer, change.seats_wrong),
+    Scene("overview-planned", "billing.overview", changer, change.planned),
+    Scene("mail-plan-changed", "notifications.dev_mail_message", changer, change.mail("plan")),
+    Scene("mail-plan-planned", "notifications.dev_mail_message", changer, change.mail("planned")),
+    Scene("mail-seats-changed", "notifications.dev_mail_message", changer, change.mail("seats")),
     Scene("api-docs", "api.docs", nobody, at("/docs/api")),
     Scene("api-docs-signed-in", "api.docs", owner, at("/docs/api#errors")),
     Scene("not-found", ERROR, nobody, at("/nothing-here")),
@@ -754,6 +780,7 @@ NOT_PAGES = {
     "billing.checkout_status": "the part of the return page that asks again; looked at within it",
     "billing.invoices_csv": "a file",
     "billing.payments_csv": "a file",
+    "billing.plan_change_status": "the part of the page of a change that asks again; looked at within it",
     "billing.portal_return_status": "the part of the return page that asks again; looked at within it",
     "catalog.accent_css": "a stylesheet",
     "catalog.home": "a redirect",

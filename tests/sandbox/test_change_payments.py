@@ -61,6 +61,17 @@ def test_a_change_that_waits_is_forgotten(sandbox: Driver) -> None:
     assert sandbox.subscription(begun)["items"]["data"][0]["quantity"] == 1
 
 
+def test_a_change_that_waits_goes_with_its_invoice(sandbox: Driver) -> None:
+    begun = sandbox.begin()
+    sandbox.change(begun, default_payment_method=sandbox.card(begun, "pm_card_chargeCustomerFail"))
+    waits = {"proration_behavior": "always_invoice", "payment_behavior": "pending_if_incomplete"}
+    waiting = sandbox.change(begun, quantity=4, **waits)
+    voided = sandbox.post(f"/v1/invoices/{waiting['latest_invoice']}/void")
+    after = sandbox.subscription(begun)
+    assert (voided["status"], after["pending_update"], after["status"]) == ("void", None, "active")
+    assert after["items"]["data"][0]["quantity"] == 1
+
+
 def test_a_change_that_waits_ends_with_the_plan(sandbox: Driver) -> None:
     begun = sandbox.begin()
     sandbox.change(begun, default_payment_method=sandbox.card(begun, "pm_card_chargeCustomerFail"))

@@ -78,6 +78,22 @@ def test_a_cheaper_plan_begins_with_the_next_period(sandbox: Driver) -> None:
     assert sandbox.latest_invoice(begun)["amount_paid"] == 1900
 
 
+@pytest.mark.parametrize("interval", ["month", "year"])
+def test_what_a_phase_adds_is_billed_by_the_renewal(sandbox: Driver, interval: str) -> None:
+    plan, seats = (sandbox.price(amount, interval=interval)["id"] for amount in (1900, 500))
+    begun = sandbox.begin(sandbox.price(9900))
+    more = {"phases[1][items][1][price]": seats, "phases[1][items][1][quantity]": 3}
+    _follow(sandbox, begun, _phase(1, plan, duration__interval=interval) | more)
+    seen = sandbox.post(PREVIEW, {"subscription": begun["id"]})
+    sandbox.pass_until(FEBRUARY)
+    invoice, after = sandbox.latest_invoice(begun), sandbox.subscription(begun)
+    assert sorted(line["amount"] for line in invoice["lines"]["data"]) == [1500, 1900]
+    assert (invoice["billing_reason"], seen["total"], invoice["amount_paid"]) == ("subscription_cycle", 3400, 3400)
+    ends = {(item["current_period_start"], item["current_period_end"]) for item in after["items"]["data"]}
+    assert len(ends) == 1
+    assert ends.pop()[0] == FEBRUARY
+
+
 def test_another_rhythm_begins_with_the_next_period(sandbox: Driver) -> None:
     begun, yearly = sandbox.begin(), sandbox.price(29000, interval="year")["id"]
     _follow(sandbox, begun, _phase(1, yearly, duration__interval="year"))

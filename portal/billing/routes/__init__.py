@@ -1,7 +1,9 @@
-"""Pages of the billing feature: the dashboard, payments and invoices, and the ways to Stripe's pages and back."""
+"""Pages of the billing feature: the dashboard, payments and invoices, changes of plan and seats, and the ways to Stripe's
+pages and back.
+"""
 
-from portal.billing.routes import checkout, history, overview, portal
+from portal.billing.routes import checkout, history, overview, plan, portal, seats
 
 BLUEPRINTS = [overview.bp]
 
-__all__ = ["BLUEPRINTS", "checkout", "history", "portal"]
+__all__ = ["BLUEPRINTS", "checkout", "history", "plan", "portal", "seats"]

@@ -23,6 +23,7 @@ def overview() -> str:
         team,
         may_buy=may(role, Action.BUY),
         may_manage=may(role, Action.MANAGE_BILLING),
+        may_change=may(role, Action.CHANGE_PLAN),
         credit_summary=summary(team.id),
     )
     return render_template("billing/overview.html", team=team, overview=model, looks_again=_looks_again())

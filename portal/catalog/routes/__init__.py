@@ -9,6 +9,7 @@ from flask_security import current_user
 from portal.accounts.access import memberships_of, signed_in_user
 from portal.accounts.models import Membership
 from portal.billing import switch
+from portal.billing.models import Subscription
 from portal.billing.subscriptions import live_subscription
 from portal.catalog.current import catalog
 from portal.catalog.pricing_page import Choice, OnSale, Viewer, build
@@ -63,7 +64,15 @@ def viewer(membership: Membership | None) -> Viewer:
         subscribed=subscription is not None,
         may_buy=may(membership.role, Action.BUY),
         checkout_url=url_for("billing.start_checkout", team_id=membership.team_id),
+        change_url=_change_url(membership, subscription),
     )
+
+
+def _change_url(membership: Membership, subscription: Subscription | None) -> str | None:
+    """Where a change of plan is looked at; None for a plan that is none of the catalog's, and for who may not change it."""
+    if subscription is None or subscription.plan_key is None or not may(membership.role, Action.CHANGE_PLAN):
+        return None
+    return url_for("billing.preview_change", team_id=membership.team_id)
 
 
 def _membership() -> Membership | None:

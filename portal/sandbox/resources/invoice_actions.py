@@ -1,6 +1,6 @@
 """What is done with an invoice: it is finalized, paid, made void, or written off."""
 
-from portal.sandbox import collecting, events, standing
+from portal.sandbox import collecting, events, pending_updates, standing
 from portal.sandbox.call import Call
 from portal.sandbox.customer_time import by_clock_of
 from portal.sandbox.endpoints import Endpoint, Values
@@ -62,10 +62,14 @@ def _card_for(call: Call, values: Values, invoice: Object) -> Object:
 
 @by_clock_of("invoice")
 def void(call: Call, _: Values, invoice_id: str) -> Object:
-    """`POST /v1/invoices/{invoice}/void`."""
+    """`POST /v1/invoices/{invoice}/void`: a change that waited for its payment goes with it."""
     invoice = fetch(call, "invoice", invoice_id)
     _require(invoice, ("open", "uncollectible"), "voided")
-    return render(call, collecting.void(call, invoice))
+    voided = collecting.void(call, invoice)
+    subscription = invoices.subscription_of(call, invoice)
+    if subscription is not None and pending_updates.is_paid_by(subscription, invoice):
+        pending_updates.forget(call, subscription)
+    return render(call, voided)
 
 
 @by_clock_of("invoice")

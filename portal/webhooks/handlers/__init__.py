@@ -15,6 +15,7 @@ from portal.webhooks.handlers.customer import on_customer_updated
 from portal.webhooks.handlers.invoice import on_invoice, on_payment_action_required
 from portal.webhooks.handlers.payment import on_charge_refunded, on_payment_intent, on_refund
 from portal.webhooks.handlers.payment_method import on_payment_method
+from portal.webhooks.handlers.schedule import on_subscription_schedule
 from portal.webhooks.handlers.subscription import on_subscription, on_trial_will_end
 
 HANDLERS: dict[str, Callable[[Claimed], None]] = {
@@ -27,13 +28,21 @@ HANDLERS: dict[str, Callable[[Claimed], None]] = {
     "customer.subscription.deleted": on_subscription,
     "customer.subscription.paused": on_subscription,
     "customer.subscription.resumed": on_subscription,
+    "customer.subscription.pending_update_applied": on_subscription,
+    "customer.subscription.pending_update_expired": on_subscription,
     "customer.subscription.trial_will_end": on_trial_will_end,
     "customer.updated": on_customer_updated,
     "invoice.finalized": on_invoice,
     "invoice.paid": on_invoice,
     "invoice.payment_succeeded": on_invoice,
     "invoice.payment_failed": on_invoice,
+    "invoice.voided": on_invoice,
     "invoice.payment_action_required": on_payment_action_required,
+    "subscription_schedule.created": on_subscription_schedule,
+    "subscription_schedule.updated": on_subscription_schedule,
+    "subscription_schedule.released": on_subscription_schedule,
+    "subscription_schedule.canceled": on_subscription_schedule,
+    "subscription_schedule.completed": on_subscription_schedule,
     "payment_intent.succeeded": on_payment_intent,
     "payment_intent.payment_failed": on_payment_intent,
     "charge.refunded": on_charge_refunded,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from portal.catalog.definition import Catalog
 from portal.catalog.loader import load_catalog
 from portal.catalog.pricing_page import (
+    BY_CANCELING,
     NO_TEAM,
     NOT_ON_SALE,
     ONE_PLAN,
@@ -123,7 +124,16 @@ class TestSubscriber:
             "business": "Upgrade to Business",
             "enterprise": None,
         }
-        assert {card.action.reason for card in page.plans if card.action} == {ONE_PLAN}
+        assert {card.action.reason for card in page.plans if card.action} == {ONE_PLAN, BY_CANCELING}
+
+    def test_goes_to_a_preview_of_the_change(self) -> None:
+        found = cards(page_for(replace(ON_PRO, change_url="/preview")))
+        actions = {key: card.action for key, card in found.items() if card.action}
+        assert {key: (action.form_action, action.reason) for key, action in actions.items()} == {
+            "free": ("/preview", BY_CANCELING),
+            "starter": ("/preview", None),
+            "business": ("/preview", None),
+        }
 
     def test_is_told_which_plan_is_theirs_and_of_no_second_trial(self) -> None:
         found = cards(page_for(ON_PRO))
@@ -138,7 +148,7 @@ class TestSubscriber:
     def test_on_a_plan_that_left_the_catalog(self) -> None:
         page = page_for(replace(ON_PRO, plan_key="gone"))
         assert not any(card.is_current for card in page.plans)
-        assert {card.action.reason for card in page.plans if card.action} == {ONE_PLAN}
+        assert {card.action.reason for card in page.plans if card.action} == {ONE_PLAN, BY_CANCELING}
 
 
 class TestPrimaryButton:

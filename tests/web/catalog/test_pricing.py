@@ -67,12 +67,13 @@ class TestSignedIn:
         for team_id in (cast.team_id, new_id("team"), "x"):
             assert cast.outsider.client.get(f"/pricing?team={team_id}").status_code == 404
 
-    def test_subscriber_sees_the_plan_and_no_second_one(self, cast: Cast, stage: Stage) -> None:
+    def test_subscriber_sees_the_plan_and_previews_of_the_others(self, cast: Cast, stage: Stage) -> None:
         stage.subscribe(cast.owner, cast.team_id, "business")
         stage.deliver_all()
         page = page_of(cast.owner.client)
         assert "/checkout" not in page
-        assert "one is all it can have" in page
+        assert f'action="/teams/{cast.team_id}/plan/previews"' in page
+        assert "Cancel the plan on the overview" in page
         assert "Switch to yearly" in page
         assert page.count("data-current") == 1
 

@@ -13,6 +13,7 @@ from werkzeug.routing import Rule
 
 from portal.accounts.api_keys import create_key
 from portal.accounts.models import ApiKey, Invitation, Membership, User
+from portal.billing.change_models import ChangePreview, PendingChange
 from portal.billing.models import Checkout, PortalVisit
 from portal.catalog.queries import price_for
 from portal.core import clock
@@ -64,12 +65,41 @@ def make_invitation(team_id: str, user_id: str) -> str:
     return invitation.id
 
 
+def make_preview(team_id: str, user_id: str) -> str:
+    made_at = clock.now()
+    shown = {
+        "at_once": False, "lines": [], "subtotal": 0, "discount": 0, "tax": 0, "total": 0, "from_balance": 0,
+        "amount_due": 0, "next_at": 1_800_000_000, "next_total": 9_900, "recurring_total": 9_900, "recurring_tax": 0,
+    }  # fmt: skip
+    preview = ChangePreview(
+        id=new_id("prev"), team_id=team_id, user_id=user_id, subscription_stripe_id="sub_1", kind="plan",
+        timing="period_end", plan_key="pro", interval="month", seats=10, params={"update": None, "then": {}, "release": False},
+        basis={"status": "active"}, shown=shown, amount_due=0, currency="usd", proration_date=made_at,
+        created_at=made_at, expires_at=made_at + timedelta(minutes=10),
+    )  # fmt: skip
+    db.session.add(preview)
+    db.session.flush()
+    return preview.id
+
+
+def make_change(team_id: str, user_id: str) -> str:
+    change_id = new_id("chg")
+    change = PendingChange(
+        id=change_id, team_id=team_id, user_id=user_id, preview_id=make_preview(team_id, user_id),
+        idempotency_key=change_id, state="canceled", finished_at=clock.now(),
+    )  # fmt: skip
+    db.session.add(change)
+    return change.id
+
+
 # The name of the id in the route, and what makes such a row of a team (in a unit that is open) and returns its id.
 ROWS: dict[str, Make] = {
+    "change_id": make_change,
     "checkout_id": make_checkout,
     "invitation_id": make_invitation,
     "key_id": make_key,
     "member_id": make_member,
+    "preview_id": make_preview,
     "visit_id": make_visit,
 }
 

@@ -1,0 +1,245 @@
+"""Carrying out a change that somebody agreed to: it charges what was shown, or nothing is done.
+
+Before Stripe is asked for the first time, the subscription must be what the preview was built upon, and a preview made
+anew with the same `proration_date` must come to the same sums. After that the truth is looked up: whoever takes the
+change over, after a timeout or a death, first sees what became of it, and asks again only if nothing did, with the same
+parameters and under the same key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import structlog
+
+from portal.billing import change_claim
+from portal.billing.change_claim import LeaseLost, Work, claim, note_sending
+from portal.billing.change_outcome import Outcome, made, record
+from portal.billing.change_quote import holds, quote
+from portal.billing.change_schedule import follow
+from portal.billing.change_terms import basis_of, period_of, quantities
+from portal.billing.gateway import (
+    CardDeclined,
+    Failed,
+    Gateway,
+    GatewayError,
+    InFlight,
+    InvalidRequest,
+    RateLimited,
+    Unavailable,
+)
+from portal.billing.mirror import Json, ref
+from portal.billing.sync import SubscriptionState
+from portal.core import clock
+from portal.core.alarms import raise_alarm
+from portal.core.database import db
+from portal.core.failpoints import failpoint
+from portal.core.stopping import stopping
+from portal.core.unit_of_work import end_read, unit_of_work
+
+log = structlog.get_logger(__name__)
+
+Apply = Callable[[SubscriptionState], object]
+
+# What was agreed to is done soon or not at all: a day later it would be billed for time that has passed.
+SENT_WITHIN = timedelta(hours=1)
+# How long an answer may be on its way after we have stopped to wait for it.
+ANSWER_WITHIN = timedelta(minutes=2)
+# After so many tries a person should look; the change stays where it is, and is tried ever more rarely.
+ATTEMPTS_WORRYING = 12
+# What Stripe knows an intent by that waits for its buyer, and one that the bank has refused.
+ASKS, REFUSED = "requires_action", "requires_payment_method"
+
+
+def drain(gateway: Callable[[], Gateway], apply: Apply, at_most: int) -> int:
+    """Carry out changes until none is due, `at_most` were tried, or this process is to end; returns how many.
+
+    `apply` writes what a subscription has become, and grants what was paid for, in the unit that records the outcome.
+    """
+    tried = 0
+    while tried != at_most and not stopping() and (work := claim()) is not None:
+        _carry_out(gateway(), work, apply)
+        tried += 1
+    return tried
+
+
+def _carry_out(stripe: Gateway, work: Work, apply: Apply) -> None:
+    """Never raises for what becomes of one change: others wait behind it."""
+    failpoint("changes.claimed")
+    structlog.contextvars.bind_contextvars(change_id=work.change.id)
+    try:
+        outcome = _outcome(stripe, work)
+        failpoint("changes.asked")
+        record(stripe, work, outcome, apply)
+    except LeaseLost:
+        log.warning("lease_lost")
+    except Exception as error:
+        db.session.rollback()
+        log.warning("change_failed", attempt=work.change.attempts, exc_info=error)
+        with unit_of_work():
+            if work.change.attempts == ATTEMPTS_WORRYING:
+                raise_alarm("stuck_change", work.change.id, attempts=work.change.attempts)
+            change_claim.release(work, run_at=change_claim.after(work.change.attempts))
+    finally:
+        structlog.contextvars.unbind_contextvars("change_id")
+
+
+def _outcome(stripe: Gateway, work: Work) -> Outcome:
+    end_read()
+    try:
+        return _do(stripe, work)
+    except (InFlight, RateLimited):
+        return Outcome("again")
+    except Unavailable:
+        return Outcome("unknown" if work.sent_before or _was_sent(work) else "again")
+    except InvalidRequest as error:
+        log.exception("change_refused_by_stripe", code=error.code, param=error.param)
+        return Outcome("failed", code="refused_by_stripe")
+
+
+def _was_sent(work: Work) -> bool:
+    """Whether this try has got as far as asking Stripe."""
+    db.session.refresh(work.change)
+    sent = work.change.first_sent_at is not None
+    end_read()
+    return sent
+
+
+def _do(stripe: Gateway, work: Work) -> Outcome:
+    live = stripe.subscription(work.preview.subscription_stripe_id)
+    update, outcome = work.preview.params["update"], made(None)
+    if update is not None:
+        outcome = _update(stripe, work, live)
+        if outcome.state != "done":
+            return outcome
+        live = stripe.subscription(work.preview.subscription_stripe_id)
+    elif not work.sent_before:
+        if basis_of(live) != work.preview.basis:
+            return Outcome("stale")
+        note_sending(work)
+    follow(stripe, work, live)
+    return outcome
+
+
+def _update(stripe: Gateway, work: Work, live: Json) -> Outcome:
+    """Make the change at Stripe, unless it is known what became of it."""
+    if work.sent_before:
+        known = what_became(stripe, work, live)
+        if known is not None:
+            return known
+    refused = _why_not(stripe, work, live)
+    if refused is not None:
+        return refused
+    note_sending(work)
+    failpoint("changes.sending")
+    try:
+        answer = stripe.change_subscription(live["id"], work.preview.params["update"], work.change.idempotency_key)
+    except CardDeclined as error:
+        return Outcome("failed", code=error.code or "card_declined")
+    except Failed as error:
+        if not error.replayed:
+            raise
+        # An old answer: whatever it was the answer to is over, and this key will never bring another one.
+        known = what_became(stripe, work, stripe.subscription(live["id"]))
+        return known or Outcome("failed", code="failed_at_stripe")
+    failpoint("changes.sent")
+    known = what_became(stripe, work, stripe.subscription(live["id"]))
+    if known is not None:
+        return known
+    return _of_invoice(stripe, work, str(ref(answer["latest_invoice"]))) or Outcome("failed", code="refused_by_stripe")
+
+
+def _why_not(stripe: Gateway, work: Work, live: Json) -> Outcome | None:
+    """Why the change may not be asked for now: what was shown does not hold, or it is too late."""
+    if work.change.withdrawn_at is not None:
+        return Outcome("canceled")
+    late = clock.now() - work.change.created_at > SENT_WITHIN
+    moved = basis_of(live) != work.preview.basis
+    end_read()
+    if late or moved:
+        return _unless_under_way(work)
+    _, period_end = period_of(live)
+    try:
+        fresh = quote(stripe, live, work.preview.params, period_end)
+    except InvalidRequest:  # the period has ended, a price or a code is not valid any more
+        return _unless_under_way(work)
+    return None if holds(work.preview.shown, fresh) else _unless_under_way(work)
+
+
+def _unless_under_way(work: Work) -> Outcome:
+    """`stale`, once an answer that is still on its way can no longer change anything."""
+    sent_at = work.change.first_sent_at
+    if sent_at is None:
+        return Outcome("stale")
+    waited = clock.now() - sent_at
+    end_read()
+    return Outcome("stale") if waited > ANSWER_WITHIN else Outcome("again")
+
+
+def what_became(stripe: Gateway, work: Work, live: Json) -> Outcome | None:
+    """What Stripe's objects say of a change that was asked for; None when they say nothing of it."""
+    latest = str(ref(live.get("latest_invoice")))
+    invoice_id = latest if latest != work.preview.basis["latest_invoice"] else None
+    if quantities(live) == work.preview.params["wanted"]:
+        return made(invoice_id)
+    return _of_invoice(stripe, work, invoice_id) if invoice_id else None
+
+
+def _of_invoice(stripe: Gateway, work: Work, invoice_id: str) -> Outcome | None:
+    """What the invoice of a change says: it is paid, it was given up, or it waits. Another kind of invoice says nothing."""
+    invoice = stripe.invoice(invoice_id)
+    if invoice["billing_reason"] != "subscription_update":
+        return None
+    if invoice["status"] == "paid":
+        return made(invoice_id)
+    intent = _intent_of(stripe, invoice_id)
+    if invoice["status"] == "open":
+        return _of_open_invoice(stripe, work, invoice, intent)
+    return _given_up(work, invoice_id, _code(intent))
+
+
+def _of_open_invoice(stripe: Gateway, work: Work, invoice: Json, intent: Json) -> Outcome:
+    if intent["status"] == ASKS and work.change.withdrawn_at is None:
+        return Outcome(ASKS, invoice["id"], confirm_url=invoice["hosted_invoice_url"])
+    if intent["status"] not in (ASKS, REFUSED):
+        return Outcome("unknown", invoice["id"])
+    return _give_up(stripe, work, invoice["id"], _code(intent))
+
+
+def _given_up(work: Work, invoice_id: str, code: str | None) -> Outcome:
+    if work.change.withdrawn_at is not None:
+        return Outcome("canceled", invoice_id)
+    return Outcome("failed", invoice_id, code=code or "not_confirmed")
+
+
+def _intent_of(stripe: Gateway, invoice_id: str) -> Json:
+    """The intent that is to pay an invoice: the newest one, should there be several."""
+    for payment in stripe.payments_of_invoice(invoice_id):
+        intent_id = ref(payment["payment"].get("payment_intent"))
+        if intent_id is not None:
+            return stripe.payment_intent(intent_id)
+    return {"status": REFUSED}
+
+
+def _code(intent: Json) -> str | None:
+    error: Json = intent.get("last_payment_error") or {}
+    code = error.get("decline_code") or error.get("code")
+    return str(code) if code else None
+
+
+def _give_up(stripe: Gateway, work: Work, invoice_id: str, code: str | None) -> Outcome:
+    """Void the invoice of a change that is not paid, and with it goes the change. Paid meanwhile, it is made."""
+    try:
+        stripe.void_invoice(invoice_id, f"{work.change.idempotency_key}-void")
+    except InvalidRequest:
+        return _settled(stripe, invoice_id)
+    failpoint("changes.voided")
+    return _given_up(work, invoice_id, code)
+
+
+def _settled(stripe: Gateway, invoice_id: str) -> Outcome:
+    status = stripe.invoice(invoice_id)["status"]
+    if status == "paid":
+        return made(invoice_id)
+    raise GatewayError(f"the invoice {invoice_id} is {status} and cannot be voided")

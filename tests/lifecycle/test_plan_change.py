@@ -1,0 +1,194 @@
+"""Changes of a plan and its seats, from the form to the invoice: what was shown is what is charged, and our rows follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from portal.accounts.models import AuditEntry
+from portal.billing.change_models import ChangePreview, PendingChange
+from portal.core.database import db
+from portal.core.money import money_words
+from portal.credits.queries import balance
+from portal.notifications.models import OutboxItem
+from tests.cast import Cast
+from tests.plan_changes import HALF, Changer
+from tests.purchases import paid_grants, violations
+from tests.stage import Stage
+
+
+def on(stage: Stage, cast: Cast, plan: str = "business", interval: str = "month", wait: timedelta = HALF) -> Changer:
+    return Changer.on(stage, cast.owner, cast.team_id, plan, interval, wait=wait)
+
+
+def assert_charged(changer: Changer, preview: ChangePreview, change: PendingChange) -> None:
+    """The invoice of the change is exactly what was shown, line by line; without one nothing was to be paid."""
+    assert change.state == "done", (change.state, change.failure_code)
+    made = [one for one in changer.invoices() if one["billing_reason"] == "subscription_update"]
+    if preview.amount_due == 0 and not preview.shown["at_once"]:
+        assert made == []
+    else:
+        newest = made[0]
+        assert (newest["amount_due"], newest["amount_paid"]) == (preview.amount_due, preview.amount_due)
+        assert (newest["total"], newest["status"]) == (preview.shown["total"], "paid")
+        lines = [line["amount"] for line in newest["lines"]["data"]]
+        assert sorted(lines) == sorted(line["amount"] for line in preview.shown["lines"])
+    changer.assert_mirrored()
+
+
+Do = Callable[[Changer], tuple[ChangePreview, PendingChange]]
+
+# By name: what the team is on, what is done, what is due now (None: more than nothing), and the plan afterwards.
+KINDS: dict[str, tuple[tuple[str, str], Do, int | None, tuple[str, str]]] = {
+    "upgrade": (("starter", "month"), lambda c: c.change("pro"), None, ("pro", "month")),
+    "upgrade with a code": (
+        ("pro", "month"), lambda c: c.change("business", promotion_code=c.code()), None, ("business", "month"),
+    ),
+    "month to year": (("business", "month"), lambda c: c.change("business", "year"), None, ("business", "year")),
+    "upgrade to a year": (("starter", "month"), lambda c: c.change("pro", "year"), None, ("pro", "year")),
+    "upgrade within a year": (("pro", "year"), lambda c: c.change("business", "year"), None, ("business", "year")),
+    "downgrade": (("business", "month"), lambda c: c.change("pro"), 0, ("business", "month")),
+    "downgrade with a code": (
+        ("business", "month"), lambda c: c.change("pro", promotion_code=c.code()), 0, ("business", "month"),
+    ),
+    "year to month": (("business", "year"), lambda c: c.change("business"), 0, ("business", "year")),
+    "more seats": (("pro", "month"), lambda c: c.change_seats(13), None, ("pro", "month")),
+    "more seats later": (("business", "month"), lambda c: c.change_seats(27), 0, ("business", "month")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_charged_is_what_was_shown(cast: Cast, stage: Stage, kind: str) -> None:
+    (plan, interval), do, due, after = KINDS[kind]
+    wait = timedelta(days=25) if plan in ("starter", "pro") else timedelta(days=12)  # past a trial
+    changer = on(stage, cast, plan, interval, wait=wait)
+    preview, change = do(changer)
+    assert preview.amount_due > 0 if due is None else preview.amount_due == due
+    assert_charged(changer, preview, change)
+    ours = changer.mirrored()
+    assert (ours.plan_key, ours.interval) == after
+    assert violations() == []
+
+
+def test_a_change_within_a_trial_costs_nothing_and_the_trial_goes_on(cast: Cast, stage: Stage) -> None:
+    changer = on(stage, cast, "pro", wait=timedelta(days=3))
+    ends = changer.mirrored().trial_end
+    preview, change = changer.change("starter", "year")
+    assert_charged(changer, preview, change)
+    ours = changer.mirrored()
+    assert (ours.status, ours.plan_key, ours.interval, ours.trial_end) == ("trialing", "starter", "year", ends)
+    assert preview.shown["next_total"] == 29_000 + 10_800  # four members, three seats included
+    changer.pass_period()
+    assert changer.invoices()[0]["amount_paid"] == preview.shown["next_total"]
+
+
+def test_seats_that_are_given_up_make_no_invoice_and_are_credited_on_the_next_one(cast: Cast, stage: Stage) -> None:
+    changer = on(stage, cast, "pro", wait=timedelta(days=25))
+    changer.change_seats(13)
+    before = changer.invoices()
+    preview, change = changer.change_seats(10)
+    assert (change.state, preview.amount_due) == ("done", 0)
+    assert changer.invoices() == before
+    assert [item["quantity"] for item in changer.live()["items"]["data"]] == [1]
+    changer.assert_mirrored()
+    changer.pass_period()
+    assert changer.invoices()[0]["total"] == preview.shown["next_total"]
+
+
+def test_seats_that_come_and_go_within_a_period_never_make_an_invoice(cast: Cast, stage: Stage) -> None:
+    """Where they are billed with the next invoice, what was added is netted with what was given up."""
+    changer = on(stage, cast, "business")
+    before = changer.invoices()
+    changer.change_seats(30)
+    changer.change_seats(25)
+    assert changer.invoices() == before
+    changer.pass_period()
+    assert changer.invoices()[0]["total"] == 29_900
+
+
+def test_what_is_planned_is_shown_can_be_undone_and_comes_when_the_period_ends(cast: Cast, stage: Stage) -> None:
+    changer = on(stage, cast, "business")
+    _, change = changer.change("pro")
+    assert change.state == "done"
+    ours = changer.mirrored()
+    assert (ours.plan_key, ours.scheduled_plan_key, ours.scheduled_at) == ("business", "pro", ours.current_period_end)
+    assert changer.undo().state == "done"
+    assert changer.mirrored().scheduled_plan_key is None
+    assert changer.live()["schedule"] is None
+    changer.assert_mirrored()
+    preview, _ = changer.change("starter")
+    changer.pass_period()
+    ours = changer.mirrored()
+    assert (ours.plan_key, ours.scheduled_plan_key) == ("starter", None)
+    assert (
+        changer.invoices()[0]["amount_paid"] == preview.shown["next_total"] == 3_800
+    )  # four members, three seats included
+    changer.assert_mirrored()
+
+
+def test_a_year_becomes_months_when_it_ends(cast: Cast, stage: Stage) -> None:
+    changer = on(stage, cast, "business", "year")
+    preview, _ = changer.change("pro", "month")
+    changer.pass_period()
+    assert (changer.mirrored().plan_key, changer.mirrored().interval) == ("pro", "month")
+    assert changer.invoices()[0]["amount_paid"] == preview.shown["next_total"] == 9_900
+    changer.pass_period()
+    assert changer.invoices()[0]["amount_paid"] == 9_900
+    changer.assert_mirrored()
+
+
+def test_a_change_of_seats_keeps_what_is_planned(cast: Cast, stage: Stage) -> None:
+    changer = on(stage, cast, "business")
+    changer.change("pro")
+    preview, change = changer.change_seats(27)
+    assert change.state == "done"
+    ours = changer.mirrored()
+    assert (ours.scheduled_plan_key, ours.scheduled_seats_extra) == ("pro", 17)
+    changer.assert_mirrored()
+    changer.pass_period()
+    assert (changer.mirrored().plan_key, changer.invoices()[0]["total"]) == ("pro", preview.shown["next_total"])
+    assert {item["quantity"] for item in changer.live()["items"]["data"]} == {1, 17}
+
+
+def test_an_upgrade_drops_what_was_planned_and_another_downgrade_takes_its_place(cast: Cast, stage: Stage) -> None:
+    changer = on(stage, cast, "pro", wait=timedelta(days=25))
+    changer.change("starter")
+    changer.change("starter", "year")
+    assert changer.mirrored().scheduled_interval == "year"
+    preview, change = changer.change("business")
+    assert_charged(changer, preview, change)
+    ours = changer.mirrored()
+    assert (ours.plan_key, ours.scheduled_plan_key, ours.schedule_stripe_id) == ("business", None, None)
+
+
+def test_a_month_that_becomes_a_year_has_the_credits_of_each_month(cast: Cast, stage: Stage) -> None:
+    changer = on(stage, cast, "business")
+    changer.change("business", "year")
+    assert paid_grants(cast.team_id) == [20_000, 20_000]
+    assert balance(cast.team_id).available == 40_000
+    db.session.remove()
+    stage.advance(timedelta(days=62))
+    stage.drain()
+    assert balance(cast.team_id).available == 20_000
+    assert violations() == []
+
+
+def test_the_contacts_are_told_once_what_has_changed(cast: Cast, stage: Stage) -> None:
+    changer = on(stage, cast, "pro", wait=timedelta(days=25))
+    preview, _ = changer.change("business")
+    changer.change_seats(26)
+    changer.change("starter")
+    mails = db.session.execute(select(OutboxItem.payload).order_by(OutboxItem.id)).scalars().all()
+    texts = [(mail["subject"], mail["text"]) for mail in mails if mail["to"] == "owner@example.com"]
+    subjects = [subject for subject, _ in texts if "trial" not in subject]
+    assert subjects[0] == "You are on Business now"
+    assert subjects[1] == "Your team has 26 seats now"
+    assert subjects[2].startswith("Your plan changes to Starter on ")
+    assert money_words(preview.amount_due, "usd") in dict(texts)["You are on Business now"]
+    actions = set(
+        db.session.execute(select(AuditEntry.action).where(AuditEntry.actor_id == cast.owner.user_id)).scalars()
+    )
+    assert {"plan_change.agreed", "plan.changed", "seats.changed", "plan_change.planned"} <= actions
