@@ -21,7 +21,7 @@ from sqlalchemy.orm import configure_mappers
 from portal import create_app
 from portal.billing.gateway import Gateway, _gateway, gateway
 from portal.billing.jobs import drain_changes
-from portal.core import liveness
+from portal.core import liveness, statements
 from portal.core.database import db
 from portal.webhooks import apply
 from tests import services
@@ -45,10 +45,11 @@ class Points:
 
     def watch(self) -> None:
         self._around(psycopg.Cursor, "execute", lambda _self, statement, *_: _words(statement), after=False)
+        self._around(statements, "run", lambda _connection, statement, *_: _words(statement.sql), after=False)
         self._around(psycopg.Connection, "commit", lambda *_: "commit")
         self._around(requests.Session, "request", lambda _self, method, url, *_, **__: f"{method} {url}")
 
-    def _around(self, owner: type, name: str, words: Callable[..., str], *, after: bool = True) -> None:
+    def _around(self, owner: Any, name: str, words: Callable[..., str], *, after: bool = True) -> None:
         original = getattr(owner, name)
 
         def watched(*args: Any, **more: Any) -> Any:

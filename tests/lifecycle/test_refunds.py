@@ -13,6 +13,7 @@ from sqlalchemy import select, text
 from portal.billing.gateway import Gateway
 from portal.billing.models import Checkout, Customer, Payment, Refund
 from portal.catalog.queries import price_for
+from portal.core import statements
 from portal.core.database import db
 from portal.core.ids import new_id
 from portal.core.unit_of_work import unit_of_work
@@ -457,6 +458,7 @@ def test_cut_off_between_any_two_statements_a_refund_is_applied_once(
         cut = Cut(at)
         with monkeypatch.context() as cutting:
             cutting.setattr(psycopg.Cursor, "execute", cut.before(psycopg.Cursor.execute))
+            cutting.setattr(statements, "run", cut.before(statements.run))
             try:
                 apply.drain()
             except ConnectionError:
