@@ -31,6 +31,14 @@ NOT_KNOWN = {
     "refund.failed",
     "refund.updated",
 }
+# For these it makes a customer with a `source`, which the stand-in does not take.
+OF_OLD_CARDS = {
+    "subscription_schedule.canceled",
+    "subscription_schedule.completed",
+    "subscription_schedule.created",
+    "subscription_schedule.released",
+    "subscription_schedule.updated",
+}
 
 
 def stripe_cli(arguments: Sequence[str], home: Path) -> str:
@@ -56,7 +64,7 @@ def known(home: Path) -> set[str]:
     return set(re.findall(r"^  ([a-z_]+\.[a-z_.]+)$", stripe_cli(["trigger", "--help"], home), re.MULTILINE))
 
 
-@pytest.mark.parametrize("event_type", sorted(set(HANDLERS) - NOT_KNOWN))
+@pytest.mark.parametrize("event_type", sorted(set(HANDLERS) - NOT_KNOWN - OF_OLD_CARDS))
 def test_an_event_is_triggered_delivered_and_applied(event_type: str, stage: Stage, tmp_path: Path) -> None:
     stripe_cli(["trigger", event_type, "--api-base", stage.stripe_url, "--api-key", API_KEY], tmp_path)
     delivered = stage.deliver_all()
