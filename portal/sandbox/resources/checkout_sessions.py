@@ -64,6 +64,15 @@ CREATE = {
     "billing_address_collection": Choice(options=("auto", "required")),
     "cancel_url": Url(),
     "client_reference_id": Text(max_length=200),
+    "consent_collection": Hash(
+        fields={
+            "payment_method_reuse_agreement": Hash(
+                fields={"position": Choice(options=("auto", "hidden"), required=True)}
+            ),
+            "promotions": Choice(options=("auto", "none")),
+            "terms_of_service": Choice(options=("none", "required")),
+        }
+    ),
     "currency": Text(pattern="[A-Za-z]{3}"),
     "customer": Text(),
     "customer_creation": Choice(options=("always", "if_required")),
