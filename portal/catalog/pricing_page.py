@@ -17,12 +17,14 @@ ONLY_BUYERS = "Only an owner, an admin or a billing contact of the team can buy.
 ONE_PLAN = "The team has a subscription, and one is all it can have."
 NOT_ON_SALE = "This price is not on sale at the moment."
 NO_TEAM = "You are in no team that could buy it."
+TRIAL_USED = "Your trial has been used; the first payment is today."
 CLOSED_NOTE = "Nothing can be bought here at the moment."
 
 
 @dataclass(frozen=True)
 class Viewer:
     """Who looks. `plan_key` is what the team is on (the free plan without a subscription), `interval` how it pays.
+    With `trial_used`, the team or its buyer has had a trial, and no plan brings another.
 
     `checkout_url` takes the form that begins a checkout; it is None for who is signed out or in no team. With `closed`,
     nothing can be bought and no plan is said to be theirs.
@@ -35,6 +37,10 @@ class Viewer:
     may_buy: bool = False
     checkout_url: str | None = None
     closed: bool = False
+    trial_used: bool = False
+
+    def trial_days_of(self, plan: Plan) -> int:
+        return 0 if self.subscribed or self.trial_used else plan.trial_days
 
 
 @dataclass(frozen=True)
@@ -47,13 +53,14 @@ class Choice:
 
 @dataclass(frozen=True)
 class Action:
-    """The button of a plan: a form (`post`), a link (`get`), or disabled with the reason."""
+    """The button of a plan: a form (`post`), a link (`get`), or disabled with the reason. `note` says more beside it."""
 
     label: str
     form_action: str
     method: str
     primary: bool = False
     reason: str | None = None
+    note: str | None = None
 
     @property
     def disabled(self) -> bool:
@@ -141,7 +148,7 @@ def _plan_card(plan: Plan, catalog: Catalog, viewer: Viewer, actions: _Actions) 
         currency=catalog.currency,
         seat_monthly_cents=plan.seat_monthly_cents,
         saving_cents=plan.saving_cents,
-        trial_days=0 if viewer.subscribed else plan.trial_days,
+        trial_days=viewer.trial_days_of(plan),
         bullets=_bullets(plan, catalog),
         action=actions.of(plan, "month"),
         action_year=actions.of(plan, "year"),
@@ -178,7 +185,8 @@ class _Actions:
         if not self.viewer.signed_in:
             return Action(label, self.sign_up_url(plan.key, interval), "get", primary)
         url, reason = self.viewer.checkout_url or "", self._reason(plan, interval, cents)
-        return Action(label, url, "post", primary and reason is None, reason)
+        note = TRIAL_USED if plan.trial_days and self.viewer.trial_used and reason is None else None
+        return Action(label, url, "post", primary and reason is None, reason, note)
 
     def _is_held(self, plan: Plan, interval: Interval) -> bool:
         """Whether the viewer's team has exactly this already; a free plan has no interval."""
@@ -190,7 +198,7 @@ class _Actions:
             return f"Switch to {'yearly' if interval == 'year' else 'monthly'}"
         if held is not None:
             return f"{'Upgrade' if plan.position > held.position else 'Move'} to {plan.name}"
-        if plan.trial_days and not self.viewer.subscribed:
+        if self.viewer.trial_days_of(plan):
             return f"Start {plan.trial_days} days free"
         if not self.viewer.signed_in:
             return f"Start with {plan.name}"

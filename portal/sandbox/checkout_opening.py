@@ -50,7 +50,8 @@ def open_session(call: Call, values: Values, customer: Object | None, currency: 
             "consent_collection": _consent_collection(values),
             "created": call.now(),
             "currency": currency,
-            "custom_text": dict.fromkeys(("after_submit", "shipping_address", "submit", "terms_of_service_acceptance")),
+            "custom_text": dict.fromkeys(("after_submit", "shipping_address", "submit", "terms_of_service_acceptance"))
+            | values.get("custom_text", {}),
             "customer": customer["id"] if customer else None,
             "customer_creation": None if customer else values.get("customer_creation", _creation_default(subscribing)),
             "customer_details": _customer_details(customer, values.get("customer_email")),

@@ -42,6 +42,7 @@ LEFT_OUT: dict[str, dict[str, str]] = {
     },
     "subscription_items": {"id": "random"},
     "subscriptions": {"id": "random", "gen": WRITES, "synced_at": RECEIVED},
+    "trial_uses": {},
 }
 # A bundle's credits are there from when we hear that it was paid; every other grant begins when Stripe says.
 FROM_RECEIPT = ("credit_grants", "effective_at", "bundle")

@@ -96,7 +96,10 @@ class Story(BillingStory):
         """A declined card, then a good one, by somebody who agrees to the terms."""
         asked = {"terms_of_service": "required", "promotions": "auto"}
         session = self._session(
-            subscription_data={"metadata": {"plan": "pro"}}, customer_update={"name": "auto"}, consent_collection=asked
+            subscription_data={"metadata": {"plan": "pro"}},
+            customer_update={"name": "auto"},
+            consent_collection=asked,
+            custom_text={"submit": {"message": "Thank you."}},
         )
         agreed = {"terms_of_service": "accepted"}
         assert self.driver.pay({"id": session.id}, DECLINED_CARD | agreed).status_code == 402

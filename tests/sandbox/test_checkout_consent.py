@@ -67,6 +67,15 @@ def test_who_is_asked_by_the_bank_has_agreed_already(sandbox: Driver) -> None:
     assert (paid["status"], paid["consent"]["terms_of_service"]) == ("complete", "accepted")
 
 
+def test_what_the_seller_says_stands_on_the_page(sandbox: Driver) -> None:
+    said = {"submit": "Due <today>.", "terms_of_service_acceptance": "I accept the rules of the harbor."}
+    session = sandbox.session(**TERMS, **{f"custom_text[{name}][message]": text for name, text in said.items()})
+    assert session["custom_text"]["submit"] == {"message": "Due <today>."}
+    page = page_of(sandbox, session)
+    assert "Due &lt;today&gt;." in page
+    assert "I accept the rules of the harbor." in page
+
+
 def test_only_the_page_takes_consent(sandbox: Driver) -> None:
     session = sandbox.session(**TERMS)
     confirm = f"/v1/payment_pages/{session['id']}/confirm"

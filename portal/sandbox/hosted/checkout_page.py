@@ -249,9 +249,13 @@ def _then(call: Call, session: Object) -> dict[str, str] | None:
     }
 
 
+def _has_trial(session: Object) -> bool:
+    return bool({"trial_end", "trial_period_days"} & session["_subscription_data"].keys())
+
+
 def _button(session: Object) -> str:
     if session["mode"] == "payment":
         return f"Pay {money(session['amount_total'], session['currency'])}"
     if session["amount_total"] == 0:
-        return "Start trial" if session["_subscription_data"] else "Subscribe"
+        return "Start trial" if _has_trial(session) else "Subscribe"
     return f"Subscribe and pay {money(session['amount_total'], session['currency'])}"

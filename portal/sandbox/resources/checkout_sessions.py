@@ -30,6 +30,7 @@ from portal.sandbox.tax_settings import AUTOMATIC_TAX, TAX_RATES, TaxTerms
 # So that a trial never ends before the session that begins it.
 TRIAL_SECONDS_MIN = 48 * 3600
 QUANTITY_MAX = 999_999
+_MESSAGE = Hash(fields={"message": Text(max_length=1200, required=True)})
 _AUTO_NEVER = Choice(options=("auto", "never"))
 _SUBSCRIPTION_DATA = Hash(
     fields={
@@ -77,6 +78,7 @@ CREATE = {
     "customer": Text(),
     "customer_creation": Choice(options=("always", "if_required")),
     "customer_email": Email(),
+    "custom_text": Hash(fields=dict.fromkeys(("submit", "terms_of_service_acceptance"), _MESSAGE)),
     "discounts": Array(item=Hash(fields={"coupon": Text(), "promotion_code": Text()}), max_items=1),
     "customer_update": Hash(fields={"address": _AUTO_NEVER, "name": _AUTO_NEVER, "shipping": _AUTO_NEVER}),
     "expires_at": Timestamp(),
