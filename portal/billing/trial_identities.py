@@ -6,7 +6,7 @@ import hmac
 from dataclasses import dataclass
 
 from flask import current_app
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import or_, select
 
 from portal.accounts.models import Membership, Team, User
 from portal.billing.models import PaymentMethod
@@ -38,9 +38,10 @@ def identities_of(team_id: str, user_id: str | None) -> set[Identity]:
     return found
 
 
-def cards_of(condition: ColumnElement[bool]) -> set[Identity]:
-    """The payment methods that meet the condition. Two that are the same card at Stripe are one."""
-    query = select(PaymentMethod.fingerprint).where(condition, PaymentMethod.fingerprint.is_not(None))
+def cards_of(team_id: str) -> set[Identity]:
+    """The team's cards, former ones too. Two payment methods that are the same card at Stripe are one."""
+    mine = (PaymentMethod.team_id == team_id) & PaymentMethod.fingerprint.is_not(None)
+    query = select(PaymentMethod.fingerprint).where(mine)
     return {Identity("card", str(fingerprint)) for fingerprint in db.session.execute(query).scalars()}
 
 

@@ -16,7 +16,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
-from portal.billing.models import PaymentMethod, Subscription, TrialUse
+from portal.billing.models import Subscription, TrialUse
 from portal.billing.trial_identities import Identity, cards_of, digests_of, identities_of
 from portal.core.alarms import Alarm, raise_alarm
 from portal.core.database import db
@@ -26,27 +26,44 @@ ALARM = "second_trial"
 
 def trial_used(team_id: str, user_id: str | None) -> bool:
     """Whether the team, an owner, the person who buys or a card of the team has had a trial, in whichever team."""
-    asked = identities_of(team_id, user_id) | cards_of(PaymentMethod.team_id == team_id)
+    asked = identities_of(team_id, user_id) | cards_of(team_id)
     return db.session.execute(select(TrialUse.kind).where(_about(asked)).limit(1)).first() is not None
 
 
 def record_trial(subscription: Subscription, buyer_id: str | None) -> None:
     """Write down, in the current unit, whose trial this is; a no-op for a subscription without one.
 
-    The subscription and its card were written in this unit. As long as the trial runs, whoever comes to own the team
-    and whatever card comes to pay count too; afterwards nobody new does.
+    The subscription was written in this unit. As long as the trial runs, whoever comes to own the team counts too;
+    afterwards nobody new does.
     """
     if subscription.trial_start is None or subscription.duplicate:
         return
-    if subscription.status != "trialing" and _is_settled(subscription.stripe_id):
+    identities = cards_of(subscription.team_id)
+    if subscription.status == "trialing" or not _is_settled(subscription.stripe_id):
+        identities |= identities_of(subscription.team_id, buyer_id)
+    _write(identities, (subscription.trial_start, subscription.stripe_id))
+
+
+def record_cards(team_id: str) -> None:
+    """Write down, in the current unit, that the cards of a team have had the trials which the team has had.
+
+    Also those that came later: they are the same people's, and which card a trial began with is not known for good.
+    """
+    columns = select(Subscription.trial_start, Subscription.stripe_id)
+    mine = (Subscription.team_id == team_id) & Subscription.duplicate.is_(False)
+    for began, stripe_id in db.session.execute(columns.where(mine)).all():
+        if began is not None:
+            _write(cards_of(team_id), (began, stripe_id))
+
+
+def _write(identities: set[Identity], mine: tuple[datetime, str]) -> None:
+    if not identities:
         return
-    card = PaymentMethod.stripe_id == subscription.default_payment_method
-    identities = identities_of(subscription.team_id, buyer_id) | cards_of(card)
-    mine = {"subscription_stripe_id": subscription.stripe_id, "used_at": subscription.trial_start}
+    values = {"used_at": mine[0], "subscription_stripe_id": mine[1]}
     # In one order for everybody, so that two who write of the same people wait for each other and no longer.
-    rows = [{"kind": kind, "digest": digest, **mine} for kind, digest in sorted(map(_kept, identities))]
+    rows = [{"kind": kind, "digest": digest, **values} for kind, digest in sorted(map(_kept, identities))]
     db.session.execute(insert(TrialUse).values(rows).on_conflict_do_nothing())
-    _settle(identities, (subscription.trial_start, subscription.stripe_id))
+    _settle(identities, mine)
 
 
 def _kept(identity: Identity) -> tuple[str, str]:

@@ -196,6 +196,15 @@ def test_a_card_that_the_team_has_already_is_known_before(cast: Cast, stage: Sta
     assert trial_used(cast.other_team_id, cast.outsider.user_id)
 
 
+def test_a_card_that_came_later_is_a_card_of_those_who_had_the_trial(cast: Cast, stage: Stage) -> None:
+    ours = try_pro(stage, cast.owner, cast.team_id)
+    customer = stage.stripe("GET", f"/v1/subscriptions/{ours}")["customer"]
+    stage.stripe("POST", "/v1/payment_methods/pm_card_mastercard/attach", customer=customer)
+    stage.deliver_all()
+    second = try_pro(stage, cast.outsider, cast.other_team_id, OTHER_CARD)
+    assert alarms() == [(second, ["card"])]
+
+
 def test_of_two_pages_that_were_open_at_once_the_first_trial_counts_in_any_order(cast: Cast, stage: Stage) -> None:
     """Nobody had a trial when the pages were made. Both keep what was promised, and the later one is told of."""
     with unit_of_work() as session:
