@@ -100,9 +100,10 @@ class Stage:
         """Buy a bundle; returns the checkout's id. Stripe's events are not delivered yet."""
         return self._paid(self.begin_bundle(person, team_id, bundle), card)
 
-    def pay(self, address: str, card: str = VISA) -> requests.Response:
+    def pay(self, address: str, card: str = VISA, **ticked: str) -> requests.Response:
         """Fill in the hosted page's form."""
         form = {"email": "owner@example.com", "card_number": card, "exp": "12 / 34", "cvc": "123", "name": "Owner"}
+        form |= ticked
         return requests.post(address, data=form, allow_redirects=False, timeout=20)
 
     def subscribe(self, person: Person, team_id: str, plan: str, interval: str = "month", card: str = VISA) -> str:

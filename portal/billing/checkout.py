@@ -26,6 +26,7 @@ from portal.billing.gateway import Failed, Gateway, GatewayError, InFlight, Inva
 from portal.billing.models import Checkout
 from portal.billing.promotion_codes import find_promotion_code, is_about_code
 from portal.billing.subscriptions import live_subscription
+from portal.billing.trial_uses import trial_used
 from portal.catalog.current import catalog
 from portal.catalog.queries import BundlePrice, PlanPrice
 from portal.core.ids import new_id
@@ -188,9 +189,10 @@ def _make_page(gateway: Gateway, place: _Place, buyer: Buyer, order: Order, addr
     customer_id = ensure_customer(gateway, checkout.team_id)
     for page_id in place.earlier:
         _close_page(gateway, page_id, checkout.id)
-    params = page_params(checkout, order, buyer, customer_id, addresses, catalog().checkout)
     closed = Checkout.stripe_id.in_(place.earlier) & (Checkout.state == "replaced")
     with unit_of_work() as session:
+        used = _has_trial(order) and trial_used(checkout.team_id, buyer.user_id)
+        params = page_params(checkout, order, buyer, customer_id, addresses, catalog().checkout, trial_used=used)
         session.execute(update(Checkout).where(closed).values(state="expired"))
         unset = (Checkout.id == checkout.id) & (Checkout.params == {})
         session.execute(update(Checkout).where(unset).values(params=params))
@@ -201,6 +203,10 @@ def _make_page(gateway: Gateway, place: _Place, buyer: Buyer, order: Order, addr
         if order.discount is None or not is_about_code(error):
             raise
         raise CheckoutRefused("code_not_applicable") from error
+
+
+def _has_trial(order: Order) -> bool:
+    return isinstance(order.item, PlanPrice) and order.item.trial_days > 0
 
 
 def _create_page(gateway: Gateway, params: Json, key: str) -> Json:

@@ -7,6 +7,7 @@ from typing import Any
 from portal.billing.checkout_order import Buyer, Order, ReturnAddresses
 from portal.billing.models import Checkout
 from portal.catalog.definition import CheckoutOptions
+from portal.catalog.pricing_page import TRIAL_USED
 from portal.catalog.queries import PlanPrice
 
 Json = dict[str, Any]
@@ -19,8 +20,13 @@ def page_params(
     customer_id: str,
     addresses: ReturnAddresses,
     options: CheckoutOptions,
+    *,
+    trial_used: bool = False,
 ) -> Json:
-    """The parameters of the page. All that is said of the price is which one it is: Stripe knows its amount."""
+    """The parameters of the page. All that is said of the price is which one it is: Stripe knows its amount.
+
+    With `trial_used` the plan begins without its trial, and the page says why.
+    """
     item = order.item
     metadata = _metadata(checkout, buyer)
     common: Json = {
@@ -31,7 +37,7 @@ def page_params(
         "success_url": addresses.success.format(checkout_id=checkout.id),
         "cancel_url": addresses.cancel.format(checkout_id=checkout.id),
     }
-    own = _plan_params(item, metadata) if isinstance(item, PlanPrice) else _bundle_params(metadata)
+    own = _plan_params(item, metadata, trial_used) if isinstance(item, PlanPrice) else _bundle_params(metadata)
     return common | own | _asked_for(options) | _discount(order.discount, options)
 
 
@@ -64,11 +70,14 @@ def _metadata(checkout: Checkout, buyer: Buyer) -> dict[str, str]:
     return metadata | {"plan": str(checkout.plan_key)}
 
 
-def _plan_params(price: PlanPrice, metadata: dict[str, str]) -> Json:
+def _plan_params(price: PlanPrice, metadata: dict[str, str], trial_used: bool) -> Json:
     subscription: Json = {"metadata": metadata}
-    if price.trial_days:
+    said: Json = {}
+    if price.trial_days and trial_used:
+        said = {"custom_text": {"submit": {"message": TRIAL_USED}}}
+    elif price.trial_days:
         subscription["trial_period_days"] = price.trial_days
-    return {
+    return said | {
         "mode": "subscription",
         "subscription_data": subscription,
         # A trial asks for the card too: what is free today is paid without asking later.

@@ -441,3 +441,25 @@ class PlanHistory(Model):
     status: Mapped[str]
     duplicate: Mapped[bool]
     at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
+
+
+TRIAL_IDENTITIES = ("user", "email", "card", "team")
+
+
+class TrialUse(Model):
+    """That somebody has had a trial, and in which subscription: each identity once, as a keyed digest of it.
+
+    `used_at` is when that trial began. No link to users or teams: the row outlives whoever is deleted.
+    """
+
+    __tablename__ = "trial_uses"
+    __table_args__ = (
+        CheckConstraint("kind in ('" + "', '".join(TRIAL_IDENTITIES) + "')", name="kind"),
+        CheckConstraint("length(digest) = 64", name="digest"),
+        Index("ix_trial_uses_subscription", "subscription_stripe_id"),
+    )
+
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    digest: Mapped[str] = mapped_column(primary_key=True)
+    subscription_stripe_id: Mapped[str] = mapped_column(PrefixedId)
+    used_at: Mapped[UtcDateTime]

@@ -8,6 +8,7 @@ from portal.billing.gateway import Gateway
 from portal.billing.mirror import Fetched, fetch, lock_customer, ref, store
 from portal.billing.models import Customer, PaymentMethod
 from portal.billing.subscriptions import live_subscription
+from portal.billing.trial_uses import record_cards
 from portal.core.database import db
 
 
@@ -29,7 +30,9 @@ def mirror_payment_method(fetched: Fetched, team_id: str) -> PaymentMethod:
         "fingerprint": card.get("fingerprint"),
         "detached": data.get("customer") is None,
     }
-    return store(PaymentMethod, "pm", fetched, values)
+    method = store(PaymentMethod, "pm", fetched, values)
+    record_cards(team_id)
+    return method
 
 
 def mirror_attachment(fetched: Fetched) -> None:

@@ -18,6 +18,7 @@ from portal.billing.payment_methods import fetch_payment_method, mirror_payment_
 from portal.billing.payments import record_end
 from portal.billing.plan_change import wake_waiting
 from portal.billing.subscriptions import fetch_subscription, mirror_subscription, rival_of
+from portal.billing.trial_uses import record_trial
 from portal.core.database import db
 from portal.core.unit_of_work import end_read
 
@@ -76,4 +77,5 @@ def mirror_subscription_state(state: SubscriptionState) -> tuple[Subscription, l
     if state.payment_method is not None:
         mirror_payment_method(state.payment_method, subscription.team_id)
     wake_waiting(subscription.team_id)
+    record_trial(subscription, (state.subscription.data.get("metadata") or {}).get("user_id"))
     return subscription, invoices

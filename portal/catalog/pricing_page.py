@@ -19,12 +19,14 @@ BY_CANCELING = "Cancel the plan on the overview; the team is on this one when it
 CHECKOUT_OPENS, PREVIEW_COMES = "Opening the checkout …", "Working it out …"
 NOT_ON_SALE = "This price is not on sale at the moment."
 NO_TEAM = "You are in no team that could buy it."
+TRIAL_USED = "Your trial has been used; the first payment is today."
 CLOSED_NOTE = "Nothing can be bought here at the moment."
 
 
 @dataclass(frozen=True)
 class Viewer:
     """Who looks. `plan_key` is what the team is on (the free plan without a subscription), `interval` how it pays.
+    With `trial_used`, the team or its buyer has had a trial, and no plan brings another.
 
     `checkout_url` takes the form that begins a checkout; it is None for who is signed out or in no team. `change_url` takes
     the same form for a team that is subscribed, and shows what the change would bring; it is None where a plan cannot be
@@ -39,6 +41,10 @@ class Viewer:
     checkout_url: str | None = None
     change_url: str | None = None
     closed: bool = False
+    trial_used: bool = False
+
+    def trial_days_of(self, plan: Plan) -> int:
+        return 0 if self.subscribed or self.trial_used else plan.trial_days
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Action:
-    """The button of a plan: a form (`post`), a link (`get`), or disabled with the reason."""
+    """The button of a plan: a form (`post`), a link (`get`), or disabled with the reason. `note` says more beside it."""
 
     label: str
     form_action: str
@@ -59,6 +65,7 @@ class Action:
     primary: bool = False
     reason: str | None = None
     busy: str = CHECKOUT_OPENS
+    note: str | None = None
 
     @property
     def disabled(self) -> bool:
@@ -146,7 +153,7 @@ def _plan_card(plan: Plan, catalog: Catalog, viewer: Viewer, actions: _Actions) 
         currency=catalog.currency,
         seat_monthly_cents=plan.seat_monthly_cents,
         saving_cents=plan.saving_cents,
-        trial_days=0 if viewer.subscribed else plan.trial_days,
+        trial_days=viewer.trial_days_of(plan),
         bullets=_bullets(plan, catalog),
         action=actions.of(plan, "month"),
         action_year=actions.of(plan, "year"),
@@ -185,7 +192,8 @@ class _Actions:
         reason = self._reason(plan, interval, cents)
         url = (self.viewer.change_url if self.viewer.subscribed else self.viewer.checkout_url) or ""
         busy = PREVIEW_COMES if self.viewer.subscribed else CHECKOUT_OPENS
-        return Action(label, url, "post", primary and reason is None, reason, busy)
+        note = TRIAL_USED if plan.trial_days and self.viewer.trial_used and reason is None else None
+        return Action(label, url, "post", primary and reason is None, reason, busy, note)
 
     def _is_held(self, plan: Plan, interval: Interval) -> bool:
         """Whether the viewer's team has exactly this already; a free plan has no interval."""
@@ -197,7 +205,7 @@ class _Actions:
             return f"Switch to {'yearly' if interval == 'year' else 'monthly'}"
         if held is not None:
             return f"{'Upgrade' if plan.position > held.position else 'Move'} to {plan.name}"
-        if plan.trial_days and not self.viewer.subscribed:
+        if self.viewer.trial_days_of(plan):
             return f"Start {plan.trial_days} days free"
         if not self.viewer.signed_in:
             return f"Start with {plan.name}"

@@ -12,6 +12,7 @@ MEANINGS = {
     "payment_failures": "Many more payments fail than usual.",
     "proof_missing": "The ledger was not proved for two days.",
     "second_subscription": "A team has paid for two subscriptions.",
+    "second_trial": "Somebody who has had a trial is in another one.",
     "stuck_change": "A change of plan or seats could not be carried out for a long time.",
     "task_failing": "A scheduled task ended with an error.",
     "task_overdue": "A scheduled task does not run.",

@@ -47,9 +47,11 @@ def open_session(call: Call, values: Values, customer: Object | None, currency: 
             "billing_address_collection": values.get("billing_address_collection"),
             "cancel_url": values.get("cancel_url"),
             "client_reference_id": values.get("client_reference_id"),
+            "consent_collection": _consent_collection(values),
             "created": call.now(),
             "currency": currency,
-            "custom_text": dict.fromkeys(("after_submit", "shipping_address", "submit", "terms_of_service_acceptance")),
+            "custom_text": dict.fromkeys(("after_submit", "shipping_address", "submit", "terms_of_service_acceptance"))
+            | values.get("custom_text", {}),
             "customer": customer["id"] if customer else None,
             "customer_creation": None if customer else values.get("customer_creation", _creation_default(subscribing)),
             "customer_details": _customer_details(customer, values.get("customer_email")),
@@ -94,7 +96,6 @@ def _blank() -> Object:
         "client_secret": None,
         "collected_information": dict.fromkeys(("business_name", "individual_name", "shipping_details")),
         "consent": None,
-        "consent_collection": None,
         "currency_conversion": None,
         "custom_fields": [],
         "customer_account": None,
@@ -140,6 +141,13 @@ def _automatic_tax(values: Values, customer: Object | None) -> Object:
     if enabled and customer is not None and kept:
         tax_settings.require_location(customer)  # Nobody may be asked for another address.
     return {"enabled": enabled}
+
+
+def _consent_collection(values: Values) -> Object | None:
+    sent = values.get("consent_collection")
+    if sent is None:
+        return None
+    return {"payment_method_reuse_agreement": None, "promotions": "none", "terms_of_service": "none"} | sent
 
 
 def _invoice_creation(values: Values) -> Object:

@@ -16,7 +16,7 @@ ORDERED = "numbers and sums within an account follow the order in which things w
 RECEIVED = "when we heard of it or wrote it"
 WRITES = "how often it was written"
 LEFT_OUT: dict[str, dict[str, str]] = {
-    "alarms": {"id": "random", "raised_at": RECEIVED, "mailed_at": RECEIVED},
+    "alarms": {"id": "random", "detail": "what was known then", "raised_at": RECEIVED, "mailed_at": RECEIVED},
     "card_declines": {"at": RECEIVED},
     "checkouts": {"completed_at": RECEIVED, "paid_at": RECEIVED},
     "credit_accounts": {"version": ORDERED, "as_of": RECEIVED},
@@ -42,6 +42,7 @@ LEFT_OUT: dict[str, dict[str, str]] = {
     },
     "subscription_items": {"id": "random"},
     "subscriptions": {"id": "random", "gen": WRITES, "synced_at": RECEIVED},
+    "trial_uses": {},
 }
 # A bundle's credits are there from when we hear that it was paid; every other grant begins when Stripe says.
 FROM_RECEIPT = ("credit_grants", "effective_at", "bundle")

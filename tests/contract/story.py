@@ -93,10 +93,17 @@ class Story(BillingStory):
         return self.v1.checkout.sessions.create(params | more)
 
     def subscribe(self) -> None:
-        """A declined card, then a good one."""
-        session = self._session(subscription_data={"metadata": {"plan": "pro"}}, customer_update={"name": "auto"})
-        assert self.driver.pay({"id": session.id}, DECLINED_CARD).status_code == 402
-        assert self.driver.pay({"id": session.id}).status_code == 303
+        """A declined card, then a good one, by somebody who agrees to the terms."""
+        asked = {"terms_of_service": "required", "promotions": "auto"}
+        session = self._session(
+            subscription_data={"metadata": {"plan": "pro"}},
+            customer_update={"name": "auto"},
+            consent_collection=asked,
+            custom_text={"submit": {"message": "Thank you."}},
+        )
+        agreed = {"terms_of_service": "accepted"}
+        assert self.driver.pay({"id": session.id}, DECLINED_CARD | agreed).status_code == 402
+        assert self.driver.pay({"id": session.id}, agreed).status_code == 303
         paid = self.v1.checkout.sessions.retrieve(
             session.id, {"expand": ["line_items", "subscription.latest_invoice.payments", "customer"]}
         )

@@ -30,7 +30,11 @@ def one_of(description: str, values: tuple[str, ...], example: str) -> fields.St
 class CheckoutSessionRequest(Schema):
     plan = fields.String(
         validate=validate.Length(1, KEY_MAX),
-        metadata={"description": "The plan to subscribe to, by its key; with an `interval`.", "example": "business"},
+        metadata={
+            "description": "The plan to subscribe to, by its key; with an `interval`. Its trial comes along unless the team, "
+            "one of its owners or its billing e-mail has had one; the page says so.",
+            "example": "business",
+        },
     )
     interval = one_of("How often the plan is paid.", INTERVALS, "month")
     bundle = fields.String(

@@ -11,6 +11,7 @@ from portal.accounts.models import Membership
 from portal.billing import switch
 from portal.billing.models import Subscription
 from portal.billing.subscriptions import live_subscription
+from portal.billing.trial_uses import trial_used
 from portal.catalog.current import catalog
 from portal.catalog.pricing_page import Choice, OnSale, Viewer, build
 from portal.catalog.queries import plan_prices_on_sale
@@ -65,6 +66,7 @@ def viewer(membership: Membership | None) -> Viewer:
         may_buy=may(membership.role, Action.BUY),
         checkout_url=url_for("billing.start_checkout", team_id=membership.team_id),
         change_url=_change_url(membership, subscription),
+        trial_used=subscription is None and trial_used(membership.team_id, membership.user_id),
     )
 
 

@@ -5,9 +5,9 @@ from typing import Any
 from flask import Flask, Response, request
 
 from portal.sandbox import cards, challenge, checkout_opening, checkout_taxes, completion, debits, discounting
-from portal.sandbox.call import Call
+from portal.sandbox.call import ACCOUNT_NAME, Call
 from portal.sandbox.errors import ApiError
-from portal.sandbox.hosted import checkout_place
+from portal.sandbox.hosted import checkout_consent, checkout_place
 from portal.sandbox.hosted.checkout_form import Asked, Entered, read
 from portal.sandbox.hosted.pages import guarded_redirect, plain_page, show
 from portal.sandbox.periods import add_interval
@@ -89,10 +89,15 @@ def _place(sandbox: Sandbox, call: Call, session: Object) -> Response:
 
 def _pay(sandbox: Sandbox, call: Call, session: Object) -> Response:
     entered = read(request.form, _asked(call, session), call.now())
+    disagreed = checkout_consent.error_of(session, request.form)
+    if disagreed:
+        entered.errors |= disagreed
+        return _form(sandbox, call, session, entered, 422)
     if entered.refusal is not None:
         return _form(sandbox, call, session, entered, 402, entered.refusal.message)
     if entered.payer is None:
         return _form(sandbox, call, session, entered, 422)
+    session["consent"] = checkout_consent.given(session, request.form)
     if challenge.is_asked(entered.payer):
         challenge.begin(call, session, entered.payer)
         return guarded_redirect(challenge.page_of(call, session))
@@ -153,6 +158,7 @@ def _form(
         lines=lines,
         code=_code(call, session, code_error),
         place=checkout_place.asked(session, place_error),
+        consent=_consent(session),
         heading=f"{'Subscribe to' if session['mode'] == 'subscription' else 'Pay for'} {lines[0]['name']}",
         then=_then(call, session),
         errors=entered.errors if entered else {},
@@ -174,11 +180,20 @@ def _setup_form(
         form_target=session["success_url"],
         session=session,
         asked=asked,
+        consent=_consent(session),
         errors=entered.errors if entered else {},
         declined=declined or session.get("_notice"),
         form=request.form,
         hints=cards.HINTS,
     )
+
+
+def _consent(session: Object) -> dict[str, Any]:
+    return {
+        "account": ACCOUNT_NAME,
+        "terms": checkout_consent.needs_terms(session),
+        "news": checkout_consent.asks_for_news(session),
+    }
 
 
 def _lines(call: Call, session: Object) -> list[dict[str, str]]:
@@ -234,9 +249,13 @@ def _then(call: Call, session: Object) -> dict[str, str] | None:
     }
 
 
+def _has_trial(session: Object) -> bool:
+    return bool({"trial_end", "trial_period_days"} & session["_subscription_data"].keys())
+
+
 def _button(session: Object) -> str:
     if session["mode"] == "payment":
         return f"Pay {money(session['amount_total'], session['currency'])}"
     if session["amount_total"] == 0:
-        return "Start trial" if session["_subscription_data"] else "Subscribe"
+        return "Start trial" if _has_trial(session) else "Subscribe"
     return f"Subscribe and pay {money(session['amount_total'], session['currency'])}"

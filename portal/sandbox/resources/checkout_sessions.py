@@ -30,6 +30,7 @@ from portal.sandbox.tax_settings import AUTOMATIC_TAX, TAX_RATES, TaxTerms
 # So that a trial never ends before the session that begins it.
 TRIAL_SECONDS_MIN = 48 * 3600
 QUANTITY_MAX = 999_999
+_MESSAGE = Hash(fields={"message": Text(max_length=1200, required=True)})
 _AUTO_NEVER = Choice(options=("auto", "never"))
 _SUBSCRIPTION_DATA = Hash(
     fields={
@@ -64,10 +65,20 @@ CREATE = {
     "billing_address_collection": Choice(options=("auto", "required")),
     "cancel_url": Url(),
     "client_reference_id": Text(max_length=200),
+    "consent_collection": Hash(
+        fields={
+            "payment_method_reuse_agreement": Hash(
+                fields={"position": Choice(options=("auto", "hidden"), required=True)}
+            ),
+            "promotions": Choice(options=("auto", "none")),
+            "terms_of_service": Choice(options=("none", "required")),
+        }
+    ),
     "currency": Text(pattern="[A-Za-z]{3}"),
     "customer": Text(),
     "customer_creation": Choice(options=("always", "if_required")),
     "customer_email": Email(),
+    "custom_text": Hash(fields=dict.fromkeys(("submit", "terms_of_service_acceptance"), _MESSAGE)),
     "discounts": Array(item=Hash(fields={"coupon": Text(), "promotion_code": Text()}), max_items=1),
     "customer_update": Hash(fields={"address": _AUTO_NEVER, "name": _AUTO_NEVER, "shipping": _AUTO_NEVER}),
     "expires_at": Timestamp(),

@@ -26,6 +26,8 @@ def confirm(call: Call, values: Values, session_id: str) -> Object:
         raise invalid(f"The session cannot be paid, because its status is {session['status']}.", "session")
     if values.get("expected_amount", session["amount_total"]) != session["amount_total"]:
         raise invalid(f"The session comes to {session['amount_total']}.", "expected_amount")
+    if (session["consent_collection"] or {}).get("terms_of_service") == "required":
+        raise invalid("The session asks for consent to the terms, which only the hosted page takes.", "session")
     payment_method = payment_methods.find_or_make(call, values["payment_method"], "payment_method")
     if payment_methods.asks_for(payment_method):
         raise invalid("The bank of this card asks who is paying, which only the hosted page does.", "payment_method")

@@ -19,6 +19,7 @@ PLAN = PlanPrice("prc_2", "pro", "Pro", "plan", "month", 9_900, "usd", "price_pr
 BACK = ReturnAddresses("https://a/{checkout_id}", "https://a/{checkout_id}?canceled=1")
 PERSON, KEY = Buyer(user_id="user_1"), Buyer(api_key_id="key_1")
 NOTHING = CheckoutOptions()
+CREATE_PARAMS = "stripe.params.checkout._session_create_params"
 EVERYTHING = CheckoutOptions(promotion_codes=True, tax_ids=True, automatic_tax=True, require_terms=True)
 
 
@@ -72,9 +73,20 @@ def test_a_code_is_given_or_asked_for_and_never_both() -> None:
     assert "allow_promotion_codes" not in given
 
 
+def test_a_used_trial_is_not_given_again_and_the_page_says_so() -> None:
+    assert params(PLAN)["subscription_data"]["trial_period_days"] == 14
+    assert "custom_text" not in params(PLAN)
+    checkout = Checkout(id="chk_1", team_id="team_1", plan_key="pro")
+    for item, said in ((PLAN, True), (replace(PLAN, trial_days=0), False)):
+        asked = page_params(checkout, Order(item), PERSON, "cus_1", BACK, NOTHING, trial_used=True)
+        assert "trial_period_days" not in asked["subscription_data"]
+        assert ("custom_text" in asked) == said
+        assert unknown(asked, "SessionCreateParams", parameter_classes(CREATE_PARAMS)) == []
+
+
 @pytest.mark.parametrize("item", [PLAN, BUNDLE])
 def test_every_parameter_is_one_that_the_sdk_may_send(item: PlanPrice | BundlePrice) -> None:
-    classes = parameter_classes("stripe.params.checkout._session_create_params")
+    classes = parameter_classes(CREATE_PARAMS)
     for asked in (params(item, EVERYTHING), params(item, discount="promo_1")):
         assert unknown(asked, "SessionCreateParams", classes) == []
 

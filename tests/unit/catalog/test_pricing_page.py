@@ -16,6 +16,7 @@ from portal.catalog.pricing_page import (
     NOT_ON_SALE,
     ONE_PLAN,
     ONLY_BUYERS,
+    TRIAL_USED,
     Action,
     Choice,
     PlanCard,
@@ -108,6 +109,12 @@ class TestTeamOnTheFreePlan:
         assert (card.action.disabled, card.action.reason) == (True, NOT_ON_SALE)
         assert card.action_year is not None
         assert not card.action_year.disabled
+
+    def test_who_has_had_a_trial_is_told_that_the_first_payment_is_today(self) -> None:
+        found = cards(page_for(replace(FREE, trial_used=True)))
+        assert {card.trial_days for card in found.values()} == {0}
+        assert found["pro"].action == Action("Subscribe to Pro", CHECKOUT, "post", primary=True, note=TRIAL_USED)
+        assert found["business"].action == Action("Subscribe to Business", CHECKOUT, "post")  # it never had a trial
 
     def test_without_a_team_nothing_can_be_bought(self) -> None:
         page = page_for(Viewer(signed_in=True))
