@@ -4,8 +4,9 @@ Who has had one is written down when the mirror hears of a subscription with a t
 checkout promises another. Two things are known only after the promise: the number of a new card, and that one person
 had two pages open at once. Such a second trial runs to its end and raises an alarm for staff, though Stripe would let
 us end it at once (`trial_end=now`): the buyer agreed on a page that says when the first payment is due, a card is
-also shared by honest colleagues, and a charge before that day is one that banks give back. Of several trials the one
-that began first counts, in whatever order we hear of them.
+also shared by honest colleagues, and a charge before that day is one that banks give back. (Nor would it be granted:
+the invoice of such an end is no renewal.) Of several trials the one that began first counts, in whatever order we
+hear of them.
 """
 
 from __future__ import annotations
