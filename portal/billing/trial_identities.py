@@ -27,11 +27,19 @@ class Identity:
     value: str
 
 
-def identities_of(team_id: str, user_id: str | None) -> set[Identity]:
-    """The team itself, its owners and its billing e-mail, and the person `user_id` who buys for it."""
+def people_of(team_id: str, user_id: str | None) -> set[Identity]:
+    """The team itself, its owners, and the person `user_id` who buys for it; each has proven their address."""
     found = {Identity("team", team_id)}
     for person_id, email in _people(team_id, user_id):
         found |= {Identity("user", person_id), Identity("email", mailbox_of(email))}
+    return found
+
+
+def identities_of(team_id: str, user_id: str | None) -> set[Identity]:
+    """The same, and the team's billing e-mail. Nobody has proven that one: it can tell that somebody has had a trial, and
+    must not use up the trial of whoever it belongs to.
+    """
+    found = people_of(team_id, user_id)
     billing_email = db.session.execute(select(Team.billing_email).where(Team.id == team_id)).scalar()
     if billing_email:
         found.add(Identity("email", mailbox_of(billing_email)))

@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
 from portal.billing.models import Subscription, TrialUse
-from portal.billing.trial_identities import Identity, cards_of, digests_of, identities_of
+from portal.billing.trial_identities import Identity, cards_of, digests_of, identities_of, people_of
 from portal.core.alarms import Alarm, raise_alarm
 from portal.core.database import db
 
@@ -41,7 +41,7 @@ def record_trial(subscription: Subscription, buyer_id: str | None) -> None:
         return
     identities = cards_of(subscription.team_id)
     if subscription.status == "trialing" or not _is_settled(subscription.stripe_id):
-        identities |= identities_of(subscription.team_id, buyer_id)
+        identities |= people_of(subscription.team_id, buyer_id)
     _write(identities, (subscription.trial_start, subscription.stripe_id))
 
 

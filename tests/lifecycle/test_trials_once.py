@@ -140,7 +140,7 @@ def _billing_email(value: str) -> Change:
         (_email("owners@example.com"), False),
         (_billing_email("OWNER+invoices@example.com"), True),
         (_billing_email("bills@fernway.example"), False),
-        (_email("h.arbor+x@googlemail.com"), True),  # what the first team's invoices go to
+        (_email("h.arbor+x@googlemail.com"), False),  # where the first team has its invoices sent, without being asked
     ],
 )
 def test_whose_trial_it_was(cast: Cast, stage: Stage, change: Change, used: bool) -> None:
