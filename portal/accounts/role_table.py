@@ -9,6 +9,7 @@ ACTION_WORDS = {
     Action.VIEW_MEMBERS: "See who is in the team",
     Action.VIEW_API_KEYS: "See the API keys",
     Action.BUY: "Buy plans and credits",
+    Action.CHANGE_PLAN: "Change the plan, buy and give back seats",
     Action.MANAGE_BILLING: "Change the card, end the plan",
     Action.MANAGE_API_KEYS: "Create and revoke API keys",
     Action.MANAGE_MEMBERS: "Invite people, change and remove those below",

@@ -80,6 +80,7 @@ def test_a_team_that_comes_back_pays_from_the_first_day_and_knows_it(cast: Cast,
     assert uses() == {kind: {ours} for kind in ("user", "email", "card", "team")}
     stage.stripe("DELETE", f"/v1/subscriptions/{ours}")
     stage.deliver_all()
+    stage.advance(A_MOMENT)
 
     for person in (cast.owner, cast.billing):
         page = person.client.get(f"/pricing?team={cast.team_id}").get_data(as_text=True)
