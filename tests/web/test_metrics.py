@@ -113,7 +113,12 @@ def test_labels_are_bounded(app: Flask, cast: Cast, stage: Stage) -> None:
         "state": {"pending", "parked", "held"},
         "task": set(tasks()),
         # Of every catalog that a test of this process has sold from.
-        "meter": {word for preset in preset_names() for meter in load_catalog(preset).meters for word in (meter.key, meter.name)},
+        "meter": {
+            word
+            for preset in preset_names()
+            for meter in load_catalog(preset).meters
+            for word in (meter.key, meter.name)
+        },
         "version": {VERSION},
     }
     for name, samples in scrape(cast.anonymous).items():
