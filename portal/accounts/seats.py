@@ -36,15 +36,19 @@ class SeatUse:
         return None if self.had is None else max(0, self.had - self.used)
 
 
+def members_of(team_id: str) -> int:
+    """How many seats are taken."""
+    return db.session.execute(select(func.count()).where(Membership.team_id == team_id)).scalar_one()
+
+
 def seat_use(team_id: str, had: int | None) -> SeatUse:
-    members = select(func.count()).where(Membership.team_id == team_id)
     reserved = select(func.count()).where(
         Invitation.team_id == team_id,
         Invitation.accepted_at.is_(None),
         Invitation.revoked_at.is_(None),
         Invitation.expires_at > app_now(),
     )
-    return SeatUse(had, db.session.execute(members).scalar_one(), db.session.execute(reserved).scalar_one())
+    return SeatUse(had, members_of(team_id), db.session.execute(reserved).scalar_one())
 
 
 def need_a_seat(team_id: str, had: int | None) -> None:
@@ -55,5 +59,5 @@ def need_a_seat(team_id: str, had: int | None) -> None:
 
 def take_a_seat(team_id: str, had: int | None) -> None:
     """Before somebody joins, whose invitation has kept one unless seats went away since. Raises `NoSeatFree`."""
-    if had is not None and seat_use(team_id, had).members >= had:
+    if had is not None and members_of(team_id) >= had:
         raise NoSeatFree

@@ -18,7 +18,7 @@ from portal.core.money import money_words
 from portal.core.times import day_words, moment_words
 from portal.notifications import messages
 from portal.notifications.messages import Message
-from portal.notifications.outbox import put_mail
+from portal.notifications.outbox import is_put, put_mail
 
 
 def tell_of_trial_end(subscription: Subscription) -> None:
@@ -79,7 +79,8 @@ def _next_period(preview: ChangePreview) -> str:
 def tell(team_id: str, fact: str, message: Callable[[str], Message]) -> None:
     """Put a mail for each of the team's billing contacts, in the current unit; the same `fact` twice is one mail."""
     for key, address in billing_contacts(team_id).items():
-        put_mail(message(address), f"{fact}:{key}")
+        if not is_put(f"{fact}:{key}"):
+            put_mail(message(address), f"{fact}:{key}")
 
 
 def _price(subscription: Subscription) -> str:

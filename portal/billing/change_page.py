@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from portal.accounts.seats import members_of
 from portal.billing.card_words import Card, card_of
 from portal.billing.change_models import ChangePreview
 from portal.billing.change_status import wish_fields
 from portal.billing.models import Subscription
 from portal.billing.payment_methods import charged_payment_method
-from portal.billing.seats import Seats, members_of, seats_of
+from portal.billing.seats import Seats, seats_of
 from portal.billing.subscriptions import live_subscription
 from portal.catalog.compare_table import LABELS, Cell, compare_blocks
 from portal.catalog.current import catalog

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import select
 
 from portal.accounts.models import Team
+from portal.accounts.seats import members_of
 from portal.billing.change_models import OPEN_STATES, ChangePreview, PendingChange
 from portal.billing.change_quote import quote
 from portal.billing.change_rules import (
@@ -36,7 +37,6 @@ from portal.billing.gateway import Gateway, InvalidRequest
 from portal.billing.mirror import Json, ref
 from portal.billing.models import Subscription
 from portal.billing.promotion_codes import find_promotion_code, is_about_code
-from portal.billing.seats import members_of
 from portal.billing.subscriptions import live_subscription
 from portal.catalog.queries import plan_by_key
 from portal.core import clock

@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import Select, exists, select
 
 from portal.billing.billing_mail import team_zone, tell
-from portal.billing.card_words import card_of
-from portal.billing.models import Customer, Invoice, PaymentMethod, Subscription
+from portal.billing.card_words import Card, card_of
+from portal.billing.models import Invoice, PaymentMethod, Subscription
 from portal.billing.payment_methods import charged_payment_method
 from portal.catalog.current import catalog
 from portal.catalog.queries import plan_by_key
@@ -75,21 +75,29 @@ def tell_of_recovery(invoice: Invoice) -> None:
     )
 
 
-def teams_with_plans() -> list[str]:
-    """The teams whose card will be charged again."""
-    query = select(Subscription.team_id).where(
-        Subscription.status.in_(("active", "trialing", "past_due")),
-        Subscription.duplicate.is_(False),
-        Subscription.cancel_at.is_(None),
+def teams_with_ending_cards() -> list[str]:
+    """The teams that will be charged again and have a card that ends soon, which may be the one that is charged."""
+    first, last = _months_that_are_soon()
+    query = (
+        select(Subscription.team_id)
+        .distinct()
+        .join(PaymentMethod, PaymentMethod.team_id == Subscription.team_id)
+        .where(
+            Subscription.status.in_(("active", "trialing", "past_due")),
+            Subscription.duplicate.is_(False),
+            Subscription.cancel_at.is_(None),
+            PaymentMethod.detached.is_(False),
+            (PaymentMethod.exp_year * 12 + PaymentMethod.exp_month).between(first, last),
+        )
     )
-    return list(db.session.execute(query.join(Customer, Customer.team_id == Subscription.team_id)).scalars())
+    return list(db.session.execute(query).scalars())
 
 
 def tell_of_expiring_card(team_id: str) -> None:
     """Once for a card and its last month: it cannot pay the plan for much longer."""
     method = charged_payment_method(team_id)
     card = card_of(method)
-    if method is None or card is None or not _ends_soon(method):
+    if method is None or card is None or not _ends_soon(card):
         return
     link = own_address("billing.overview", team_id=team_id)
     ends = f"{method.exp_month:02}/{method.exp_year}"
@@ -100,14 +108,16 @@ def tell_of_expiring_card(team_id: str) -> None:
     )
 
 
-def _ends_soon(method: PaymentMethod) -> bool:
-    """Cards work until the end of the month they name."""
-    if method.exp_month is None or method.exp_year is None:
-        return False
+def _months_that_are_soon() -> tuple[int, int]:
+    """The first and the last month, counted from the year 0. A card works until the end of the month it names."""
     now = clock.now()
-    months = (method.exp_year - now.year) * 12 + method.exp_month - now.month
     soon = now + EXPIRING_WITHIN
-    return 0 <= months <= (soon.year - now.year) * 12 + soon.month - now.month
+    return now.year * 12 + now.month, soon.year * 12 + soon.month
+
+
+def _ends_soon(card: Card) -> bool:
+    first, last = _months_that_are_soon()
+    return first <= card.exp_year * 12 + card.exp_month <= last
 
 
 def _concerns(invoice: Invoice) -> bool:

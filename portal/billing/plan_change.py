@@ -6,10 +6,10 @@ from sqlalchemy import select, update
 
 from portal.accounts import audit
 from portal.accounts.models import Team
+from portal.accounts.seats import members_of
 from portal.billing.change_models import ChangePreview, PendingChange
 from portal.billing.change_preview import open_change
 from portal.billing.change_rules import ChangeRefused
-from portal.billing.seats import members_of
 from portal.core import clock, jobs
 from portal.core.clock import app_now
 from portal.core.database import db

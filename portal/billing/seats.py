@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
-from portal.accounts.models import Membership
+from portal.accounts.seats import members_of
 from portal.billing.entitlements import effective
 from portal.billing.models import Subscription, SubscriptionItem
 from portal.billing.subscriptions import live_subscription
@@ -45,11 +45,6 @@ def _most(plan_key: str, included: int) -> int | None:
         return included
     sold = select(Price.id).where(Price.plan_id == plan.id, Price.purpose == "seat", Price.active).limit(1)
     return plan.seats_max if db.session.execute(sold).scalar() else included
-
-
-def members_of(team_id: str) -> int:
-    """How many seats are taken."""
-    return db.session.execute(select(func.count()).where(Membership.team_id == team_id)).scalar_one()
 
 
 def extra_seats(subscription: Subscription) -> int:

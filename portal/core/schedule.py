@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -14,7 +14,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from portal.core.clock import app_now
 from portal.core.database import Model, UtcDateTime, db
 from portal.core.stopping import stopping
-from portal.core.unit_of_work import unit_of_work
+from portal.core.unit_of_work import run_in_unit, unit_of_work
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +37,27 @@ class Task:
     every: timedelta
     # How long after a worker first sees the task it runs for the first time; no more than `every`.
     first_in: timedelta = timedelta()
+
+
+class SomeFailed(Exception):
+    """Some pieces of a task could not be done this time; the log says why, and the schedule tries them again."""
+
+
+def each_in_a_unit(pieces: Sequence[Callable[[], int | None]]) -> int:
+    """Do each piece in a unit of its own, so that one team in trouble does not hold up the others; returns their sum.
+
+    Raises `SomeFailed` once all were tried.
+    """
+    done = failed = 0
+    for piece in pieces:
+        try:
+            done += run_in_unit(piece) or 0
+        except Exception:  # whatever it is, it is this piece's
+            log.exception("piece_failed")
+            failed += 1
+    if failed:
+        raise SomeFailed(f"{failed} of {len(pieces)} failed")
+    return done
 
 
 def run_due(tasks: Mapping[str, Task]) -> int:

@@ -47,6 +47,11 @@ def put_mail(message: Message, dedupe_key: str | None = None) -> None:
     after_commit(jobs.hint_soon)
 
 
+def is_put(dedupe_key: str) -> bool:
+    """Whether a mail was put under the key: what is told of again and again need not be worded each time."""
+    return db.session.execute(select(OutboxItem.id).where(OutboxItem.dedupe_key == dedupe_key)).first() is not None
+
+
 def drain(send: Send, keep_bodies: bool, at_most: int | None = None) -> int:
     """Send what is due until nothing is, `at_most` were tried, or this process is to end; returns how many were sent.
 

@@ -60,6 +60,14 @@ def note_refused(call: Call, intent: Object, charge: Object, payment_method: Obj
     }
     if refusal.decline_code:
         error["decline_code"] = refusal.decline_code
+    _ask_for_another(call, intent, error)
+    events.emit(call, "charge.failed", charge)
+    events.emit(call, "payment_intent.payment_failed", intent)
+    return error
+
+
+def _ask_for_another(call: Call, intent: Object, error: Object) -> None:
+    """The intent gives up what it was to be paid with, and waits for something else."""
     intent |= {
         "last_payment_error": error,
         "next_action": None,
@@ -67,9 +75,6 @@ def note_refused(call: Call, intent: Object, charge: Object, payment_method: Obj
         "status": "requires_payment_method",
     }
     call.store.save(intent)
-    events.emit(call, "charge.failed", charge)
-    events.emit(call, "payment_intent.payment_failed", intent)
-    return error
 
 
 def _begin_debit(call: Call, intent: Object, payment_method: Object, account: debits.Account) -> None:
@@ -121,12 +126,6 @@ def fail_authentication(call: Call, intent: Object, message: str) -> Object:
         "payment_method": render(call, fetch(call, "payment_method", intent["payment_method"])),
         "type": "invalid_request_error",
     }
-    intent |= {
-        "last_payment_error": error,
-        "next_action": None,
-        "payment_method": None,
-        "status": "requires_payment_method",
-    }
-    call.store.save(intent)
+    _ask_for_another(call, intent, error)
     events.emit(call, "payment_intent.payment_failed", intent)
     return intent
