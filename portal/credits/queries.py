@@ -9,6 +9,8 @@ from datetime import datetime
 
 from sqlalchemy import func, select
 
+from portal.billing.subscriptions import live_subscription
+from portal.catalog.queries import plan_by_key
 from portal.core.database import db, send
 from portal.core.statements import Statement
 from portal.credits.book import SORT_KEYS, Book, Lot
@@ -161,11 +163,23 @@ def _current_plan(book: Book, lots: list[Lot]) -> Lot | None:
 
 
 def _next_reset(book: Book, lots: list[Lot], plan: Lot | None) -> tuple[datetime | None, int]:
-    """When plan credits come next and how many: a grant that waits already says so, else the present one repeats."""
+    """When plan credits come next and how many: a grant that waits already says so, else what is paid for then."""
     for lot in lots:
         if lot.kind == "subscription" and lot.effective_at > book.now:
             return lot.effective_at, lot.amount
-    return (plan.expires_at, plan.amount) if plan else (None, 0)
+    if plan is None or plan.expires_at is None:
+        return None, 0
+    return plan.expires_at, _amount_at(book.team_id, plan.expires_at, plan.amount)
+
+
+def _amount_at(team_id: str, moment: datetime, present: int) -> int:
+    """Within what is paid for, and on the free plan, the present amount comes again; after it, the plan's of then."""
+    subscription = live_subscription(team_id)
+    if subscription is None or subscription.current_period_end is None or moment < subscription.current_period_end:
+        return present
+    changes = subscription.scheduled_at is not None and subscription.scheduled_at <= moment
+    plan = plan_by_key((subscription.scheduled_plan_key if changes else subscription.plan_key) or "")
+    return present if plan is None or plan.credits_monthly is None else plan.credits_monthly
 
 
 def _left(book: Book, kind: str) -> int:

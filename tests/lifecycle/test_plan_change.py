@@ -12,7 +12,7 @@ from portal.accounts.models import AuditEntry
 from portal.billing.change_models import ChangePreview, PendingChange
 from portal.core.database import db
 from portal.core.money import money_words
-from portal.credits.queries import balance
+from portal.credits.queries import balance, summary
 from portal.notifications.models import OutboxItem
 from tests.cast import Cast
 from tests.plan_changes import HALF, Changer
@@ -192,3 +192,17 @@ def test_the_contacts_are_told_once_what_has_changed(cast: Cast, stage: Stage) -
         db.session.execute(select(AuditEntry.action).where(AuditEntry.actor_id == cast.owner.user_id)).scalars()
     )
     assert {"plan_change.agreed", "plan.changed", "seats.changed", "plan_change.planned"} <= actions
+
+
+def test_the_next_credits_are_those_of_the_plan_that_is_paid_for_then(cast: Cast, stage: Stage) -> None:
+    """In a trial of Pro, changed to Business, the first paid month brings Business's."""
+    stage.subscribe(cast.owner, cast.team_id, "pro")
+    stage.deliver_all()
+    assert summary(cast.team_id).next_reset_amount == 5_000
+    subscription = stage.stripe("GET", "/v1/subscriptions", limit=1)["data"][0]
+    price = stage.stripe("GET", "/v1/prices", **{"lookup_keys[]": "turnpike_plan_business_month"})["data"][0]["id"]
+    items = {"items[0][id]": subscription["items"]["data"][0]["id"], "items[0][price]": price}
+    stage.stripe("POST", f"/v1/subscriptions/{subscription['id']}", **items, proration_behavior="none")
+    stage.deliver_all()
+    assert summary(cast.team_id).next_reset_amount == 20_000
+    db.session.remove()

@@ -17,6 +17,7 @@ from portal.accounts.role_table import role_table
 from portal.accounts.routes.people import bp
 from portal.accounts.seats import seat_use
 from portal.billing.seat_limit import seat_limit
+from portal.billing.subscriptions import live_subscription
 from portal.core.authz import ABOVE, Action, Role, may
 from portal.core.unit_of_work import unit_of_work
 
@@ -94,6 +95,7 @@ def members_page(form: InvitationForm) -> dict[str, object]:
         "may_manage": manages,
         "invitation_days": LASTS.days,
         "may_buy": may(reader.role, Action.BUY),
+        "subscribed": live_subscription(reader.team_id) is not None,
         "form": form,
         "roles": list(ROLE_WORDS.values()),
         "role_table": role_table(),
