@@ -23,7 +23,7 @@ run: install ## Set everything up and start it; Ctrl-C stops it again
 	@exec $(PYTHON) -m portal.cli.stack run
 
 test: install ## Run all tests, the browser's too
-	@exec $(PYTHON) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup $(ARGS)
+	@exec $(PYTHON) -m pytest -n $(PYTEST_WORKERS) $(ARGS)
 
 test-cli: install ## Trigger events at the stand-in with Stripe's own command line (needs npm)
 	@npm install --silent --no-audit --no-fund --no-save --prefix $(STRIPE_CLI) @stripe/cli@$(STRIPE_CLI_VERSION)

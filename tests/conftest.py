@@ -16,6 +16,7 @@ from flask.testing import FlaskClient
 from redis.exceptions import RedisError
 from sqlalchemy import Connection, Engine, create_engine, text
 from werkzeug.test import TestResponse
+from xdist.remote import Producer
 
 from portal import create_app
 from portal.billing.catalog_sync import sync_catalog
@@ -28,6 +29,7 @@ from portal.settings import load_settings
 from tests import loopback, services
 from tests.cast import Cast, gather
 from tests.services import DatabaseUrls, Plan, Services
+from tests.sharing_out import ByFile
 from tests.stage import WEBHOOK_SECRET, Stage, serve_sandbox
 
 RUNNING = pytest.StashKey[Services]()
@@ -53,6 +55,11 @@ def pytest_configure(config: pytest.Config) -> None:
             running.start()
         except (RuntimeError, StackError, psycopg.Error, RedisError) as error:
             raise pytest.UsageError(f"the services for the tests could not be started: {error}") from None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    return ByFile(config, log)
 
 
 def _terminated(_number: int, _frame: FrameType | None) -> None:

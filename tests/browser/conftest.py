@@ -20,11 +20,10 @@ HERE = Path(__file__).parent
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything that needs the stack carries the marker, and stays in one worker under `--dist loadgroup`."""
+    """Everything that needs the stack carries the marker."""
     for item in items:
         if item.path.is_relative_to(HERE) and "stack" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.browser)
-            item.add_marker(pytest.mark.xdist_group("browser"))
 
 
 @pytest.hookimpl(wrapper=True)

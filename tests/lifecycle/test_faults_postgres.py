@@ -36,9 +36,6 @@ from tests.web.api.backend import backend_of
 from tests.worker_process import Workers, until
 from tests.writers import Writers
 
-# One server for all of them, and so one process.
-pytestmark = pytest.mark.xdist_group("own_postgres")
-
 
 @pytest.fixture(scope="module")
 def own_postgres() -> Iterator[OwnPostgres]:
