@@ -42,8 +42,12 @@ class TurnpikeApi(Api):
     def document(self) -> dict[str, Any]:
         return completed(json.loads(json.dumps(self.spec.to_dict())))
 
+    @cached_property
+    def text(self) -> str:
+        return json.dumps(self.document, indent=2)
+
     def _openapi_json(self) -> Response:
-        return Response(json.dumps(self.document, indent=2), mimetype="application/json")
+        return Response(self.text, mimetype="application/json")
 
 
 def init_app(app: Flask, settings: Settings) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 from flask import Flask
@@ -94,7 +95,7 @@ def set_up_portal(app: Flask) -> None:
 
 def hold_to_document(app: Flask, method: str, path: str, answer: TestResponse) -> None:
     """Fail unless the document promises this status with such a body."""
-    document = app.test_client().get(f"{PREFIX}/openapi.json").get_json()
+    document = _document(app)
     operation = document["paths"].get(PREFIX + path, {}).get(method.lower())
     if operation is None:
         return
@@ -109,6 +110,11 @@ def hold_to_document(app: Flask, method: str, path: str, answer: TestResponse) -
     validator: Any = OAS31Validator(schema, format_checker=oas31_format_checker)
     validator.validate(answer.get_json())
     assert answer.mimetype == "application/json"
+
+
+@cache
+def _document(app: Flask) -> dict[str, Any]:
+    return dict(app.test_client().get(f"{PREFIX}/openapi.json").get_json())
 
 
 def error_of(answer: TestResponse) -> dict[str, Any]:
