@@ -113,7 +113,9 @@ def preview_page(team_id: str, preview: ChangePreview) -> LeavePreviewPage:
         preview=preview,
         title=f"End {name} now" if ends else f"Let {name} go on",
         shown=preview.shown,
-        rows=consequences(subscription, "cancel_now") if ends else going_on(preview, subscription),
+        rows=consequences(subscription, "cancel_now", shares=bool(preview.params["give_back"]))
+        if ends
+        else going_on(preview, subscription),
         card=card_of(charged_payment_method(team_id)),
         expired=preview.expires_at <= clock.now(),
         button=button,
@@ -131,7 +133,7 @@ def afterwards(change: PendingChange) -> list[Row]:
         ]
     if preview.kind == "unpause":
         return going_on(preview, subscription)
-    return consequences(subscription, preview.kind)
+    return consequences(subscription, preview.kind, shares=bool(preview.params.get("give_back")))
 
 
 def _now_words(standing: Standing) -> str:

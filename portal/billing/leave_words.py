@@ -24,17 +24,19 @@ from portal.core.times import day_words
 Row = tuple[str, str]
 
 
-def consequences(subscription: Subscription, act: str) -> list[Row]:
-    """What becomes of everything, as pairs of what and how. `act` is cancel, cancel_now or pause."""
+def consequences(subscription: Subscription, act: str, *, shares: bool = False) -> list[Row]:
+    """What becomes of everything, as pairs of what and how. `act` is cancel, cancel_now, pause, or ended for what is over;
+    with `shares` the rest of the period is given back.
+    """
     status = "paused" if act == "pause" else "canceled"
     plan = plan_by_key(subscription.plan_key or "")
     left = _left(plan, status)
     rows = [("Money", _money(subscription, act)), ("Features", _features(subscription, act, left))]
     if catalog().bundles or (plan is not None and plan.credits_monthly):
-        rows.append(("Credits", _credits(subscription, act, left)))
+        rows.append(("Credits", _credits(subscription, act, left, shares=shares)))
     rows.append(("Seats", _seats(subscription, left)))
     rows.append(("Data", "Nothing is deleted. Usage, invoices, members and settings stay where they are."))
-    if subscription.scheduled_plan_key and act != "cancel_now":
+    if subscription.scheduled_plan_key and act not in ("cancel_now", "ended"):
         coming = plan_by_key(subscription.scheduled_plan_key)
         name = coming.name if coming else "another plan"
         rows.append(
@@ -53,7 +55,7 @@ def _money(subscription: Subscription, act: str) -> str:
             f"Nothing is charged while the plan is paused. What is paid for until {day} is not given back: let the plan go on"
             f" before that day and nothing is charged; later, a new period begins then and costs {_price(subscription)}."
         )
-    if act == "cancel_now":
+    if act in ("cancel_now", "ended"):
         return "Nothing more is charged for the plan." + _open_invoice(subscription)
     if subscription.status == "trialing":
         return f"Nothing is charged. The trial goes on until {day}."
@@ -67,9 +69,10 @@ def _open_invoice(subscription: Subscription) -> str:
 
 def _features(subscription: Subscription, act: str, left: PlanAccess | None) -> str:
     name, free = name_of(subscription), free_plan()
-    until = {"cancel": f"All of {name} works until {day_of(subscription, _end_of(subscription))}. Then "}.get(
-        act, "At once, "
-    )
+    until = {
+        "cancel": f"All of {name} works until {day_of(subscription, _end_of(subscription))}. Then ",
+        "ended": "From now on ",
+    }.get(act, "At once, ")
     if left is not None and left.access == "full":
         return f"{name} stays as it is."
     if left is not None and left.access == "read_only":
@@ -77,13 +80,13 @@ def _features(subscription: Subscription, act: str, left: PlanAccess | None) -> 
     return f"{until}the team is on {free.name}." if free else f"{until}the team has no plan."
 
 
-def _credits(subscription: Subscription, act: str, left: PlanAccess | None) -> str:
+def _credits(subscription: Subscription, act: str, left: PlanAccess | None, *, shares: bool) -> str:
     frozen = left is not None and left.credits_frozen
     day = day_of(subscription, _end_of(subscription))
     if act == "pause":
         held = "None can be spent until the plan goes on; what is not spent still ends on its own day."
         return (held if frozen else "What the team has can still be spent.") + " No plan credits are added."
-    if act == "cancel_now" and subscription.status == "active" and catalog().cancel_now == "prorate":
+    if shares:
         first = "Of this month's plan credits as large a share is taken back as is given back of the time; what was spent of it is owed."
     elif act == "cancel":
         first = f"Plan credits can be spent until {day}."

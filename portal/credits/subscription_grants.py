@@ -19,6 +19,7 @@ from portal.core.clock import app_now
 from portal.core.database import db
 from portal.credits import ledger
 from portal.credits.free_plan import end_free_grants, look_again
+from portal.credits.given_back import take_back_given
 from portal.credits.plan_months import cause_key, steps
 from portal.credits.refund_reversals import reverse_refunded_invoice
 
@@ -30,6 +31,7 @@ def grant_for_invoices(subscription: Subscription, invoices: Iterable[Invoice]) 
     for invoice in invoices:
         for paid in record_paid_periods(subscription, invoice):
             grant_paid_period(paid, clock.now(), subscription.ended_at)
+        take_back_given(subscription, invoice)
     if not subscription.live:
         look_again(subscription.team_id)
 
