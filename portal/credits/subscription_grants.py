@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import exists, select, update
 
 from portal.billing.models import Invoice, PaidPeriod, Subscription
 from portal.billing.paid_periods import record_paid_periods
@@ -76,9 +76,12 @@ def _grant(paid: PaidPeriod, start: datetime, end: datetime) -> bool:
 
 
 def due_paid_periods(limit: int) -> list[PaidPeriod]:
-    """Paid periods of which a further month has begun, the longest due first."""
+    """Paid periods of which a further month has begun, the longest due first. While a plan is paused they wait."""
     due = PaidPeriod.next_grant_at <= app_now()
-    query = select(PaidPeriod).where(due).order_by(PaidPeriod.next_grant_at, PaidPeriod.id).limit(limit)
+    paused = exists().where(
+        Subscription.stripe_id == PaidPeriod.subscription_stripe_id, Subscription.status == "paused"
+    )
+    query = select(PaidPeriod).where(due, ~paused).order_by(PaidPeriod.next_grant_at, PaidPeriod.id).limit(limit)
     return list(db.session.execute(query).scalars())
 
 

@@ -18,7 +18,7 @@ from portal.notifications.models import OutboxItem
 from portal.usage.metering import CreditsFrozen, Use, record
 from tests.cast import Cast
 from tests.plan_changes import HALF, Changer
-from tests.purchases import violations
+from tests.purchases import paid_grants, violations
 from tests.stage import VISA, Stage
 
 
@@ -233,6 +233,21 @@ def test_let_go_on_after_the_period_a_new_one_begins_and_costs_what_was_shown(
         assert credits_left(cast.team_id) == 0
         assert "The payment did not go through" in page
     changer.assert_mirrored()
+    assert violations() == []
+
+
+def test_the_months_of_a_year_bring_no_credits_while_it_is_paused(cast: Cast, stage: Stage) -> None:
+    """Not what was to come meanwhile either: the month under way is brought once the plan goes on."""
+    changer = on(stage, cast, interval="year")
+    changer.leave("pause")
+    stage.advance(timedelta(days=62))
+    stage.drain()
+    assert paid_grants(cast.team_id) == [20_000]
+    changer.leave("unpause")
+    stage.advance(timedelta(minutes=2))
+    stage.drain()
+    assert paid_grants(cast.team_id) == [20_000, 20_000]
+    assert credits_left(cast.team_id) == 20_000
     assert violations() == []
 
 
