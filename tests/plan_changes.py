@@ -20,6 +20,13 @@ from tests.stage import VISA, Stage
 Json = dict[str, Any]
 T = TypeVar("T", ChangePreview, PendingChange)
 HALF = timedelta(days=12)
+LEAVING = {
+    "cancel": "cancellation",
+    "cancel_now": "cancellation",
+    "resume": "cancellation/removal",
+    "pause": "pause",
+    "unpause": "pause/removal",
+}
 
 
 @dataclass
@@ -69,8 +76,24 @@ class Changer:
         return self.finish(self.shown(self.ask_seats(seats)))
 
     def undo(self) -> PendingChange:
-        answer = self.person.client.post(f"/teams/{self.team_id}/plan/planned/removal")
-        return self.come_to(answer)
+        return self.come_to(self.post("plan/planned/removal"))
+
+    def post(self, path: str, **form: str) -> TestResponse:
+        return self.person.client.post(f"/teams/{self.team_id}/{path}", data=form)
+
+    def ask_to_leave(self, act: str, **form: str) -> TestResponse:
+        """Press the button of an act: one of `LEAVE_KINDS`."""
+        if act.startswith("cancel"):
+            form = {"when": "now" if act == "cancel_now" else "period_end", **form}
+        return self.post(f"plan/{LEAVING[act]}", **form)
+
+    def leave(self, act: str, **form: str) -> tuple[ChangePreview, PendingChange]:
+        """Do it; what is shown first is agreed to."""
+        answer = self.ask_to_leave(act, **form)
+        if "/previews/" in (answer.location or ""):
+            return self.finish(self.shown(answer))
+        change = self.come_to(answer)
+        return read(ChangePreview, change.preview_id), change
 
     def finish(self, preview: ChangePreview) -> tuple[ChangePreview, PendingChange]:
         """Agree, let the worker work, deliver the news."""
@@ -128,6 +151,11 @@ class Changer:
         db.session.remove()
         assert found == sorted((one["id"], one["price"]["id"], one["quantity"]) for one in live["items"]["data"])
         assert ours.status == live["status"]
+        assert (ours.cancel_at is not None) == (live["cancel_at"] is not None or live["cancel_at_period_end"])
+        assert ours.cancel_feedback == live["cancellation_details"]["feedback"]
+        assert ours.cancel_comment == live["cancellation_details"]["comment"]
+        assert (ours.paused_at is not None) == (live.get("status_details") is not None)
+        assert (ours.ended_at is not None) == (live["ended_at"] is not None)
         assert ours.latest_invoice == live["latest_invoice"]
         assert ours.schedule_stripe_id == (live["schedule"]["id"] if live["schedule"] else None)
         assert planned_of(ours) == planned_at_stripe(live)

@@ -57,6 +57,8 @@ class Stage:
     stripe_url: str
     last_event: str | None = None
     events: list[dict[str, Any]] = field(default_factory=list)
+    # Until when the cards last that people pay with.
+    card_expiry: str = "12 / 34"
 
     def __post_init__(self) -> None:
         self._end_other_stories()
@@ -102,7 +104,13 @@ class Stage:
 
     def pay(self, address: str, card: str = VISA, **ticked: str) -> requests.Response:
         """Fill in the hosted page's form."""
-        form = {"email": "owner@example.com", "card_number": card, "exp": "12 / 34", "cvc": "123", "name": "Owner"}
+        form = {
+            "email": "owner@example.com",
+            "card_number": card,
+            "exp": self.card_expiry,
+            "cvc": "123",
+            "name": "Owner",
+        }
         form |= ticked
         return requests.post(address, data=form, allow_redirects=False, timeout=20)
 

@@ -11,6 +11,7 @@ from portal.api.authentication import caller
 from portal.api.blueprint import ApiBlueprint
 from portal.api.moments import maybe_rfc3339, rfc3339
 from portal.api.schemas.credits import CreditsAnswer
+from portal.billing.entitlements import effective
 from portal.credits.queries import Grant, summary
 
 bp = ApiBlueprint("api_credits", __name__, description="What your customers have left")
@@ -32,6 +33,7 @@ def credits_of(team_id: str) -> dict[str, Any]:
     return {
         "object": "credits",
         "available": found.available,
+        "frozen": effective(team_id).credits_frozen,
         "reserved": found.reserved,
         "debt": found.debt,
         "grants": [_grant(grant) for grant in found.grants],

@@ -21,6 +21,7 @@ CODES = {
     "billing_closed": "Billing is closed for this team at the moment, so no page opens. Metering and reading go on.",
     "forbidden": "The request came from another site's page in a browser.",
     "insufficient_credits": "Too few credits. Nothing was recorded, and the key is still free: send the same once there are.",
+    "credits_frozen": "The team's plan is paused or unpaid, and its credits wait with it. Nothing was recorded, and the key is still free: send the same once the plan goes on.",
     "resource_missing": "There is nothing at this address.",
     "method_not_allowed": "The address exists, and takes another method.",
     "key_reused": "The Idempotency-Key stands for another request. Use a new key for a new request.",

@@ -33,7 +33,16 @@ from portal.core import clock
 from portal.core.errors import ApiError
 from portal.core.unit_of_work import run_in_unit
 from portal.credits.ledger import InsufficientCredits
-from portal.usage.metering import Answer, KeyReused, MeterNotAvailable, Recorded, UnknownMeter, Use, record
+from portal.usage.metering import (
+    Answer,
+    CreditsFrozen,
+    KeyReused,
+    MeterNotAvailable,
+    Recorded,
+    UnknownMeter,
+    Use,
+    record,
+)
 from portal.usage.models import UsageEvent
 from portal.usage.queries import events
 
@@ -118,6 +127,9 @@ def _record(use: Use) -> Answer:
         return record(use, _body)
     except InsufficientCredits as error:
         raise _payment_required(use.team_id, error) from error
+    except CreditsFrozen as error:
+        message = "The team's credits are frozen until its plan goes on: it is paused, or has to be paid. Nothing was recorded."
+        raise ApiError(403, "permission_error", "credits_frozen", message) from error
     except KeyReused as error:
         message = "This Idempotency-Key was used for another request. Use a new key for a new use."
         raise ApiError(409, "idempotency_error", "key_reused", message) from error

@@ -52,8 +52,10 @@ def tell_of_needed_action(invoice: Invoice) -> None:
 
 
 def tell_of_change(change: PendingChange, preview: ChangePreview) -> None:
-    """Once a change: what it is, when it applies and what was charged. One that was taken back needs no mail."""
-    if preview.kind == "undo":
+    """Once a change: what it is, when it applies and what was charged. One that was taken back needs no mail, and leaving
+    is told of by whoever sees it happen, since it also happens elsewhere (`leave_mail.py`).
+    """
+    if preview.kind not in ("plan", "seats"):
         return
     plan = plan_by_key(preview.plan_key)
     common = {

@@ -11,7 +11,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 from portal.core.clock import app_now
 from portal.core.database import Model, PrefixedId, PrimaryId, UtcDateTime
 
-CHANGE_KINDS = ("plan", "seats", "undo")
+# Leaving a plan, taking that back, and the same for a while.
+LEAVE_KINDS = ("cancel", "cancel_now", "resume", "pause", "unpause")
+CHANGE_KINDS = ("plan", "seats", "undo", *LEAVE_KINDS)
 CHANGE_TIMINGS = ("now", "period_end")
 # A change in one of these states holds the team's one place for changes.
 OPEN_STATES = ("pending", "sending", "unknown", "requires_action")

@@ -10,9 +10,10 @@ from portal.accounts import audit
 from portal.billing import change_claim
 from portal.billing.billing_mail import tell_of_change
 from portal.billing.change_claim import Work
+from portal.billing.change_models import ChangePreview
 from portal.billing.gateway import Gateway
 from portal.billing.mirror import StaleFetch
-from portal.billing.plan_change import facts
+from portal.billing.plan_change import facts, subject_of
 from portal.billing.sync import SubscriptionState, fetch_subscription_state
 from portal.core.alarms import raise_alarm
 from portal.core.clock import app_now
@@ -24,6 +25,14 @@ FETCH_TRIES = 5
 LOOK_AGAIN = timedelta(minutes=10)
 # Nothing has changed, or nobody knows: there is nothing to write but that.
 UNTOUCHED = ("stale", "again", "unknown")
+# What leaving and staying are called once they are done.
+LEFT = {
+    "cancel": "plan.canceled",
+    "cancel_now": "plan.ended",
+    "resume": "plan.resumed",
+    "pause": "plan.paused",
+    "unpause": "plan.unpaused",
+}
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,14 @@ def record(stripe: Gateway, work: Work, outcome: Outcome, apply: Callable[[Subsc
                 raise
 
 
+def _done_action(preview: ChangePreview) -> str:
+    if preview.kind in LEFT:
+        return LEFT[preview.kind]
+    if preview.timing == "period_end":
+        return "plan_change.planned"
+    return {"undo": "plan_change.undone", "seats": "seats.changed"}.get(preview.kind, "plan.changed")
+
+
 def _write(work: Work, outcome: Outcome) -> None:
     change = work.change
     values: dict[str, object] = {
@@ -83,16 +100,13 @@ def _write(work: Work, outcome: Outcome) -> None:
 def _follow(work: Work, outcome: Outcome, state: SubscriptionState) -> None:
     """The audit trail, the mail, and a look whether what was charged is what was shown."""
     preview, actor = work.preview, audit.by_user(work.change.user_id)
-    noun = "seats" if preview.kind == "seats" else "plan"
     if outcome.state == "failed":
         detail = {"reason": outcome.code}
-        audit.record(actor, f"{noun}_change.failed", team_id=preview.team_id, target=work.change.id, **detail)
+        action = f"{subject_of(preview)}.failed"
+        audit.record(actor, action, team_id=preview.team_id, target=work.change.id, **detail)
     if outcome.state != "done":
         return
-    action = "plan_change.undone" if preview.kind == "undo" else f"{noun}.changed"
-    if preview.timing == "period_end":
-        action = "plan_change.planned"
-    audit.record(actor, action, team_id=preview.team_id, target=work.change.id, **facts(preview))
+    audit.record(actor, _done_action(preview), team_id=preview.team_id, target=work.change.id, **facts(preview))
     tell_of_change(work.change, preview)
     for invoice in state.invoices:
         if invoice.stripe_id == outcome.invoice_id and invoice.data["amount_due"] != preview.amount_due:

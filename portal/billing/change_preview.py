@@ -68,7 +68,7 @@ def make(gateway: Gateway, team: Team, user_id: str, wish: Wish) -> str:
     end_read()
     _, period_end = period_of(live)
     try:
-        shown = quote(gateway, live, params, period_end) if wish.kind != "undo" else _unchanged(period_end)
+        shown = quote(gateway, live, params, period_end) if wish.kind != "undo" else unchanged(period_end)
     except InvalidRequest as error:
         if wish.promotion_code and is_about_code(error):
             raise ChangeRefused("code_not_applicable") from error
@@ -203,7 +203,8 @@ def _kept_discounts(live: Json) -> list[Json]:
     return [{"discount": str(ref(one))} for one in live.get("discounts") or []]
 
 
-def _unchanged(period_end: int) -> dict[str, Any]:
+def unchanged(period_end: int) -> dict[str, Any]:
+    """What moves no money."""
     return {
         "at_once": False, "lines": [], "subtotal": 0, "discount": 0, "tax": 0, "total": 0, "from_balance": 0,
         "amount_due": 0, "next_at": period_end, "next_total": None, "recurring_total": None, "recurring_tax": 0,

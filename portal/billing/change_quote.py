@@ -30,7 +30,7 @@ def quote(gateway: Gateway, subscription: Json, params: Json, period_end: int) -
     if not _is_due_now(invoice, period_end):
         return _nothing_now(invoice) | _afterwards(after, period_end, waiting)
     next_at = period_end if then else min(line["period"]["end"] for line in after["lines"]["data"])
-    return _receipt(invoice) | _afterwards(after, next_at, after["total"])
+    return receipt(invoice) | _afterwards(after, next_at, after["total"])
 
 
 def _recurring(gateway: Gateway, subscription: Json, update: Json, discounts: list[Json] | None) -> Json:
@@ -60,7 +60,8 @@ def is_proration(line: Json) -> bool:
     return bool(item.get("proration"))
 
 
-def _receipt(invoice: Json) -> Shown:
+def receipt(invoice: Json) -> Shown:
+    """The sums of an invoice that is due at once."""
     return {
         "at_once": True,
         "lines": [_line(line) for line in invoice["lines"]["data"]],

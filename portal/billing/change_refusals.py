@@ -7,6 +7,7 @@ from http import HTTPStatus
 import structlog
 from flask import url_for
 
+from portal.billing.change_models import LEAVE_KINDS
 from portal.billing.change_preview import open_change
 from portal.billing.change_rules import ChangeRefused
 from portal.billing.gateway import GatewayError, InFlight, RateLimited, Unavailable
@@ -28,6 +29,34 @@ WORDS = {
     ),
     "paused": ("The plan is paused", f"Resume it first, then change it. {NOTHING}"),
     "ending": ("The plan is about to end", f"It was canceled. Resume it first, then change it. {NOTHING}"),
+    "ending_already": (
+        "The plan is canceled already",
+        f"It ends by itself, as the overview says. {NOTHING}",
+    ),
+    "not_ending": ("The plan is not about to end", f"There is nothing to take back. {NOTHING}"),
+    "only_now": (
+        "This plan can only end at once",
+        f"It does not run at the moment, so there is no end of a period to wait for. {NOTHING}",
+    ),
+    "only_at_the_end": (
+        "This plan ends with its period",
+        f"It cannot be ended before. Cancel it for the end of the period; nothing more is charged then. {NOTHING}",
+    ),
+    "planned_first": (
+        "A change of plan is planned",
+        f"Undo it on the overview first, or cancel for the end of the period: that drops it by itself. {NOTHING}",
+    ),
+    "no_pause": ("Plans cannot be paused here", f"You can cancel at any time and come back later. {NOTHING}"),
+    "trial": (
+        "A trial cannot be paused",
+        f"Nothing is charged while it lasts, and it can be canceled until it ends. {NOTHING}",
+    ),
+    "paused_already": ("The plan is paused already", f"Let it go on whenever you like. {NOTHING}"),
+    "not_paused": ("The plan is not paused", f"There is nothing to let go on. {NOTHING}"),
+    "no_card": (
+        "There is no card that could pay for the plan",
+        f"Add one under Billing details on the overview, then let the plan go on. {NOTHING}",
+    ),
     "open": ("A change is on its way already", "One change at a time: wait until it is done, or give it up. This one did nothing."),
     "changed": (
         "Somebody has changed the plan or its seats meanwhile",
@@ -84,8 +113,12 @@ UNPROCESSABLE = (
 )  # fmt: skip
 
 
+# What is to be seen, or done first, on the overview.
+AS_THINGS_STAND = ("custom", "past_due", "paused", "ending", "nothing", "planned", "nothing_planned")
+
+
 def change_refusal(refused: ChangeRefused, team_id: str, kind: str) -> tuple[Refusal, int]:
-    """What to say, and with which status. `kind` (plan or seats) says where the person came from."""
+    """What to say, and with which status. `kind` (plan, seats, or one of `LEAVE_KINDS`) says where the person came from."""
     title, text = WORDS[refused.reason]
     status = HTTPStatus.CONFLICT
     if refused.reason in UNPROCESSABLE:
@@ -101,12 +134,16 @@ def _way_out(reason: str, team_id: str, kind: str) -> tuple[str, str]:
         return "See the change", url_for("billing.plan_change", team_id=team_id, change_id=change.id)
     if reason == "no_plan":
         return "Choose a plan", url_for("catalog.pricing", team=team_id)
-    if reason in ("custom", "past_due", "paused", "ending", "nothing", "planned", "nothing_planned"):
+    if reason in ("only_now", "only_at_the_end"):
+        return "Back to canceling", url_for("billing.cancel_page", team_id=team_id)
+    if reason in AS_THINGS_STAND or kind in LEAVE_KINDS:
         return OVERVIEW, url_for("billing.overview", team_id=team_id)
     return back_to(kind, team_id)
 
 
 def back_to(kind: str, team_id: str) -> tuple[str, str]:
+    if kind in LEAVE_KINDS:
+        return OVERVIEW, url_for("billing.overview", team_id=team_id)
     if kind == "seats":
         return "Back to the seats", url_for("billing.seats", team_id=team_id)
     return "Back to the plans", url_for("billing.change_plan", team_id=team_id)

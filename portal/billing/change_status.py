@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select
 
-from portal.billing.change_models import ChangePreview, PendingChange
+from portal.billing.change_models import LEAVE_KINDS, ChangePreview, PendingChange
 from portal.billing.failure_words import payment_failure
 from portal.catalog.queries import plan_by_key
 from portal.core import clock
@@ -24,7 +24,11 @@ FAILURES = {
 
 @dataclass(frozen=True)
 class ChangeStatus:
-    """`kind` is waiting, slow, action, done, planned, undone, failed, stale or canceled; amounts in minor units."""
+    """`kind` is waiting, slow, action, done, planned, undone, left, failed, stale or canceled; amounts in minor units.
+
+    `left`: a plan was canceled, kept, paused or let go on, as `of` says. `paid_back` goes to the balance; with `unpaid` an
+    invoice of the change is still to be paid.
+    """
 
     kind: str
     of: str
@@ -38,6 +42,8 @@ class ChangeStatus:
     confirm_url: str | None
     failure: str | None
     again: dict[str, str]
+    paid_back: int
+    unpaid: bool
 
 
 def read(change: PendingChange) -> ChangeStatus:
@@ -56,11 +62,15 @@ def read(change: PendingChange) -> ChangeStatus:
         confirm_url=change.confirm_url,
         failure=_failure(change),
         again=wish_fields(preview),
+        paid_back=max(-preview.shown["total"], 0),
+        unpaid=change.state == "done" and change.failure_code is not None,
     )
 
 
 def _kind(change: PendingChange, preview: ChangePreview) -> str:
     if change.state == "done":
+        if preview.kind in LEAVE_KINDS:
+            return "left"
         return {"undo": "undone"}.get(preview.kind) or ("planned" if preview.timing == "period_end" else "done")
     if change.state in ("failed", "stale", "canceled"):
         return change.state
@@ -78,7 +88,7 @@ def _failure(change: PendingChange) -> str | None:
 def wish_fields(preview: ChangePreview) -> dict[str, str]:
     """The fields of a form that asks for the same once more."""
     fields = {"seats": str(preview.seats)} if preview.seats is not None else {}
-    if preview.kind == "seats":
+    if preview.kind == "seats" or preview.kind in LEAVE_KINDS:
         return fields
     fields |= {"plan": preview.plan_key, "interval": preview.interval}
     return fields | ({"promotion_code": preview.promotion_code} if preview.promotion_code else {})

@@ -13,8 +13,9 @@ from datetime import timedelta
 
 import structlog
 
-from portal.billing import change_claim
+from portal.billing import change_claim, leave_work
 from portal.billing.change_claim import LeaseLost, Work, claim, note_sending
+from portal.billing.change_models import LEAVE_KINDS
 from portal.billing.change_outcome import Outcome, made, record
 from portal.billing.change_quote import holds, quote
 from portal.billing.change_schedule import follow
@@ -107,6 +108,8 @@ def _was_sent(work: Work) -> bool:
 
 
 def _do(stripe: Gateway, work: Work) -> Outcome:
+    if work.preview.kind in LEAVE_KINDS:
+        return leave_work.carry_out(stripe, work)
     live = stripe.subscription(work.preview.subscription_stripe_id)
     update, outcome = work.preview.params["update"], made(None)
     if update is not None:

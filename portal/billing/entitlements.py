@@ -25,7 +25,8 @@ VERSION = Statement(
     " (select version from rights_versions where scope = 'catalog') as catalog"
 )
 STANDING = Statement(
-    "select st.status, st.access, p.id, p.key, p.name, p.seats_included, p.credits_monthly"
+    "select st.status, st.access, st.credits_frozen, st.seats_subscription_id,"
+    " p.id, p.key, p.name, p.seats_included, p.credits_monthly"
     " from team_standing st left join plans p on p.id = st.plan_id where st.team_id = :team_id"
 )
 FEATURES = Statement(
@@ -85,12 +86,15 @@ class Entitlements:
     """`plan` is None in a product without a free plan, for a team that has not subscribed.
 
     `access` is `full`, `read_only` (the subscription's state leaves reading) or `none`; `status` is Stripe's word for
-    the state of a live subscription.
+    the state of a live subscription. `credits_frozen`: no credit can be spent. `seats_subscription_id` is the subscription
+    whose seats count, our own id; None where they are those of the plan in force.
     """
 
     plan: PlanInForce | None
     status: str | None
     access: str
+    credits_frozen: bool
+    seats_subscription_id: str | None
     features: list[FeatureRight]
     meters: list[MeterRight]
 
@@ -140,11 +144,13 @@ def limit_of(team_id: str, key: str) -> int | None:
 
 def _read(team_id: str) -> Entitlements:
     standing = send(STANDING, team_id=team_id)[0]
-    plan = PlanInForce(*standing[2:]) if standing.id else None
+    plan = PlanInForce(*standing[4:]) if standing.id else None
     return Entitlements(
         plan=plan,
         status=standing.status if standing.status in LIVE_STATUSES else None,
         access=standing.access,
+        credits_frozen=standing.credits_frozen,
+        seats_subscription_id=standing.seats_subscription_id,
         features=[FeatureRight(*row) for row in send(FEATURES, team_id=team_id)],
         meters=_meters_of(plan.id if plan else None),
     )

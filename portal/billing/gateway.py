@@ -135,6 +135,17 @@ class Gateway:
         """A change that may charge: under this key and no other, whatever the answer."""
         return self._change(self._v1.subscriptions.update, idempotency_key, subscription_id, params)
 
+    def cancel_subscription(self, subscription_id: str, params: Json, idempotency_key: str) -> Json:
+        """End it now. Raises `NotFound` when it has ended already."""
+        return self._set(self._v1.subscriptions.cancel, idempotency_key, subscription_id, params)
+
+    def pause_subscription(self, subscription_id: str, params: Json, idempotency_key: str) -> Json:
+        return self._set(self._v1.subscriptions.pause, idempotency_key, subscription_id, params)
+
+    def resume_subscription(self, subscription_id: str, params: Json, idempotency_key: str) -> Json:
+        """It may charge: under this key and no other, whatever the answer."""
+        return self._change(self._v1.subscriptions.resume, idempotency_key, subscription_id, params)
+
     def preview_invoice(self, params: Json) -> Json:
         """What a change would bill; nothing is made or changed."""
         return self._read(self._v1.invoices.create_preview, params)

@@ -176,6 +176,11 @@ class Subscription(Mirrored, Model):
     cancel_at: Mapped[UtcDateTime | None]
     canceled_at: Mapped[UtcDateTime | None]
     ended_at: Mapped[UtcDateTime | None]
+    # Why it was canceled: Stripe's word for what brought it about, and what a person gave as the reason.
+    cancel_reason: Mapped[str | None]
+    cancel_feedback: Mapped[str | None]
+    cancel_comment: Mapped[str | None]
+    paused_at: Mapped[UtcDateTime | None]
     # The schedule at Stripe, and what it brings next: a change of plan when the period ends.
     schedule_stripe_id: Mapped[str | None] = mapped_column(PrefixedId)
     scheduled_at: Mapped[UtcDateTime | None]

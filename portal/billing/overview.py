@@ -10,7 +10,10 @@ from portal.accounts.models import Team
 from portal.billing.card_words import Card, card_of
 from portal.billing.change_rules import CHANGEABLE
 from portal.billing.customers import has_customer
+from portal.billing.entitlements import effective
 from portal.billing.invoice_list import InvoiceRow, open_invoice_url, recent_invoices
+from portal.billing.leave_page import LeaveOptions
+from portal.billing.leave_page import options as leave_options
 from portal.billing.models import Subscription
 from portal.billing.payment_methods import charged_payment_method
 from portal.billing.seats import Seats, seat_items, seats_of
@@ -71,6 +74,8 @@ class Overview:
     may_buy: bool
     may_manage: bool
     may_change: bool
+    leave: LeaveOptions
+    frozen: bool
     state_words: str | None
     banner: Banner | None
     credits: Any
@@ -81,6 +86,7 @@ def build(team: Team, *, may_buy: bool, may_manage: bool, may_change: bool, cred
     plan = plan_by_key(subscription.plan_key) if subscription and subscription.plan_key else None
     if subscription is None:
         plan = free_plan()
+    frozen = effective(team.id).credits_frozen
     name = plan.name if plan else ("A plan of its own" if subscription else "No plan")
     return Overview(
         plan_name=name,
@@ -102,8 +108,10 @@ def build(team: Team, *, may_buy: bool, may_manage: bool, may_change: bool, cred
         may_buy=may_buy,
         may_manage=may_manage and has_customer(team.id),
         may_change=may_change and _is_changeable(subscription),
+        leave=leave_options(subscription, allowed=may_change),
+        frozen=frozen,
         state_words=_state_words(subscription),
-        banner=_banner(subscription, name, open_invoice_url(team.id)),
+        banner=_banner(subscription, name, open_invoice_url(team.id), frozen=frozen),
         credits=credit_summary,
     )
 
@@ -127,7 +135,7 @@ def _state_words(subscription: Subscription | None) -> str | None:
     if subscription is None:
         return None
     if subscription.status == "paused":
-        return "Nothing is charged and no credits are added while the plan is paused. Resume it at Stripe."
+        return "Nothing is charged and no credits are added while the plan is paused."
     if subscription.status == "past_due":
         return "The plan stays on while Stripe tries again. New plan credits come once the open invoice is paid."
     if subscription.status == "unpaid":
@@ -169,7 +177,9 @@ def _lines(subscription: Subscription | None, plan_name: str) -> list[tuple[str,
     return [(f"{plan_name}, {every}", subscription.unit_amount), *extra]
 
 
-def _banner(subscription: Subscription | None, plan_name: str, open_invoice_url: str | None) -> Banner | None:
+def _banner(
+    subscription: Subscription | None, plan_name: str, open_invoice_url: str | None, *, frozen: bool
+) -> Banner | None:
     """At most one thing that a person should know before anything else on the page."""
     if subscription is None or subscription.unit_amount is None:
         return None
@@ -188,7 +198,8 @@ def _banner(subscription: Subscription | None, plan_name: str, open_invoice_url:
         return Banner(
             "warn",
             f"{plan_name} is paused",
-            "Nothing is charged and no credits are added until it is resumed. What the team has stays usable.",
+            "Nothing is charged and no credits are added until it goes on. "
+            + ("The team's credits are frozen until then." if frozen else "What the team has stays usable."),
         )
     if subscription.status == "trialing" and subscription.trial_end is not None and subscription.cancel_at is None:
         every = "a year" if subscription.interval == "year" else "a month"

@@ -7,7 +7,7 @@ from sqlalchemy import select, update
 from portal.accounts import audit
 from portal.accounts.models import Team
 from portal.accounts.seats import members_of
-from portal.billing.change_models import ChangePreview, PendingChange
+from portal.billing.change_models import LEAVE_KINDS, ChangePreview, PendingChange
 from portal.billing.change_preview import open_change
 from portal.billing.change_rules import ChangeRefused
 from portal.core import clock, jobs
@@ -16,6 +16,7 @@ from portal.core.database import db
 from portal.core.ids import new_id
 from portal.core.unit_of_work import after_commit
 
+SUBJECTS = {"seats": "seats_change"}
 # Changes that came to nothing leave the subscription as it was, so that an earlier preview still holds.
 CAME_TO_NOTHING = ("failed", "stale", "canceled")
 
@@ -44,7 +45,7 @@ def agree(team: Team, user_id: str, preview: ChangePreview) -> PendingChange:
     db.session.add(change)
     db.session.flush()
     audit.record(
-        audit.by_user(user_id), f"{_noun(preview)}_change.agreed", team_id=team.id, target=change.id, **facts(preview)
+        audit.by_user(user_id), f"{subject_of(preview)}.agreed", team_id=team.id, target=change.id, **facts(preview)
     )
     after_commit(jobs.hint_soon)
     return change
@@ -90,8 +91,12 @@ def wake_waiting(team_id: str) -> None:
 
 def facts(preview: ChangePreview) -> dict[str, object]:
     """What a change is about, for the audit trail."""
-    if preview.kind == "undo":
+    if preview.kind in ("undo", "resume", "pause"):
         return {"plan": preview.plan_key}
+    if preview.kind in LEAVE_KINDS:
+        given = (preview.params.get("details") or {}).get("feedback")
+        sums = {"amount_cents": preview.shown["total"], "currency": preview.currency} if preview.shown["total"] else {}
+        return {"plan": preview.plan_key, "reason": given, **sums}
     return {
         "plan": preview.plan_key,
         "interval": preview.interval,
@@ -102,5 +107,6 @@ def facts(preview: ChangePreview) -> dict[str, object]:
     }
 
 
-def _noun(preview: ChangePreview) -> str:
-    return "seats" if preview.kind == "seats" else "plan"
+def subject_of(preview: ChangePreview) -> str:
+    """What a change is about, as the audit trail names it until it is done."""
+    return f"plan_{preview.kind}" if preview.kind in LEAVE_KINDS else SUBJECTS.get(preview.kind, "plan_change")

@@ -11,4 +11,7 @@ SEATS_WITHOUT_A_PLAN = 1
 
 def seat_limit(team_id: str) -> int | None:
     """The seats the team has now; None is any number. As Stripe's mirror says, which may be a moment behind."""
-    return SEATS_WITHOUT_A_PLAN if effective(team_id).plan is None else seats_of(team_id).total
+    rights = effective(team_id)
+    if rights.plan is None and rights.seats_subscription_id is None:
+        return SEATS_WITHOUT_A_PLAN
+    return seats_of(team_id).total

@@ -9,7 +9,6 @@ from sqlalchemy import select
 from portal.accounts.seats import members_of
 from portal.billing.entitlements import effective
 from portal.billing.models import Subscription, SubscriptionItem
-from portal.billing.subscriptions import live_subscription
 from portal.catalog.models import Price
 from portal.catalog.queries import plan_by_key
 from portal.core.database import db
@@ -30,12 +29,19 @@ class Seats:
 
 
 def seats_of(team_id: str) -> Seats:
-    """The seats that the plan in force gives, with those that are paid for beside it."""
-    subscription, plan = live_subscription(team_id), effective(team_id).plan
-    in_use = members_of(team_id)
+    """The seats that count now: of the team's plan, with those that are paid for beside it, as long as its state leaves
+    them; else of the plan in force.
+    """
+    rights, in_use = effective(team_id), members_of(team_id)
+    key, subscription = rights.seats_subscription_id, None
+    if key is not None:
+        subscription = db.session.execute(select(Subscription).where(Subscription.id == key)).scalar_one_or_none()
+    plan = plan_by_key(subscription.plan_key or "") if subscription else None
+    if plan is None and rights.plan is not None:
+        plan, subscription = plan_by_key(rights.plan.key), None
     if plan is None or plan.seats_included is None:
         return Seats(in_use, None, 0, None)
-    extra = extra_seats(subscription) if subscription and subscription.plan_key == plan.key else 0
+    extra = extra_seats(subscription) if subscription else 0
     return Seats(in_use, plan.seats_included, extra, _most(plan.key, plan.seats_included))
 
 

@@ -103,6 +103,8 @@ def _values(data: Json) -> dict[str, Any]:
         "cancel_at": _cancel_at(data, plan_item),
         "canceled_at": moment(data.get("canceled_at")),
         "ended_at": moment(data.get("ended_at")),
+        **_canceled_why(data),
+        "paused_at": _paused_at(data),
         **_scheduled(data),
     }
 
@@ -126,6 +128,20 @@ def _plan_item(data: Json) -> Json:
         item for item in items if (known := plan_for_stripe_price(item["price"]["id"])) and known.purpose == "plan"
     ]
     return (plans or items)[0]
+
+
+def _canceled_why(data: Json) -> dict[str, Any]:
+    details = data.get("cancellation_details") or {}
+    return {f"cancel_{name}": _storable(details.get(name)) for name in ("reason", "feedback", "comment")}
+
+
+def _storable(text: str | None) -> str | None:
+    """People write the comment, and the database knows no NUL."""
+    return text.replace("\0", "") or None if text else None
+
+
+def _paused_at(data: Json) -> Any:
+    return moment(((data.get("status_details") or {}).get("paused") or {}).get("transitioned_at"))
 
 
 def _cancel_at(data: Json, plan_item: Json) -> Any:

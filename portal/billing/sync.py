@@ -12,6 +12,7 @@ from sqlalchemy import select
 from portal.billing.checkout_mirror import mirror_checkout
 from portal.billing.gateway import Gateway
 from portal.billing.invoices import fetch_invoice, mirror_invoice
+from portal.billing.leave_mail import course_of, tell_of_course
 from portal.billing.mirror import Fetched, Json, ref
 from portal.billing.models import Checkout, Invoice, Subscription
 from portal.billing.payment_methods import fetch_payment_method, mirror_payment_method
@@ -71,7 +72,9 @@ def mirror_subscription_state(state: SubscriptionState) -> tuple[Subscription, l
         mirror_checkout(state.page)
     if state.rival is not None:
         mirror_subscription(state.rival)  # the news that it has ended may come after the news of its successor
+    before = course_of(state.subscription.stripe_id)
     subscription = mirror_subscription(state.subscription)
+    tell_of_course(before, subscription)
     invoices = [mirror_invoice(fetched) for fetched in state.invoices]
     record_end(subscription)
     if state.payment_method is not None:

@@ -18,15 +18,35 @@ DUNNING_DAYS = (0, 3, 5, 7)
 # What is left of a plan in a state of its subscription: all of it, reading only, or nothing.
 Access = Literal["full", "read_only", "none"]
 ACCESS: tuple[Access, ...] = ("full", "read_only", "none")
-# Unless the catalog says otherwise: in force while it is tried, paid, or while Stripe tries to collect.
-ACCESS_DEFAULT: dict[str, Access] = {
-    "trialing": "full",
-    "active": "full",
-    "past_due": "full",
-    "unpaid": "none",
-    "paused": "none",
-    "canceled": "none",
+
+
+@dataclass(frozen=True)
+class StateRights:
+    """What a state of the subscription leaves of its plan.
+
+    `seats_kept`: the seats that were paid for stay, also where nothing else does. `credits_frozen`: no credit of the team
+    can be spent, whatever it comes from; each still ends on its own day.
+    """
+
+    access: Access
+    seats_kept: bool
+    credits_frozen: bool
+
+
+# Unless the catalog says otherwise: in force while it is tried, paid, or while Stripe tries to collect. Where it may go on
+# again, seats wait for that and so do credits; a plan that is over leaves what was bought beside it.
+ACCESS_DEFAULT: dict[str, StateRights] = {
+    "trialing": StateRights("full", seats_kept=True, credits_frozen=False),
+    "active": StateRights("full", seats_kept=True, credits_frozen=False),
+    "past_due": StateRights("full", seats_kept=True, credits_frozen=False),
+    "unpaid": StateRights("none", seats_kept=True, credits_frozen=True),
+    "paused": StateRights("none", seats_kept=True, credits_frozen=True),
+    "canceled": StateRights("none", seats_kept=False, credits_frozen=False),
 }
+
+# Whether a plan may be ended before its period is over, and whether the rest of what was paid is given back then.
+CancelNow = Literal["no", "no_refund", "prorate"]
+CANCEL_NOW: tuple[CancelNow, ...] = ("no", "no_refund", "prorate")
 
 
 @dataclass(frozen=True)
@@ -123,7 +143,7 @@ class Plan:
     meters: dict[str, Included]
     compare: dict[str, str]
     lookup_keys: dict[str, str]
-    access: dict[str, Access]
+    access: dict[str, StateRights]
 
     def cents(self, interval: Interval) -> int | None:
         return self.monthly_cents if interval == "month" else self.yearly_cents
@@ -234,6 +254,8 @@ class Catalog:
     meters: tuple[Meter, ...]
     compare: tuple[CompareGroup, ...]
     dunning_days: tuple[int, ...] = DUNNING_DAYS
+    cancel_now: CancelNow = "no_refund"
+    pause: bool = True
     coupons: tuple[Coupon, ...] = ()
     promotion_codes: tuple[PromotionCode, ...] = ()
 

@@ -14,6 +14,7 @@ from portal.catalog.consistency import check_consistency
 from portal.catalog.coupon_reading import read_coupon, read_promotion_code
 from portal.catalog.definition import (
     ACCESS_DEFAULT,
+    CANCEL_NOW,
     DUNNING_DAYS,
     Bundle,
     Catalog,
@@ -89,7 +90,7 @@ def read_catalog(data: dict[str, Any], source: str) -> Catalog:
     portal = _read_portal(root.table("portal"))
     billing = root.table("billing")
     currency = _read_currency(billing)
-    access = ACCESS_DEFAULT | read_access(billing.table("access"))
+    access = read_access(billing.table("access"), ACCESS_DEFAULT)
     catalog = Catalog(
         source=source,
         portal=portal,
@@ -103,6 +104,8 @@ def read_catalog(data: dict[str, Any], source: str) -> Catalog:
         plans=tuple(read_plan(table, position, access) for position, table in enumerate(_keyed(root, "plans"))),
         bundles=tuple(_read_bundle(table, position) for position, table in enumerate(_keyed(root, "bundles"))),
         dunning_days=_read_dunning_days(billing),
+        cancel_now=billing.choice("cancel_now", CANCEL_NOW, "no_refund"),
+        pause=billing.flag("pause", default=True),
         compare=tuple(_read_compare(table) for table in root.tables("compare")),
         coupons=tuple(read_coupon(table) for table in _keyed(root, "coupons")),
         promotion_codes=tuple(read_promotion_code(table) for table in root.tables("promotion_codes")),

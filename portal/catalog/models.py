@@ -161,7 +161,10 @@ class PlanFeature(Model):
 
 
 class PlanAccess(Model):
-    """What is left of a plan while its subscription is in `status`: all, reading only, or nothing (the free plan)."""
+    """What is left of a plan while its subscription is in `status`: all, reading only, or nothing (the free plan).
+
+    `seats_kept`: its seats count all the same. `credits_frozen`: no credit of the team can be spent.
+    """
 
     __tablename__ = "plan_access"
     __table_args__ = (
@@ -175,6 +178,8 @@ class PlanAccess(Model):
     plan_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("plans.id"), primary_key=True)
     status: Mapped[str] = mapped_column(primary_key=True)
     access: Mapped[str]
+    seats_kept: Mapped[bool] = mapped_column(default=True, server_default=text("true"))
+    credits_frozen: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
 
 
 class Meter(Model):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
-from portal.catalog.definition import ACCESS, ACCESS_DEFAULT, MONTHS_A_YEAR, Access, FeatureValue, Included, Plan
+from portal.catalog.definition import ACCESS, MONTHS_A_YEAR, FeatureValue, Included, Plan, StateRights
 from portal.catalog.toml_reading import Table, described, text_fault, whole_fault
 
 PRICE_CENTS_MAX = 99_999_999  # Stripe's own limit
@@ -14,13 +15,14 @@ TRIAL_DAYS_MAX = 730  # Stripe's own limit
 COUNT_MAX = 1_000_000_000_000
 LOOKUP_KEYS = ("month", "year", "seat_month", "seat_year")
 NEVER_FREE = ("access",)
+SEATS_LEFT, CREDITS_LEFT = ("kept", "lost"), ("usable", "frozen")
 SEAT_BILLINGS: tuple[Literal["now", "next_invoice"], ...] = ("now", "next_invoice")
 ONLY_PAID = ("trial_days", "seat_monthly_cents", "seat_yearly_cents", "seats_max", "seat_billing", "lookup_keys")
 
 Kind = Literal["free", "paid", "custom"]
 
 
-def read_plan(table: Table, position: int, access: dict[str, Access]) -> Plan:
+def read_plan(table: Table, position: int, access: dict[str, StateRights]) -> Plan:
     """A plan from its table; `access` is what holds for every plan that says nothing of it. Mistakes are noted in the table; the plan is then not to be used."""
     custom = table.flag("custom", default=False)
     monthly, yearly = _cents(table, "monthly_cents"), _cents(table, "yearly_cents")
@@ -49,7 +51,7 @@ def read_plan(table: Table, position: int, access: dict[str, Access]) -> Plan:
         meters=_read_meters(table.table("meters"), kind),
         compare=_read_words(table.table("compare")),
         lookup_keys=_read_lookup_keys(table.table("lookup_keys")),
-        access={} if kind == "free" else access | read_access(table.table("access")),
+        access={} if kind == "free" else read_access(table.table("access"), access),
     )
     if table.clean:
         _check_prices(table, plan)
@@ -132,11 +134,26 @@ def _read_value(table: Table, key: str) -> FeatureValue | None:
     return FeatureValue(enabled=bool(value), limit=value)
 
 
-def read_access(table: Table) -> dict[str, Access]:
-    """What is left of a plan, by the state of its subscription; only what the table names."""
-    found = {status: table.choice(status, ACCESS, "none") for status in ACCESS_DEFAULT if table.has(status)}
+def read_access(table: Table, otherwise: dict[str, StateRights]) -> dict[str, StateRights]:
+    """What is left of a plan, by the state of its subscription; `otherwise` holds for what the table does not name."""
+    found = {status: _read_state(table, status, rights) for status, rights in otherwise.items()}
     table.close()
     return found
+
+
+def _read_state(table: Table, status: str, otherwise: StateRights) -> StateRights:
+    """A word for the access alone, or a table that also says what becomes of seats and credits."""
+    value: Any = table.raw(status)
+    if value is None:
+        return otherwise
+    if not isinstance(value, dict):
+        return replace(otherwise, access=table.choice(status, ACCESS, otherwise.access))
+    inner = table.table(status)
+    seats = inner.choice("seats", SEATS_LEFT, "kept" if otherwise.seats_kept else "lost")
+    held = inner.choice("credits", CREDITS_LEFT, "frozen" if otherwise.credits_frozen else "usable")
+    access = inner.choice("access", ACCESS, otherwise.access)
+    inner.close()
+    return StateRights(access, seats_kept=seats == "kept", credits_frozen=held == "frozen")
 
 
 def _read_meters(table: Table, kind: Kind) -> dict[str, Included]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -141,7 +141,7 @@ def _sync_plan_meters(row: Plan, plan: PlanDefinition, meters: dict[str, Meter])
 
 
 def _sync_plan_access(row: Plan, plan: PlanDefinition) -> bool:
-    wanted = {status: {"access": access} for status, access in plan.access.items()}
+    wanted: dict[str, Values] = {status: asdict(rights) for status, rights in plan.access.items()}
     return _sync_links(PlanAccess, PlanAccess.status, row.id, wanted)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import exists, select, update
 
 from portal.billing.models import Invoice, PaidPeriod, Subscription
 from portal.billing.paid_periods import record_paid_periods
@@ -19,6 +19,7 @@ from portal.core.clock import app_now
 from portal.core.database import db
 from portal.credits import ledger
 from portal.credits.free_plan import end_free_grants, look_again
+from portal.credits.given_back import take_back_given
 from portal.credits.plan_months import cause_key, steps
 from portal.credits.refund_reversals import reverse_refunded_invoice
 
@@ -30,6 +31,7 @@ def grant_for_invoices(subscription: Subscription, invoices: Iterable[Invoice]) 
     for invoice in invoices:
         for paid in record_paid_periods(subscription, invoice):
             grant_paid_period(paid, clock.now(), subscription.ended_at)
+        take_back_given(subscription, invoice)
     if not subscription.live:
         look_again(subscription.team_id)
 
@@ -74,9 +76,12 @@ def _grant(paid: PaidPeriod, start: datetime, end: datetime) -> bool:
 
 
 def due_paid_periods(limit: int) -> list[PaidPeriod]:
-    """Paid periods of which a further month has begun, the longest due first."""
+    """Paid periods of which a further month has begun, the longest due first. While a plan is paused they wait."""
     due = PaidPeriod.next_grant_at <= app_now()
-    query = select(PaidPeriod).where(due).order_by(PaidPeriod.next_grant_at, PaidPeriod.id).limit(limit)
+    paused = exists().where(
+        Subscription.stripe_id == PaidPeriod.subscription_stripe_id, Subscription.status == "paused"
+    )
+    query = select(PaidPeriod).where(due, ~paused).order_by(PaidPeriod.next_grant_at, PaidPeriod.id).limit(limit)
     return list(db.session.execute(query).scalars())
 
 

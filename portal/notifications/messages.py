@@ -9,6 +9,8 @@ from typing import Any
 
 from flask import current_app, has_request_context, render_template
 
+BILLING_ADDRESS = "it is a billing address of the team"
+
 
 @dataclass(frozen=True)
 class Message:
@@ -90,12 +92,12 @@ def invitation(recipient: str, *, team_name: str, inviter: str, role: str, ends:
 
 def trial_will_end(recipient: str, *, plan_name: str, ends: str, price: str, ending: bool, link: str) -> Message:
     values = {"plan_name": plan_name, "ends": ends, "price": price, "ending": ending, "link": link}
-    return _render("trial_will_end", recipient, why="it is a billing address of the team", **values)
+    return _render("trial_will_end", recipient, why=BILLING_ADDRESS, **values)
 
 
 def payment_action_required(recipient: str, *, amount: str, number: str, link: str) -> Message:
     values = {"amount": amount, "number": number, "link": link}
-    return _render("payment_action_required", recipient, why="it is a billing address of the team", **values)
+    return _render("payment_action_required", recipient, why=BILLING_ADDRESS, **values)
 
 
 def payment_failed(
@@ -110,34 +112,51 @@ def payment_failed(
         "last": last,
         "link": link,
     }
-    return _render("payment_failed", recipient, why="it is a billing address of the team", **values)
+    return _render("payment_failed", recipient, why=BILLING_ADDRESS, **values)
 
 
 def payment_recovered(recipient: str, *, amount: str, number: str, link: str) -> Message:
     values = {"amount": amount, "number": number, "link": link}
-    return _render("payment_recovered", recipient, why="it is a billing address of the team", **values)
+    return _render("payment_recovered", recipient, why=BILLING_ADDRESS, **values)
 
 
 def payment_given_up(recipient: str, *, amount: str, plan_name: str, ended: bool, link: str) -> Message:
     """`ended`: the plan is over; else it waits for the open invoice to be paid."""
     values = {"amount": amount, "plan_name": plan_name, "ended": ended, "link": link}
-    return _render("payment_given_up", recipient, why="it is a billing address of the team", **values)
+    return _render("payment_given_up", recipient, why=BILLING_ADDRESS, **values)
 
 
 def card_expiring(recipient: str, *, card: str, ends: str, link: str) -> Message:
     values = {"card": card, "ends": ends, "link": link}
-    return _render("card_expiring", recipient, why="it is a billing address of the team", **values)
+    return _render("card_expiring", recipient, why=BILLING_ADDRESS, **values)
 
 
 def plan_changed(recipient: str, *, plan_name: str, every: str, charged: str, from_when: str, link: str) -> Message:
     """`from_when` is empty for a change that applies already, and then `charged` says what it cost."""
     values = {"plan_name": plan_name, "every": every, "charged": charged, "from_when": from_when, "link": link}
-    return _render("plan_changed", recipient, why="it is a billing address of the team", **values)
+    return _render("plan_changed", recipient, why=BILLING_ADDRESS, **values)
 
 
 def seats_changed(recipient: str, *, seats: int | None, plan_name: str, charged: str, link: str) -> Message:
     values = {"seats": seats, "plan_name": plan_name, "charged": charged, "link": link}
-    return _render("seats_changed", recipient, why="it is a billing address of the team", **values)
+    return _render("seats_changed", recipient, why=BILLING_ADDRESS, **values)
+
+
+def plan_canceled(
+    recipient: str, *, plan_name: str, day: str, ended: bool, outcome: list[tuple[str, str]], link: str
+) -> Message:
+    """`ended`: it is over; else it is to end on `day`. `outcome` says what becomes of what, as pairs."""
+    values = {"plan_name": plan_name, "day": day, "ended": ended, "outcome": outcome, "link": link}
+    return _render("plan_canceled", recipient, why=BILLING_ADDRESS, **values)
+
+
+def plan_resumed(recipient: str, *, plan_name: str, paused: bool, link: str) -> Message:
+    """`paused`: it goes on after a pause; else it was canceled and stays after all."""
+    return _render("plan_resumed", recipient, why=BILLING_ADDRESS, plan_name=plan_name, paused=paused, link=link)
+
+
+def plan_paused(recipient: str, *, plan_name: str, outcome: list[tuple[str, str]], link: str) -> Message:
+    return _render("plan_paused", recipient, why=BILLING_ADDRESS, plan_name=plan_name, outcome=outcome, link=link)
 
 
 @dataclass(frozen=True)

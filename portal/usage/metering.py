@@ -25,9 +25,11 @@ CREATED = 200
 # A meter's name is the catalog's by the time it is counted.
 CONSUMED = counter("billing_credits_consumed_total", "Credits that uses have taken.", "meter")
 
-# One round trip before the account's lock: what stands under the key, and what the meter costs.
+# One round trip before the account's lock: what stands under the key, what the meter costs, and whether the state of the
+# team's subscription lets credits be spent.
 FIND = Statement(
-    "select k.request_hash, k.status, k.body, m.mode, m.cost_credits"
+    "select k.request_hash, k.status, k.body, m.mode, m.cost_credits,"
+    " (select st.credits_frozen from team_standing st where st.team_id = :team_id) as frozen"
     " from (values (1)) as one"
     " left join usage_keys k on k.team_id = :team_id and k.key = :key"
     " left join meters m on m.key = :meter and m.archived_at is null"
@@ -62,6 +64,10 @@ class UnknownMeter(MeteringError):
 
 class MeterNotAvailable(MeteringError):
     """The meter is billed by Stripe and not in credits, which uses cannot be reported for yet."""
+
+
+class CreditsFrozen(MeteringError):
+    """The state of the team's subscription lets no credit be spent."""
 
 
 @dataclass(frozen=True)
@@ -102,13 +108,15 @@ class Answer:
 def record(use: Use, answer: Callable[[Recorded], str]) -> Answer:
     """Record a use and keep `answer` of it; a use that is recorded already is answered as it was then.
 
-    Raises `KeyReused`, `UnknownMeter`, `MeterNotAvailable`, and the ledger's `InsufficientCredits`.
+    Raises `KeyReused`, `UnknownMeter`, `MeterNotAvailable`, `CreditsFrozen`, and the ledger's `InsufficientCredits`.
     """
     found = _find(use)
     stored = _stored(use, found)
     if stored:
         return stored
     cost = _cost(use, found)
+    if found.frozen:
+        raise CreditsFrozen(f"the credits of {use.team_id} are frozen")
     try:
         spent = spend(use.team_id, cost, f"usage:{use.key}")
     except CauseConflict:

@@ -35,11 +35,13 @@ from portal.notifications.messages import (
 )
 from portal.notifications.outbox import put_mail
 from tests.browser import change_pages as change
+from tests.browser import leave_pages as leave
 from tests.browser import member_pages
 from tests.browser.bundle_pages import DONE, FAILED, PENDING, bundle_page, too_many
 from tests.browser.change_pages import changer
 from tests.browser.control_panel import chaos, panel
 from tests.browser.hosted_portal import no_such_card, portal_page
+from tests.browser.leave_pages import leaver
 from tests.browser.open_portal import OpenPortal, hosted_step, planned, unpaid, wrong_details
 from tests.browser.people import Household, Person, gather, newcomer
 from tests.browser.running import RunningStack
@@ -65,6 +67,7 @@ class Company:
     crowd: Person
     guest: Person
     changer: Person
+    leaver: Person
 
     @classmethod
     def invite(cls, stack: RunningStack) -> Company:
@@ -78,6 +81,7 @@ class Company:
             crowd=newcomer(stack, "Crowded House"),
             guest=newcomer(stack, "Night Owls"),
             changer=newcomer(stack, "Harvest Foods"),
+            leaver=newcomer(stack, "Autumn Leaves"),
         )
 
 
@@ -726,6 +730,18 @@ PAGES = (
     Scene("seats", "billing.seats", changer, change.page("seats")),
     Scene("seats-wrong", "billing.preview_seats", changer, change.seats_wrong),
     Scene("overview-planned", "billing.overview", changer, change.planned),
+    Scene("cancel", "billing.cancel_page", leaver, leave.page("cancellation")),
+    Scene("cancel-wrong", "billing.cancel_plan", leaver, leave.cancel_wrong),
+    Scene("cancel-preview", "billing.show_preview", leaver, leave.cancel_preview),
+    Scene("canceled", "billing.plan_change", leaver, leave.canceled),
+    Scene("resumed", "billing.plan_change", leaver, leave.resumed),
+    Scene("pause", "billing.pause_page", leaver, leave.page("pause")),
+    Scene("paused", "billing.plan_change", leaver, leave.paused),
+    Scene("cancel-paused", "billing.cancel_page", leaver, leave.cancel_paused),
+    Scene("mail-plan-canceled", "notifications.dev_mail_message", leaver, leave.mail("canceled")),
+    Scene("mail-plan-ended", "notifications.dev_mail_message", leaver, leave.mail("ended")),
+    Scene("mail-plan-resumed", "notifications.dev_mail_message", leaver, leave.mail("resumed")),
+    Scene("mail-plan-paused", "notifications.dev_mail_message", leaver, leave.mail("paused")),
     Scene("mail-plan-changed", "notifications.dev_mail_message", changer, change.mail("plan")),
     Scene("mail-plan-planned", "notifications.dev_mail_message", changer, change.mail("planned")),
     Scene("mail-seats-changed", "notifications.dev_mail_message", changer, change.mail("seats")),

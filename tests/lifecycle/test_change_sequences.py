@@ -1,4 +1,5 @@
-"""Changes in random order, as people and time bring them: each charges what was shown, and nothing is forgotten.
+"""Changes in random order, as people, the staff at Stripe and time bring them: each charges what was shown, and nothing is
+forgotten.
 
 `CHANGE_SEQUENCES=200` tries so many; a few are enough to notice that something broke.
 """
@@ -13,8 +14,8 @@ from flask import Flask
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
-from portal.billing.change_models import ChangePreview
-from tests.plan_changes import Changer, planned_of
+from portal.billing.change_models import LEAVE_KINDS, ChangePreview
+from tests.plan_changes import Changer, Json, planned_of, read
 from tests.purchases import make_buyer, violations
 from tests.stage import Stage
 
@@ -29,8 +30,9 @@ STEPS = st.one_of(
     st.tuples(st.just("seats"), st.integers(1, 40)),
     st.tuples(st.just("undo"), st.none()),
     st.tuples(st.just("days"), st.integers(1, 20)),
-    st.tuples(st.just("cancel"), st.none()),
-    st.tuples(st.just("resume"), st.none()),
+    st.tuples(st.just("leave"), st.sampled_from(LEAVE_KINDS)),
+    st.tuples(st.just("leave"), st.sampled_from(["cancel", "resume", "pause", "unpause"])),  # it does not end so often
+    st.tuples(st.just("at Stripe"), st.sampled_from(["cancel", "resume", "pause", "coupon"])),
     st.tuples(st.just("end of the period"), st.none()),
 )
 
@@ -47,6 +49,7 @@ def test_whatever_the_order_the_charge_is_what_was_shown(
     app: Flask, stage: Stage, start: tuple[str, str], steps: list[Step]
 ) -> None:
     note(f"{start}: {steps}")
+    stage.card_expiry = "12 / 99"  # many sequences, one after the other, take decades
     person, team_id = make_buyer(app, "Harbor Analytics")
     changer = Changer.on(stage, person, team_id, *start, wait=timedelta(days=1))
     for step in steps:
@@ -61,18 +64,13 @@ def test_whatever_the_order_the_charge_is_what_was_shown(
 
 def _take(changer: Changer, step: Step) -> None:
     name, value = step
-    ours = f"/v1/subscriptions/{changer.mirrored().stripe_id}"
     match name:
         case "plan":
             _change(changer, changer.ask(*value))
         case "plan with a code":
             _change(changer, changer.ask(*value, promotion_code=changer.code()))
         case "seats":
-            planned = planned_of(changer.mirrored())
-            _change(changer, changer.ask_seats(value))
-            now = planned_of(changer.mirrored())
-            assert (planned is None) == (now is None), "what is planned was forgotten"
-            assert planned is None or now is None or (planned[:2], planned[3]) == (now[:2], now[3])
+            _change_seats(changer, value)
         case "undo":
             if planned_of(changer.mirrored()) is not None and changer.live()["cancel_at"] is None:
                 assert changer.undo().state == "done"
@@ -81,14 +79,61 @@ def _take(changer: Changer, step: Step) -> None:
             changer.stage.advance(timedelta(days=value))
             changer.stage.deliver_all()
         case "end of the period":
-            changer.pass_period()
-            _keep_alive(changer)
-        case "cancel" if planned_of(changer.mirrored()) is None and changer.live()["schedule"] is None:
+            _end_period(changer)
+        case "leave":
+            _leave(changer, value)
+        case "at Stripe":
+            _at_stripe(changer, value)
+
+
+def _change_seats(changer: Changer, seats: int) -> None:
+    planned = planned_of(changer.mirrored())
+    _change(changer, changer.ask_seats(seats))
+    now = planned_of(changer.mirrored())
+    assert (planned is None) == (now is None), "what is planned was forgotten"
+    assert planned is None or now is None or (planned[:2], planned[3]) == (now[:2], now[3])
+
+
+def _at_stripe(changer: Changer, what: str) -> None:
+    """What the staff do in Stripe's dashboard, where it can be done."""
+    ours, live = f"/v1/subscriptions/{changer.mirrored().stripe_id}", changer.live()
+    match what:
+        case "cancel" if _runs(live) and live["schedule"] is None:
             changer.stage.stripe("POST", ours, cancel_at_period_end="true")
-            changer.stage.deliver_all()
-        case "resume" if changer.live()["cancel_at"] is not None:
-            changer.stage.stripe("POST", ours, cancel_at_period_end="false")
-            changer.stage.deliver_all()
+        case "resume" if _runs(live) and live["schedule"] is None and live["cancel_at"] is not None:
+            changer.stage.stripe("POST", ours, cancel_at="")
+        case "pause" if live["status"] == "active" and live["schedule"] is None:
+            changer.stage.stripe("POST", f"{ours}/pause")  # which gives the rest of the period back
+        case "coupon" if _runs(live):
+            coupon = changer.stage.stripe("POST", "/v1/coupons", percent_off=30, duration="forever")["id"]
+            changer.stage.stripe("POST", ours, **{"discounts[0][coupon]": coupon})
+    changer.stage.deliver_all()
+
+
+def _runs(live: Json) -> bool:
+    return live["status"] not in ("canceled", "paused")
+
+
+def _leave(changer: Changer, act: str) -> None:
+    """Cancel, stay, pause or go on by the pages: what it brings is what was shown, and where nothing was shown, nothing."""
+    before, answer = changer.invoices(), changer.ask_to_leave(act)
+    if answer.status_code == 409:
+        assert changer.invoices() == before
+        return
+    if "/previews/" in answer.location:
+        preview, change = changer.finish(changer.shown(answer))
+    else:
+        change = changer.come_to(answer)
+        preview = read(ChangePreview, change.preview_id)
+    assert change.state == "done", (act, change.state, change.failure_code)
+    _assert_charged(changer, preview, before)
+    assert {
+        "cancel": changer.mirrored().cancel_at is not None,
+        "cancel_now": changer.mirrored().status == "canceled",
+        "resume": changer.mirrored().cancel_at is None,
+        "pause": changer.mirrored().status == "paused",
+        "unpause": changer.mirrored().status == "active",
+    }[act]
 
 
 def _change(changer: Changer, answer: Any) -> None:
@@ -99,6 +144,10 @@ def _change(changer: Changer, answer: Any) -> None:
         return
     preview, change = changer.finish(changer.shown(answer))
     assert change.state == "done", (change.state, change.failure_code)
+    _assert_charged(changer, preview, before)
+
+
+def _assert_charged(changer: Changer, preview: ChangePreview, before: list[Any]) -> None:
     made = changer.invoices()[: len(changer.invoices()) - len(before)]
     if not preview.shown["at_once"]:
         assert made == []
@@ -110,7 +159,9 @@ def _sums(preview: ChangePreview) -> tuple[int, int]:
     return preview.amount_due, preview.shown["total"]
 
 
-def _keep_alive(changer: Changer) -> None:
-    """One that was canceled has ended by now: nothing more can be done with it, and it stays as it is."""
+def _end_period(changer: Changer) -> None:
+    """One that was canceled has ended by then: nothing more can be done with it, and it stays as it is."""
+    if _runs(changer.live()):
+        changer.pass_period()
     if changer.mirrored().status == "canceled":
         assert changer.ask("pro").status_code == 409

@@ -249,7 +249,7 @@ def test_the_buttons_are_for_those_who_may(cast: Cast, stage: Stage) -> None:
     [
         ("past_due", ("Past due", "New plan credits come once the open invoice is paid.", "Update card")),
         ("unpaid", ("Unpaid", "Stripe has stopped trying.", "Update card")),
-        ("paused", ("Business is paused", "Resume at Stripe", "no credits are added")),
+        ("paused", ("Business is paused", "Let the plan go on", "credits are frozen")),
     ],
 )
 def test_each_state_says_what_it_means_and_the_way_out(

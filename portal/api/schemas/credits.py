@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import fields
 
-from portal.api.schemas.common import Answer, kind, livemode, moment, text, whole
+from portal.api.schemas.common import Answer, flag, kind, livemode, moment, text, whole
 
 
 class GrantAnswer(Answer):
@@ -21,7 +21,8 @@ class GrantAnswer(Answer):
 
 class CreditsAnswer(Answer):
     object = kind("credits")
-    available = whole("Credits that can be spent now.", minimum=0, example=4997)
+    available = whole("Credits that can be spent now, unless they are frozen.", minimum=0, example=4997)
+    frozen = flag("Whether the plan's state lets none be spent: it is paused, or was not paid.", example=False)
     reserved = whole("Credits held for uses that are not settled.", minimum=0, example=0)
     debt = whole("Credits owed after a refund; the next grant repays them first.", minimum=0, example=0)
     grants = fields.List(

@@ -8,8 +8,8 @@ from flask import abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from portal.accounts.access import current_team, signed_in_user, team_page
-from portal.billing import change_page, change_preview, change_status, plan_change
-from portal.billing.change_models import ChangePreview, PendingChange
+from portal.billing import change_page, change_preview, change_status, leave_page, plan_change
+from portal.billing.change_models import LEAVE_KINDS, ChangePreview, PendingChange
 from portal.billing.change_refusals import change_refusal, change_trouble
 from portal.billing.change_rules import ChangeRefused, Wish
 from portal.billing.gateway import GatewayError, gateway
@@ -87,6 +87,9 @@ def show_preview(preview_id: str) -> ResponseReturnValue:
         return redirect(url_for("billing.plan_change", team_id=team.id, change_id=change.id))
     if preview.kind == "undo":
         abort(404)  # it has no sums, and is agreed to in the moment that it is made
+    if preview.kind in LEAVE_KINDS:
+        leaving = leave_page.preview_page(team.id, preview)
+        return render_template("billing/leave_preview.html", team=team, page=leaving)
     page = change_page.preview_page(team.id, preview)
     options = change_page.options_form(team.id, preview) if preview.kind == "plan" else None
     return render_template("billing/change_preview.html", team=team, page=page, options=options)
@@ -140,7 +143,7 @@ def plan_change_status(change_id: str) -> ResponseReturnValue:
     if state.kind == request.args.get("seen"):
         return "", 204
     fragment = render_template("billing/_change_status.html", **context)
-    if state.kind == "done":
+    if state.kind in ("done", "left"):
         fragment += render_template("_layout/_switcher.html", swapped_along=True, **context)
     return fragment
 
@@ -166,6 +169,7 @@ def _context(change_id: str) -> dict[str, object]:
         "status_url": address("billing.plan_change_status"),
         "again_url": address("billing.plan_change"),
         "withdraw_url": address("billing.withdraw_change"),
+        "afterwards": leave_page.afterwards(change) if state.kind == "left" else [],
         "overview_url": url_for("billing.overview", team_id=team.id),
     }
 

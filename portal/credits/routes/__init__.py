@@ -6,6 +6,7 @@ from flask import Blueprint, render_template, request
 
 from portal.accounts.access import current_membership, current_team, team_page
 from portal.billing.bundle_sale import bundles_allowed, bundles_for
+from portal.billing.entitlements import effective
 from portal.catalog.current import catalog
 from portal.catalog.pricing_page import bundles_text
 from portal.core.authz import Action, may
@@ -29,6 +30,7 @@ def credits_page() -> str:
         "credits/credits.html",
         team=team,
         credits=summary(team.id),
+        frozen=effective(team.id).credits_frozen,
         may_buy=may(current_membership().role, Action.BUY),
         allowed=bundles_allowed(team.id),
         offers=offers(bundles_for(team.id)),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.catalog.definition import ACCESS_DEFAULT, Catalog
+from portal.catalog.definition import ACCESS_DEFAULT, Catalog, StateRights
 from portal.catalog.loader import load_catalog, preset_names, read_catalog
 from portal.catalog.toml_reading import CatalogError
 from tests.unit.catalog.small import SMALL, SOURCE, changed, read, small
@@ -50,6 +50,11 @@ BROKEN = {
         '"usd"', '"usd"\naccess = { incomplete = "full" }', "billing.access.incomplete", "not a key that is known"),
     "access of an unknown kind": (
         '"usd"', '"usd"\naccess = { unpaid = "reading" }', "billing.access.unpaid", 'one of "full", "read_only", "none"'),
+    "seats of an unknown kind": (
+        '"usd"', '"usd"\naccess = { paused = { seats = "keep" } }', "billing.access.paused.seats", 'did you mean "kept"?'),
+    "what a state leaves of nothing": (
+        '"usd"', '"usd"\naccess = { paused = { credit = "usable" } }', "billing.access.paused.credit", 'did you mean "credits"?'),
+    "an end of an unknown kind": ('"usd"', '"usd"\ncancel_now = "refund"', "billing.cancel_now", 'did you mean "no_refund"?'),
     "access of a plan, of an unknown kind": (
         MONTHLY, MONTHLY + "access = { paused = 1 }\n", "plans.pro.access.paused", "must be a text"),
     "terms to agree to that are nowhere": (
@@ -166,12 +171,15 @@ def test_the_small_catalog_itself_is_good() -> None:
 
 
 def test_what_a_state_leaves_of_a_plan_is_the_plans_word_then_everybodys_then_the_usual() -> None:
-    both = SMALL.replace('"usd"', '"usd"\naccess = { unpaid = "read_only", paused = "read_only" }', 1)
-    found = {
-        plan.key: plan.access
-        for plan in read(both.replace(MONTHLY, MONTHLY + 'access = { paused = "none" }\n', 1)).plans
+    everybodys = '{ unpaid = "read_only", paused = { access = "read_only", seats = "lost" } }'
+    both = SMALL.replace('"usd"', f'"usd"\naccess = {everybodys}', 1)
+    own = 'access = { paused = "none", canceled = { credits = "frozen" } }\n'
+    found = {plan.key: plan.access for plan in read(both.replace(MONTHLY, MONTHLY + own, 1)).plans}
+    assert found["pro"] == ACCESS_DEFAULT | {
+        "unpaid": StateRights("read_only", seats_kept=True, credits_frozen=True),
+        "paused": StateRights("none", seats_kept=False, credits_frozen=True),
+        "canceled": StateRights("none", seats_kept=False, credits_frozen=True),
     }
-    assert found["pro"] == ACCESS_DEFAULT | {"unpaid": "read_only", "paused": "none"}
     assert all(access == {} for key, access in found.items() if small().plan(key).kind == "free")  # type: ignore[union-attr]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import astuple
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -107,10 +108,11 @@ def given_by(plan: str) -> dict[str, tuple[bool, int | None]]:
 
 
 def test_by_default_a_plan_lasts_while_it_is_tried_paid_or_collected(app: Flask) -> None:
-    query = select(Plan.kind, PlanAccess.status, PlanAccess.access).join(Plan, Plan.id == PlanAccess.plan_id)
+    query = select(Plan.kind, PlanAccess).join(Plan, Plan.id == PlanAccess.plan_id)
     rows = db.session.execute(query.where(Plan.archived_at.is_(None))).all()
     assert {row.kind for row in rows} == {"paid", "custom"}
-    assert {(row.status, row.access) for row in rows} == set(ACCESS_DEFAULT.items())
+    found = {(row.status, row.access, row.seats_kept, row.credits_frozen) for _, row in rows}
+    assert found == {(status, *astuple(rights)) for status, rights in ACCESS_DEFAULT.items()}
 
 
 def test_a_live_subscription_counts_before_one_that_has_ended(cast: Cast, access: dict[tuple[str, str], str]) -> None:

@@ -1,0 +1,62 @@
+"""Credits of a period of which the rest was given back, when a plan was ended before it: they go in the same proportion.
+
+The rule. A plan that has ended with an invoice that gives the time from an instant on back, and bills nothing of the plan,
+takes back of the month's lot `amount * rest / month`, rounded down, both counted to the second. Months of a year that were
+to come are never granted, since the plan has ended. What was spent already becomes debt; the ledger sees to that.
+
+It follows from Stripe's invoice, wherever the plan was ended, and is keyed by it.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+
+from portal.billing.models import Invoice, PaidPeriod, Subscription
+from portal.catalog.queries import plan_for_stripe_price
+from portal.core.database import db
+from portal.credits import ledger
+from portal.credits.plan_months import cause_key, steps
+
+
+def take_back_given(subscription: Subscription, invoice: Invoice) -> None:
+    """Take back the share of what an invoice gives back of a plan that is over. Done twice it is the same."""
+    since = _given_back_from(subscription, invoice)
+    if since is None:
+        return
+    for paid in _paid_around(subscription, since):
+        for start, end in steps(paid):
+            share = paid.credits_monthly * int((end - since).total_seconds()) // int((end - start).total_seconds())
+            if start <= since < end and share:
+                _take(subscription, invoice, cause_key(paid.subscription_stripe_id, paid.kind, start), share)
+
+
+def _given_back_from(subscription: Subscription, invoice: Invoice) -> datetime | None:
+    """The instant from which on the plan's time is given back; None where it is not, or where another plan took over."""
+    if subscription.ended_at is None or invoice.subscription_stripe_id != subscription.stripe_id:
+        return None
+    lines = [line for line in invoice.lines if _is_plans(line["price"])]
+    if not lines or any(line["amount"] > 0 or not line["proration"] for line in lines):
+        return None
+    given = [line["period_start"] for line in lines if line["amount"] < 0]
+    return datetime.fromtimestamp(min(given), UTC) if given else None
+
+
+def _is_plans(stripe_price_id: str | None) -> bool:
+    price = plan_for_stripe_price(stripe_price_id) if stripe_price_id else None
+    return price is not None and price.purpose == "plan"
+
+
+def _paid_around(subscription: Subscription, moment: datetime) -> list[PaidPeriod]:
+    around = (PaidPeriod.period_start <= moment) & (PaidPeriod.period_end > moment)
+    query = select(PaidPeriod).where(PaidPeriod.subscription_stripe_id == subscription.stripe_id, around)
+    return list(db.session.execute(query).scalars())
+
+
+def _take(subscription: Subscription, invoice: Invoice, lot: str, amount: int) -> None:
+    """A month that was never granted has nothing to be taken back."""
+    try:
+        ledger.reverse(subscription.team_id, lot, amount, f"given_back:{invoice.stripe_id}:{lot}")
+    except ledger.UnknownGrant:
+        return
