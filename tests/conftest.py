@@ -96,6 +96,9 @@ KEPT = frozenset(
         "plan_meters",
         "plan_access",
         "meters",
+        "addons",
+        "addon_plans",
+        "addon_features",
     )
 )
 

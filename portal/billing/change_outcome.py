@@ -12,7 +12,7 @@ from portal.billing.billing_mail import tell_of_change
 from portal.billing.change_claim import Work
 from portal.billing.gateway import Gateway
 from portal.billing.mirror import StaleFetch
-from portal.billing.plan_change import facts
+from portal.billing.plan_change import facts, noun_of
 from portal.billing.sync import SubscriptionState, fetch_subscription_state
 from portal.core.alarms import raise_alarm
 from portal.core.clock import app_now
@@ -83,7 +83,7 @@ def _write(work: Work, outcome: Outcome) -> None:
 def _follow(work: Work, outcome: Outcome, state: SubscriptionState) -> None:
     """The audit trail, the mail, and a look whether what was charged is what was shown."""
     preview, actor = work.preview, audit.by_user(work.change.user_id)
-    noun = "seats" if preview.kind == "seats" else "plan"
+    noun = noun_of(preview)
     if outcome.state == "failed":
         detail = {"reason": outcome.code}
         audit.record(actor, f"{noun}_change.failed", team_id=preview.team_id, target=work.change.id, **detail)

@@ -9,7 +9,7 @@ from portal.accounts.models import Team
 from portal.accounts.seats import members_of
 from portal.billing.change_models import ChangePreview, PendingChange
 from portal.billing.change_preview import open_change
-from portal.billing.change_rules import ChangeRefused
+from portal.billing.change_refused import ChangeRefused
 from portal.core import clock, jobs
 from portal.core.clock import app_now
 from portal.core.database import db
@@ -44,7 +44,7 @@ def agree(team: Team, user_id: str, preview: ChangePreview) -> PendingChange:
     db.session.add(change)
     db.session.flush()
     audit.record(
-        audit.by_user(user_id), f"{_noun(preview)}_change.agreed", team_id=team.id, target=change.id, **facts(preview)
+        audit.by_user(user_id), f"{noun_of(preview)}_change.agreed", team_id=team.id, target=change.id, **facts(preview)
     )
     after_commit(jobs.hint_soon)
     return change
@@ -66,7 +66,7 @@ def _refuse_outdated(preview: ChangePreview) -> None:
     if db.session.execute(made).scalar() is not None:
         raise ChangeRefused("changed")
     members = members_of(preview.team_id)
-    if preview.kind != "undo" and preview.seats is not None and preview.seats < members:
+    if preview.kind in ("plan", "seats") and preview.seats is not None and preview.seats < members:
         raise ChangeRefused("members_came", members=members, seats=preview.seats)
 
 
@@ -92,7 +92,10 @@ def facts(preview: ChangePreview) -> dict[str, object]:
     """What a change is about, for the audit trail."""
     if preview.kind == "undo":
         return {"plan": preview.plan_key}
-    return {
+    addon: dict[str, object] = (
+        {"addon": preview.addon_key, "quantity": preview.addon_quantity} if preview.kind == "addon" else {}
+    )
+    return addon | {
         "plan": preview.plan_key,
         "interval": preview.interval,
         "seats": preview.seats,
@@ -102,5 +105,6 @@ def facts(preview: ChangePreview) -> dict[str, object]:
     }
 
 
-def _noun(preview: ChangePreview) -> str:
-    return "seats" if preview.kind == "seats" else "plan"
+def noun_of(preview: ChangePreview) -> str:
+    """What a change is of, as the audit trail names it."""
+    return {"seats": "seats", "addon": "addons"}.get(preview.kind, "plan")

@@ -117,6 +117,7 @@ def _scheduled(data: Json) -> dict[str, Any]:
         "scheduled_plan_key": coming.plan.plan_key if coming else None,
         "scheduled_interval": coming.plan.interval if coming else None,
         "scheduled_seats_extra": coming.seats_extra if coming else None,
+        "scheduled_addons": {price.addon_key: number for price, number in coming.addons} if coming else None,
     }
 
 

@@ -140,6 +140,12 @@ def seats_changed(recipient: str, *, seats: int | None, plan_name: str, charged:
     return _render("seats_changed", recipient, why="it is a billing address of the team", **values)
 
 
+def addons_changed(recipient: str, *, addon: str, quantity: int, plan_name: str, charged: str, link: str) -> Message:
+    """`quantity` is how many the team has now; 0 is none any more."""
+    values = {"addon": addon, "quantity": quantity, "plan_name": plan_name, "charged": charged, "link": link}
+    return _render("addons_changed", recipient, why="it is a billing address of the team", **values)
+
+
 @dataclass(frozen=True)
 class AlarmLine:
     kind: str

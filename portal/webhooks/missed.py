@@ -63,9 +63,12 @@ def fetch_missed(gateway: EventGateway) -> int:
 
 
 def _checked_until(now: datetime) -> datetime:
-    """Where to begin: where the last run ended, at first with the oldest event that ever came. Stripe keeps no more than so much."""
-    last = readings.last(CHECKED)
-    known = datetime.fromtimestamp(last.value, UTC) if last else _oldest() or now
+    """Where to begin: where the last run ended, at first after the second of the oldest event that ever came: what was before
+    that is from before us. Stripe keeps no more than so much.
+    """
+    last, oldest = readings.last(CHECKED), _oldest()
+    first = oldest + timedelta(seconds=1) if oldest else now
+    known = datetime.fromtimestamp(last.value, UTC) if last else first
     return max(known, now - STRIPE_KEEPS)
 
 

@@ -44,12 +44,15 @@ from tests.stage import serve_sandbox
 
 DEFAULT = load_catalog("default")
 PRICES = len(DEFAULT.prices())
-PRODUCTS = 3 * 2 + 4
+PRODUCTS = 3 * 2 + 4 + 2
 
 pytestmark = pytest.mark.lifecycle
 
 
-CATALOG_TABLES = ("prices", "plan_features", "plan_meters", "plan_access", "plans", "bundles", "features", "meters")
+CATALOG_TABLES = (
+    "prices", "plan_features", "plan_meters", "plan_access", "addon_plans", "addon_features", "plans", "addons", "bundles",
+    "features", "meters",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

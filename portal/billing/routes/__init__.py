@@ -2,8 +2,8 @@
 pages and back.
 """
 
-from portal.billing.routes import checkout, history, overview, plan, portal, seats
+from portal.billing.routes import addons, checkout, history, overview, plan, portal, seats
 
 BLUEPRINTS = [overview.bp]
 
-__all__ = ["BLUEPRINTS", "checkout", "history", "plan", "portal", "seats"]
+__all__ = ["BLUEPRINTS", "addons", "checkout", "history", "plan", "portal", "seats"]
