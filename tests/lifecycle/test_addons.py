@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
-from werkzeug.test import TestResponse
 
 from portal.accounts.models import AuditEntry
 from portal.billing.change_models import ChangePreview, PendingChange
@@ -30,15 +29,10 @@ def on(stage: Stage, cast: Cast, plan: str = "pro", interval: str = "month", wai
     return Changer.on(stage, cast.owner, cast.team_id, plan, interval, wait=wait)
 
 
-def ask(changer: Changer, addon: str, quantity: int | str = 1) -> TestResponse:
-    form = {"addon": addon, "quantity": str(quantity)}
-    return changer.person.client.post(f"/teams/{changer.team_id}/addons/previews", data=form)
-
-
 def have(changer: Changer, addon: str, quantity: int = 1) -> tuple[ChangePreview, PendingChange]:
     """So many of an add-on, from the form to the invoice, which must be what was shown."""
     before = changer.invoices()
-    preview, change = changer.finish(changer.shown(ask(changer, addon, quantity)))
+    preview, change = changer.finish(changer.shown(changer.ask_addon(addon, quantity)))
     assert change.state == "done", (change.state, change.failure_code)
     made = [one for one in changer.invoices() if one not in before]
     if preview.amount_due:
@@ -194,7 +188,7 @@ def test_a_planned_change_survives_and_brings_the_add_on_along(stage: Stage, cas
     preview, _ = have(changer, "longer_history", 3)
     assert changer.mirrored().scheduled_plan_key == "starter"
     assert planned(changer) == {"longer_history": 3}
-    refused = ask(changer, "audit_log")
+    refused = changer.ask_addon("audit_log")
     assert refused.status_code == 422
     assert "is sold without it. Undo the planned change first" in refused.get_data(as_text=True)
     have(changer, "longer_history", 1)
@@ -227,7 +221,7 @@ def test_a_canceled_plan_takes_its_add_ons_with_it(stage: Stage, cast: Cast) -> 
     stage.deliver_all()
     assert has_feature(cast.team_id, "audit_log")
     db.session.remove()
-    assert ask(changer, "longer_history").status_code == 409
+    assert changer.ask_addon("longer_history").status_code == 409
     changer.pass_period()
     assert right(changer, "audit_log") == (False, None, "none")
 
@@ -246,7 +240,7 @@ WRONG: dict[str, tuple[str, int | str, int, str]] = {
 def test_a_wish_that_cannot_be_is_refused_with_the_reason(stage: Stage, cast: Cast) -> None:
     changer = on(stage, cast)
     for what, (addon, quantity, status, words) in WRONG.items():
-        answer = ask(changer, addon, quantity)
+        answer = changer.ask_addon(addon, quantity)
         assert (answer.status_code, words in answer.get_data(as_text=True)) == (status, True), what
     assert held(changer) == {}
 
@@ -254,7 +248,7 @@ def test_a_wish_that_cannot_be_is_refused_with_the_reason(stage: Stage, cast: Ca
 def test_a_declined_card_changes_nothing(stage: Stage, cast: Cast) -> None:
     changer = on(stage, cast)
     changer.switch_card("pm_card_chargeCustomerFail")
-    _, change = changer.finish(changer.shown(ask(changer, "longer_history", 5)))
+    _, change = changer.finish(changer.shown(changer.ask_addon("longer_history", 5)))
     assert change.state == "failed"
     assert held(changer) == {}
     assert right(changer, "usage_history") == (True, HISTORY, "plan")
