@@ -103,6 +103,9 @@ KEPT = frozenset(
         "plan_meters",
         "plan_access",
         "meters",
+        "addons",
+        "addon_plans",
+        "addon_features",
     )
 )
 

@@ -58,6 +58,10 @@ class Changer:
     def ask_seats(self, seats: int) -> TestResponse:
         return self.person.client.post(f"/teams/{self.team_id}/seats/previews", data={"seats": str(seats)})
 
+    def ask_addon(self, addon: str, quantity: int | str = 1) -> TestResponse:
+        form = {"addon": addon, "quantity": str(quantity)}
+        return self.person.client.post(f"/teams/{self.team_id}/addons/previews", data=form)
+
     def shown(self, answer: TestResponse) -> ChangePreview:
         """The preview that an answer leads to, whose page can be looked at."""
         assert answer.status_code == 303, answer.get_data(as_text=True)
@@ -159,6 +163,7 @@ class Changer:
         assert ours.latest_invoice == live["latest_invoice"]
         assert ours.schedule_stripe_id == (live["schedule"]["id"] if live["schedule"] else None)
         assert planned_of(ours) == planned_at_stripe(live)
+        assert ours.scheduled_addons == addons_planned_at_stripe(live)
         rows = {
             row.stripe_id: (row.status, row.total, row.amount_due, row.amount_paid)
             for row in _invoice_rows(self.team_id)
@@ -194,9 +199,7 @@ def planned_of(ours: Subscription) -> tuple[Any, ...] | None:
 def planned_at_stripe(live: Json) -> tuple[Any, ...] | None:
     """The next phase of the schedule, by the lookup keys of its prices."""
     schedule = live["schedule"]
-    comes = [] if not schedule else [
-        phase for phase in schedule["phases"] if phase["start_date"] >= schedule["current_phase"]["end_date"]
-    ]  # fmt: skip
+    comes = _phases_to_come(schedule)
     if not comes:
         return None
     keys = {item["price"]: item["quantity"] for item in comes[0]["items"]}
@@ -205,6 +208,22 @@ def planned_at_stripe(live: Json) -> tuple[Any, ...] | None:
     _, _, key, interval = plan.split("_")
     extra = sum(keys[price] for price, name in names.items() if name.startswith("turnpike_seat_"))
     return (key, interval, extra, comes[0]["start_date"])
+
+
+def addons_planned_at_stripe(live: Json) -> dict[str, int] | None:
+    """How many of each add-on the next phase has."""
+    comes = _phases_to_come(live["schedule"])
+    if not comes:
+        return None
+    found = {lookup_key(item["price"]): item["quantity"] for item in comes[0]["items"]}
+    addons = {key.removeprefix("turnpike_addon_"): number for key, number in found.items() if "_addon_" in key}
+    return {key.rsplit("_", 1)[0]: number for key, number in addons.items()}
+
+
+def _phases_to_come(schedule: Json | None) -> list[Json]:
+    if not schedule:
+        return []
+    return [phase for phase in schedule["phases"] if phase["start_date"] >= schedule["current_phase"]["end_date"]]
 
 
 def lookup_key(stripe_price_id: str) -> str:

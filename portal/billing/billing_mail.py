@@ -11,6 +11,7 @@ from portal.accounts.billing_contacts import billing_contacts
 from portal.accounts.models import Team
 from portal.billing.change_models import ChangePreview, PendingChange
 from portal.billing.models import Invoice, Subscription
+from portal.catalog.addon_queries import addon_name
 from portal.catalog.queries import plan_by_key
 from portal.core.addresses import own_address
 from portal.core.database import db
@@ -67,6 +68,9 @@ def tell_of_change(change: PendingChange, preview: ChangePreview) -> None:
     from_when = "" if preview.timing == "now" else _next_period(preview)
 
     def message(to: str) -> Message:
+        if preview.kind == "addon":
+            addon, quantity = addon_name(preview.addon_key or ""), preview.addon_quantity or 0
+            return messages.addons_changed(to, addon=addon, quantity=quantity, **common)
         if preview.kind == "seats":
             return messages.seats_changed(to, seats=preview.seats, **common)
         return messages.plan_changed(to, every=every, from_when=from_when, **common)

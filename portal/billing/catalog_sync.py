@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 
 from portal.billing.gateway import Unavailable
 from portal.catalog.definition import Catalog
-from portal.catalog.models import Bundle, Plan, Price
+from portal.catalog.models import Addon, Bundle, Plan, Price
 from portal.catalog.sync import FRESH, Changes, lock_catalog, renewed, sync_database
 from portal.core.database import db
 from portal.core.unit_of_work import unit_of_work
@@ -69,7 +69,7 @@ class WantedPrice:
 
     @property
     def metadata(self) -> dict[str, str]:
-        owner = "bundle" if self.purpose == "bundle" else "plan"
+        owner = "plan" if self.purpose == "seat" else self.purpose
         return {owner: self.owner_key, "purpose": self.purpose, **SOURCE}
 
     @property
@@ -106,7 +106,7 @@ def wanted_prices() -> list[WantedPrice]:
 
 
 def _as_wanted(price: Price) -> WantedPrice:
-    owner = price.bundle if price.purpose == "bundle" else price.plan
+    owner = price.plan or price.bundle or price.addon
     return WantedPrice(
         row_id=price.id,
         purpose=price.purpose,
@@ -122,8 +122,8 @@ def _as_wanted(price: Price) -> WantedPrice:
 
 
 def _save_products(wanted: list[WantedPrice]) -> None:
-    """Note the products that stand for plans and bundles; further seats have one of their own, which nobody asks for."""
-    models: dict[str, type[Plan | Bundle]] = {"plan": Plan, "bundle": Bundle}
+    """Note the products that stand for plans, bundles and add-ons; further seats have one of their own, which nobody asks for."""
+    models: dict[str, type[Plan | Bundle | Addon]] = {"plan": Plan, "bundle": Bundle, "addon": Addon}
     with unit_of_work() as session:
         for price in wanted:
             if model := models.get(price.purpose):

@@ -13,7 +13,7 @@ from portal.core.database import Model, PrefixedId, PrimaryId, UtcDateTime
 
 # Leaving a plan, taking that back, and the same for a while.
 LEAVE_KINDS = ("cancel", "cancel_now", "resume", "pause", "unpause")
-CHANGE_KINDS = ("plan", "seats", "undo", *LEAVE_KINDS)
+CHANGE_KINDS = ("plan", "seats", "undo", "addon", *LEAVE_KINDS)
 CHANGE_TIMINGS = ("now", "period_end")
 # A change in one of these states holds the team's one place for changes.
 OPEN_STATES = ("pending", "sending", "unknown", "requires_action")
@@ -37,6 +37,12 @@ class ChangePreview(Model):
         CheckConstraint(_one_of("timing", CHANGE_TIMINGS), name="timing"),
         CheckConstraint("seats > 0", name="seats"),
         CheckConstraint("amount_due >= 0", name="amount_due"),
+        CheckConstraint(
+            "(kind = 'addon') = (num_nonnulls(addon_key, addon_quantity) = 2)"
+            " and num_nonnulls(addon_key, addon_quantity) <> 1",
+            name="addon",
+        ),
+        CheckConstraint("addon_quantity >= 0", name="addon_quantity"),
         CheckConstraint("created_at < expires_at", name="expires_at"),
         Index("ix_change_previews_team_id", "team_id", "created_at"),
         Index("ix_change_previews_created_at", "created_at"),
@@ -53,6 +59,9 @@ class ChangePreview(Model):
     # All seats that the team is to have, included ones too; null where a plan has any number.
     seats: Mapped[int | None]
     promotion_code: Mapped[str | None]
+    # Of a change of an add-on: which one, and how many of it there are to be; 0 takes it away.
+    addon_key: Mapped[str | None]
+    addon_quantity: Mapped[int | None]
     params: Mapped[dict[str, Any]] = mapped_column(JSONB)
     basis: Mapped[dict[str, Any]] = mapped_column(JSONB)
     shown: Mapped[dict[str, Any]] = mapped_column(JSONB)

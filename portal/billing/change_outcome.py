@@ -75,7 +75,9 @@ def _done_action(preview: ChangePreview) -> str:
         return LEFT[preview.kind]
     if preview.timing == "period_end":
         return "plan_change.planned"
-    return {"undo": "plan_change.undone", "seats": "seats.changed"}.get(preview.kind, "plan.changed")
+    return {"undo": "plan_change.undone", "seats": "seats.changed", "addon": "addons.changed"}.get(
+        preview.kind, "plan.changed"
+    )
 
 
 def _write(work: Work, outcome: Outcome) -> None:

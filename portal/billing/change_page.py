@@ -1,4 +1,4 @@
-"""The view models of the pages on which a plan or its seats are changed: what differs, the receipt, what happens when."""
+"""The view models of the pages on which a plan, its seats or its add-ons are changed: what differs, the receipt, what happens when."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from portal.accounts.seats import members_of
+from portal.billing.addon_preview import addon_has, addon_rows, addon_title, addons_after, addons_row, ending_steps
+from portal.billing.addons import addon_items
 from portal.billing.card_words import Card, card_of
 from portal.billing.change_models import ChangePreview
 from portal.billing.change_status import wish_fields
@@ -128,7 +130,7 @@ def preview_page(team_id: str, preview: ChangePreview) -> PreviewPage:
 
 
 def _after_name(preview: ChangePreview, before: Plan | None, after: Plan) -> str:
-    if preview.kind == "seats":
+    if preview.kind in ("seats", "addon"):
         return "Afterwards"
     same = before is not None and before.key == after.key
     return f"{after.name}, {'yearly' if preview.interval == 'year' else 'monthly'}" if same else after.name
@@ -137,6 +139,8 @@ def _after_name(preview: ChangePreview, before: Plan | None, after: Plan) -> str
 def _title(preview: ChangePreview, before: Plan | None, after: Plan) -> str:
     if preview.kind == "seats":
         return f"Change to {_seats_words(preview.seats)}"
+    if preview.kind == "addon":
+        return addon_title(preview)
     if before is not None and before.key == after.key:
         return f"Pay {after.name} {'yearly' if preview.interval == 'year' else 'monthly'}"
     return f"Change from {before.name} to {after.name}" if before else f"Change to {after.name}"
@@ -147,10 +151,14 @@ def _seats_words(number: int | None) -> str:
 
 
 def _button(preview: ChangePreview) -> str:
-    noun = "seats" if preview.kind == "seats" else "plan"
+    noun = _noun(preview)
     if preview.amount_due:
         return f"Pay {money_words(preview.amount_due, preview.currency)} and change {noun}"
     return "Plan this change" if preview.timing == "period_end" else f"Change {noun}"
+
+
+def _noun(preview: ChangePreview) -> str:
+    return {"seats": "seats", "addon": "add-ons"}.get(preview.kind, "plan")
 
 
 def _rows(
@@ -161,7 +169,10 @@ def _rows(
     rows = [
         DiffRow("Price", _price_words(subscription, seats.extra), _new_price_words(preview, extra)),
         DiffRow("Seats", _seats_split(seats.included, seats.extra), _seats_split(after.seats_included, extra)),
+        DiffRow("Add-ons", *addons_row(preview, subscription)),
     ]
+    if preview.kind == "addon":
+        rows += [DiffRow(*row) for row in addon_rows(preview)]
     if preview.kind == "plan" and before is not None and before.key != after.key:
         rows += _compared(before.key, after.key)
     return [row for row in rows if row.before != row.after]
@@ -172,6 +183,11 @@ def _price_words(subscription: Subscription | None, extra: int) -> str:
         return ""
     seat = price_for(subscription.plan_key or "", subscription.interval, "seat") if extra else None
     amount = subscription.unit_amount + (seat.unit_amount_cents * extra if seat else 0)
+    amount += sum(
+        price.unit_amount_cents * number
+        for price, number in addon_items(subscription)
+        if price.interval == subscription.interval
+    )
     return f"{money_words(amount, subscription.currency)} {EVERY[subscription.interval]}"
 
 
@@ -179,6 +195,11 @@ def _new_price_words(preview: ChangePreview, extra: int) -> str:
     plan = price_for(preview.plan_key, preview.interval)
     seat = price_for(preview.plan_key, preview.interval, "seat") if extra else None
     amount = (plan.unit_amount_cents if plan else 0) + (seat.unit_amount_cents * extra if seat else 0)
+    amount += sum(
+        price.unit_amount_cents * number
+        for price, number in addons_after(preview)
+        if price.interval == preview.interval
+    )
     return f"{money_words(amount, preview.currency)} {EVERY[preview.interval]}"
 
 
@@ -221,20 +242,22 @@ def _steps(
         steps.append(("At once", "nothing is charged, and everything stays as it is. You can undo it until then."))
     else:
         steps.append(("At once", "nothing is charged."))
-    steps += _seat_steps(preview) if preview.kind == "seats" else _plan_steps(preview, after)
-    if preview.kind == "plan":
-        steps += _credit_steps(preview, subscription, before, after)
-    return steps
+    if preview.kind != "plan":
+        return steps + _waiting_steps(preview)
+    steps += _plan_steps(preview, after) + ending_steps(preview, after)
+    return steps + _credit_steps(preview, subscription, before, after)
 
 
-def _seat_steps(preview: ChangePreview) -> list[tuple[str, str]]:
+def _waiting_steps(preview: ChangePreview) -> list[tuple[str, str]]:
+    """Of seats and add-ons: when they are there, and what waits for the next invoice."""
     waits = sum(line["amount"] for line in preview.shown["lines"]) if not preview.shown["at_once"] else 0
-    steps = [("Within a minute", f"the team has {_seats_words(preview.seats)}.")]
+    what = _seats_words(preview.seats) if preview.kind == "seats" else addon_has(preview)
+    steps = [("Within a minute", f"the team has {what}.")]
     if waits:
         verb = "is added to" if waits > 0 else "is taken off"
         steps.append(("With the next invoice", f"{money_words(abs(waits), preview.currency)} {verb} what is due then."))
     if preview.params["then"]:
-        steps.append(("The planned change", "of plan stays as it is, with the seats that you choose here."))
+        steps.append(("The planned change", f"of plan stays as it is, with the {_noun(preview)} that you choose here."))
     return steps
 
 

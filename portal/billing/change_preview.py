@@ -9,14 +9,16 @@ from sqlalchemy import select
 
 from portal.accounts.models import Team
 from portal.accounts.seats import members_of
+from portal.billing.change_addons import addons_ending
 from portal.billing.change_models import OPEN_STATES, ChangePreview, PendingChange
 from portal.billing.change_quote import quote
+from portal.billing.change_refused import ChangeRefused
 from portal.billing.change_rules import (
     CHANGEABLE,
     REASONS_OF_STATUS,
-    ChangeRefused,
     Decision,
     Wish,
+    addons_after,
     decide,
     seats_after,
 )
@@ -63,10 +65,10 @@ def make(gateway: Gateway, team: Team, user_id: str, wish: Wish) -> str:
     if terms is None:
         raise ChangeRefused("custom")
     trialing = live["status"] == "trialing"
-    decision = decide(wish, terms, coming, trialing=trialing, members=members)
+    _, period_end = period_of(live)
+    decision = decide(wish, terms, coming, trialing=trialing, members=members, period_end=period_end)
     params = _params(live, terms, coming, decision, wish, discount, now, members)
     end_read()
-    _, period_end = period_of(live)
     try:
         shown = quote(gateway, live, params, period_end) if wish.kind != "undo" else unchanged(period_end)
     except InvalidRequest as error:
@@ -86,9 +88,11 @@ def make(gateway: Gateway, team: Team, user_id: str, wish: Wish) -> str:
             interval=decision.target.plan.interval,
             seats=decision.target.seats,
             promotion_code=wish.promotion_code,
+            addon_key=wish.addon_key if wish.kind == "addon" else None,
+            addon_quantity=wish.quantity if wish.kind == "addon" else None,
             params=params,
             basis=basis_of(live),
-            shown=shown,
+            shown=shown | {"addons_ending": addons_ending(terms, decision.target)},
             amount_due=shown["amount_due"],
             currency=live["currency"],
             proration_date=datetime.fromtimestamp(_within_period(live, now), UTC),
@@ -147,10 +151,12 @@ def _params(
 ) -> dict[str, Any]:
     """What Stripe will be asked for: an `update` at once, a plan for `then`, and whether what was planned is dropped.
 
-    `wanted` are the items that the subscription has once the update was made.
+    `wanted` are the items that the subscription has once the update was made, `rarer` the prices that are not due with each
+    period of the plan.
     """
     target = decision.target
     params: dict[str, Any] = {"update": None, "wanted": None, "then": None, "release": wish.kind == "undo"}
+    params["rarer"] = _paid_rarer(target)
     if wish.kind == "undo":
         return params
     discounts = _kept_discounts(live) + ([{"promotion_code": discount}] if discount else [])
@@ -162,7 +168,13 @@ def _params(
     params |= {"update": update, "wanted": wanted_quantities(live, terms, target)}
     if wish.kind == "seats" and coming is not None:
         return params | {"then": _then(terms, seats_after(coming, target.seats or 0, members), discounts)}
+    if wish.kind == "addon" and coming is not None:
+        return params | {"then": _then(terms, addons_after(coming, target, wish.addon_key), discounts)}
     return params | {"release": coming is not None}
+
+
+def _paid_rarer(target: Target) -> list[str]:
+    return [str(price.stripe_price_id) for price, _ in target.addons if price.interval != target.plan.interval]
 
 
 def _then(terms: Terms, target: Target, discounts: list[Json]) -> Json:
@@ -187,10 +199,14 @@ def _money(live: Json, terms: Terms, target: Target, wish: Wish, now: int) -> Js
     plan = plan_by_key(target.plan.plan_key)
     fewer = wish.kind == "seats" and target.seats_extra < terms.seats_extra
     later = wish.kind == "seats" and (fewer or (plan is not None and plan.seat_billing == "next_invoice"))
-    if later:
+    if later or (wish.kind == "addon" and _is_less(terms, target)):
         return money | {"proration_behavior": "create_prorations"}
     behavior = "error_if_incomplete" if wish.promotion_code else "pending_if_incomplete"
     return money | {"proration_behavior": "always_invoice", "payment_behavior": behavior}
+
+
+def _is_less(terms: Terms, target: Target) -> bool:
+    return sum(number for _, number in target.addons) < sum(number for _, number in terms.addons)
 
 
 def _within_period(live: Json, now: int) -> int:
@@ -207,5 +223,5 @@ def unchanged(period_end: int) -> dict[str, Any]:
     """What moves no money."""
     return {
         "at_once": False, "lines": [], "subtotal": 0, "discount": 0, "tax": 0, "total": 0, "from_balance": 0,
-        "amount_due": 0, "next_at": period_end, "next_total": None, "recurring_total": None, "recurring_tax": 0,
+        "amount_due": 0, "next_at": period_end, "next_total": None, "recurring_total": None, "recurring_tax": 0, "yearly": [],
     }  # fmt: skip

@@ -6,6 +6,7 @@ in the change makes both come to the same sums.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from portal.billing.gateway import Gateway
@@ -18,19 +19,64 @@ def quote(gateway: Gateway, subscription: Json, params: Json, period_end: int) -
     """Ask Stripe what a change would bill. Raises `GatewayError`."""
     update, then = params["update"], params["then"]
     after = _recurring(gateway, subscription, {"items": then["changes"]}, then["discounts"]) if then else None
+    afterwards = _Afterwards(subscription, params.get("rarer", []))
     if update is None:
         assert after is not None, "a change is made now or then"
-        return _nothing_now(after) | _afterwards(after, period_end, after["total"])
+        return _nothing_now(after) | afterwards.told(after, period_end, afterwards.due(after, period_end))
     invoice = gateway.preview_invoice(_asked(subscription, update, update.get("discounts")))
     if after is None:
         after = _recurring(gateway, subscription, update, update.get("discounts"))
         waiting = invoice["total"]
     else:  # the next invoice is of what is planned, which the change is to reach as well
-        waiting = after["total"] + sum(line["amount"] for line in invoice["lines"]["data"] if is_proration(line))
+        prorations = sum(line["amount"] for line in invoice["lines"]["data"] if is_proration(line))
+        waiting = afterwards.due(after, period_end) + prorations
     if not _is_due_now(invoice, period_end):
-        return _nothing_now(invoice) | _afterwards(after, period_end, waiting)
+        return _nothing_now(invoice) | afterwards.told(after, period_end, waiting)
     next_at = period_end if then else min(line["period"]["end"] for line in after["lines"]["data"])
-    return receipt(invoice) | _afterwards(after, next_at, after["total"])
+    return receipt(invoice) | afterwards.told(after, next_at, afterwards.due(after, next_at))
+
+
+@dataclass(frozen=True)
+class _Afterwards:
+    """What comes after a change. Of an invoice of whole periods, `rarer` are the prices of add-ons that are paid less often
+    than their plan, so that they are not due each time.
+    """
+
+    subscription: Json
+    rarer: list[str]
+
+    def due(self, recurring: Json, next_at: int) -> int:
+        """What the periods cost that begin at `next_at`."""
+        ends = {item["id"]: item["current_period_end"] for item in self.subscription["items"]["data"]}
+        later = [line for line in self._rarer(recurring) if ends.get(_item_of(line), line["period"]["end"]) > next_at]
+        return int(recurring["total"]) - sum(map(_net, later))
+
+    def told(self, recurring: Json, next_at: int, next_total: int) -> Shown:
+        rarer = self._rarer(recurring)
+        return {
+            "next_at": next_at,
+            "next_total": next_total,
+            "recurring_total": recurring["total"] - sum(map(_net, rarer)),
+            "recurring_tax": sum(one["amount"] for one in recurring.get("total_taxes") or []),
+            "yearly": [{"description": line.get("description") or "", "amount": _net(line)} for line in rarer],
+        }
+
+    def _rarer(self, recurring: Json) -> list[Json]:
+        return [line for line in recurring["lines"]["data"] if _price_of(line) in self.rarer]
+
+
+def _net(line: Json) -> int:
+    """What a line adds to the total: less its discounts, with the taxes that come on top."""
+    taxes = sum(tax["amount"] for tax in line.get("taxes") or [] if tax.get("tax_behavior") == "exclusive")
+    return int(line["amount"] - sum(one["amount"] for one in line.get("discount_amounts") or []) + taxes)
+
+
+def _price_of(line: Json) -> str | None:
+    return ref(((line.get("pricing") or {}).get("price_details") or {}).get("price"))
+
+
+def _item_of(line: Json) -> str:
+    return str(_parent_of(line).get("subscription_item"))
 
 
 def _recurring(gateway: Gateway, subscription: Json, update: Json, discounts: list[Json] | None) -> Json:
@@ -55,9 +101,12 @@ def _is_due_now(invoice: Json, period_end: int) -> bool:
 
 
 def is_proration(line: Json) -> bool:
-    parent = line.get("parent") or {}
-    item = parent.get("subscription_item_details") or parent.get("invoice_item_details") or {}
-    return bool(item.get("proration"))
+    return bool(_parent_of(line).get("proration"))
+
+
+def _parent_of(line: Json) -> Json:
+    parent: Json = line.get("parent") or {}
+    return parent.get("subscription_item_details") or parent.get("invoice_item_details") or {}
 
 
 def receipt(invoice: Json) -> Shown:
@@ -90,17 +139,7 @@ def _nothing_now(invoice: Json) -> Shown:
 
 
 def _line(line: Json) -> Json:
-    price = ((line.get("pricing") or {}).get("price_details") or {}).get("price")
-    return {"description": line.get("description") or "", "amount": line["amount"], "price": ref(price)}
-
-
-def _afterwards(recurring: Json, next_at: int, next_total: int) -> Shown:
-    return {
-        "next_at": next_at,
-        "next_total": next_total,
-        "recurring_total": recurring["total"],
-        "recurring_tax": sum(one["amount"] for one in recurring.get("total_taxes") or []),
-    }
+    return {"description": line.get("description") or "", "amount": line["amount"], "price": _price_of(line)}
 
 
 def holds(shown: Shown, now: Shown) -> bool:

@@ -9,7 +9,7 @@ from flask import url_for
 
 from portal.billing.change_models import LEAVE_KINDS
 from portal.billing.change_preview import open_change
-from portal.billing.change_rules import ChangeRefused
+from portal.billing.change_refused import ChangeRefused
 from portal.billing.gateway import GatewayError, InFlight, RateLimited, Unavailable
 from portal.billing.refusals import OVERVIEW, Refusal
 
@@ -93,6 +93,16 @@ WORDS = {
         "The plan that is to come has fewer seats",
         "{plan} has {seats} at most. Undo the planned change first, or choose fewer seats. " + NOTHING,
     ),
+    "no_addon": ("This add-on is not sold with your plan", f"{NOTHING} Another plan may have it."),
+    "addon_most": ("{addon}: {most} at most", NOTHING),
+    "planned_addon": (
+        "The plan that is to come does not have this add-on",
+        f"{{plan}} is sold without it. Undo the planned change first. {NOTHING}",
+    ),
+    "addon_paid_longer": (
+        "An add-on is paid for beyond that day",
+        "{plan} is sold without {addon}. Remove that first: what is left of it is credited on the next invoice. " + NOTHING,
+    ),
     "too_many_codes": (
         "Too many promotion codes were tried that do not work",
         f"{NOTHING} Go on without a code, or try again in an hour.",
@@ -109,7 +119,8 @@ WORDS = {
 }  # fmt: skip
 # What is wrong with the wish itself; everything else is how things stand.
 UNPROCESSABLE = (
-    "too_many_members", "no_seats", "seats_max", "planned_seats", "code_unknown", "code_ended", "code_not_applicable", "not_sold",
+    "too_many_members", "no_seats", "seats_max", "planned_seats", "no_addon", "addon_most",
+    "planned_addon", "addon_paid_longer", "code_unknown", "code_ended", "code_not_applicable", "not_sold",
 )  # fmt: skip
 
 
@@ -130,6 +141,8 @@ def change_refusal(refused: ChangeRefused, team_id: str, kind: str) -> tuple[Ref
 
 
 def _way_out(reason: str, team_id: str, kind: str) -> tuple[str, str]:
+    if reason == "addon_paid_longer":
+        return back_to("addon", team_id)
     if reason == "open" and (change := open_change(team_id)) is not None:
         return "See the change", url_for("billing.plan_change", team_id=team_id, change_id=change.id)
     if reason == "no_plan":
@@ -144,6 +157,8 @@ def _way_out(reason: str, team_id: str, kind: str) -> tuple[str, str]:
 def back_to(kind: str, team_id: str) -> tuple[str, str]:
     if kind in LEAVE_KINDS:
         return OVERVIEW, url_for("billing.overview", team_id=team_id)
+    if kind == "addon":
+        return "Back to the add-ons", url_for("billing.addons", team_id=team_id)
     if kind == "seats":
         return "Back to the seats", url_for("billing.seats", team_id=team_id)
     return "Back to the plans", url_for("billing.change_plan", team_id=team_id)

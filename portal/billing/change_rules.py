@@ -1,9 +1,11 @@
-"""Which changes of a plan or its seats are possible, and whether each is made at once or when the period ends."""
+"""Which changes of a plan, its seats or its add-ons are possible, and whether each is made at once or when the period ends."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from portal.billing.change_addons import addons_kept, addons_planned, addons_wished, refuse_loss
+from portal.billing.change_refused import ChangeRefused
 from portal.billing.change_terms import Planned, Target, Terms
 from portal.catalog.models import Plan
 from portal.catalog.queries import plan_by_key, price_for
@@ -13,23 +15,19 @@ CHANGEABLE = ("active", "trialing")
 REASONS_OF_STATUS = {"past_due": "past_due", "unpaid": "past_due", "paused": "paused"}
 
 
-class ChangeRefused(Exception):
-    """The change cannot be made; nothing was charged. `reason` is a key of `change_refusals.WORDS`, `facts` fill it in."""
-
-    def __init__(self, reason: str, **facts: object) -> None:
-        super().__init__(reason)
-        self.reason, self.facts = reason, facts
-
-
 @dataclass(frozen=True)
 class Wish:
-    """What somebody asks for. `kind` is plan, seats or undo; `seats` None leaves their number to the plan."""
+    """What somebody asks for. `kind` is plan, seats, addon or undo; `seats` None leaves their number to the plan, and
+    `quantity` is how many of an add-on there are to be.
+    """
 
     kind: str
     plan_key: str = ""
     interval: str = ""
     seats: int | None = None
     promotion_code: str | None = None
+    addon_key: str = ""
+    quantity: int = 0
 
 
 @dataclass(frozen=True)
@@ -38,8 +36,10 @@ class Decision:
     timing: str
 
 
-def decide(wish: Wish, terms: Terms, coming: Planned | None, *, trialing: bool, members: int) -> Decision:
-    """What is to be done for a wish. Raises `ChangeRefused`."""
+def decide(
+    wish: Wish, terms: Terms, coming: Planned | None, *, trialing: bool, members: int, period_end: int
+) -> Decision:
+    """What is to be done for a wish. `period_end` is in epoch seconds. Raises `ChangeRefused`."""
     if wish.kind == "undo":
         if coming is None:
             raise ChangeRefused("nothing_planned")
@@ -51,10 +51,18 @@ def decide(wish: Wish, terms: Terms, coming: Planned | None, *, trialing: bool, 
         if coming is not None:
             seats_after(coming, target.seats or 0, members)
         return Decision(target, "now")
+    if wish.kind == "addon":
+        wanted = addons_wished(terms, wish.addon_key, wish.quantity)
+        if coming is not None:
+            addons_planned(coming, wanted, wish.addon_key)
+        return Decision(replace(_as_it_is(terms), addons=wanted), "now")
     if terms.plan.plan_key == wish.plan_key and terms.plan.interval == wish.interval:
         raise ChangeRefused("planned" if coming is not None else "nothing")
     target = target_of(wish.plan_key, wish.interval, wish.seats, terms, members)
-    return Decision(target, timing_of(terms, target, trialing=trialing))
+    timing = timing_of(terms, target, trialing=trialing)
+    if timing == "period_end":
+        refuse_loss(terms, target, period_end)
+    return Decision(target, timing)
 
 
 def timing_of(terms: Terms, target: Target, *, trialing: bool) -> str:
@@ -79,11 +87,12 @@ def target_of(plan_key: str, interval: str, seats: int | None, terms: Terms, mem
     if price is None or price.stripe_price_id is None:
         raise ChangeRefused("not_sold")
     seat = terms.seat if same and terms.seat else price_for(plan_key, interval, "seat")
+    addons = terms.addons if same else addons_kept(terms.addons, plan_key, interval)
     if plan.seats_included is None:
-        return Target(price, None, 0, None)
+        return Target(price, None, 0, None, addons)
     number = seats if seats is not None else _seats_kept(plan, terms, members, sold=seat is not None)
     _check_seats(plan, number, members, sold=seat is not None and seat.stripe_price_id is not None)
-    return Target(price, seat, max(number - plan.seats_included, 0), max(number, plan.seats_included))
+    return Target(price, seat, max(number - plan.seats_included, 0), max(number, plan.seats_included), addons)
 
 
 def _seats_kept(plan: Plan, terms: Terms, members: int, *, sold: bool) -> int:
@@ -111,18 +120,25 @@ def seats_after(coming: Planned, seats: int, members: int) -> Target:
     """What a planned change is to bring when the team has this many seats: it must not forget any of them."""
     plan = _plan(coming.plan.plan_key)
     if plan.seats_included is None:
-        return Target(coming.plan, None, 0, None)
+        return Target(coming.plan, None, 0, None, coming.addons)
     seat = price_for(coming.plan.plan_key, coming.plan.interval, "seat")
     most = plan.seats_max if seat is not None else plan.seats_included
     if most is not None and max(seats, members) > most:
         raise ChangeRefused("planned_seats", plan=plan.name, seats=most)
     number = max(seats, plan.seats_included)
-    return Target(coming.plan, seat, number - plan.seats_included, number)
+    return Target(coming.plan, seat, number - plan.seats_included, number, coming.addons)
+
+
+def addons_after(coming: Planned, target: Target, addon_key: str) -> Target:
+    """What a planned change is to bring when the team has these add-ons: it must forget neither them nor its seats."""
+    seat = price_for(coming.plan.plan_key, coming.plan.interval, "seat") if coming.seats_extra else None
+    return Target(coming.plan, seat, coming.seats_extra, None, addons_planned(coming, target.addons, addon_key))
 
 
 def _as_it_is(terms: Terms) -> Target:
     included = _plan(terms.plan.plan_key).seats_included
-    return Target(terms.plan, terms.seat, terms.seats_extra, included + terms.seats_extra if included else None)
+    seats = included + terms.seats_extra if included else None
+    return Target(terms.plan, terms.seat, terms.seats_extra, seats, terms.addons)
 
 
 def _plan(key: str) -> Plan:

@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from portal.billing.change_models import LEAVE_KINDS, ChangePreview, PendingChange
 from portal.billing.failure_words import payment_failure
+from portal.catalog.addon_queries import addon_name
 from portal.catalog.queries import plan_by_key
 from portal.core import clock
 from portal.core.database import db
@@ -35,6 +36,8 @@ class ChangeStatus:
     plan_name: str
     interval: str
     seats: int | None
+    addon_name: str
+    addon_quantity: int | None
     amount_due: int
     currency: str
     next_at: datetime
@@ -55,6 +58,8 @@ def read(change: PendingChange) -> ChangeStatus:
         plan_name=plan.name if plan else "",
         interval=preview.interval,
         seats=preview.seats,
+        addon_name=addon_name(preview.addon_key) if preview.addon_key else "",
+        addon_quantity=preview.addon_quantity,
         amount_due=preview.amount_due,
         currency=preview.currency,
         next_at=datetime.fromtimestamp(preview.shown["next_at"], UTC),
@@ -90,5 +95,7 @@ def wish_fields(preview: ChangePreview) -> dict[str, str]:
     fields = {"seats": str(preview.seats)} if preview.seats is not None else {}
     if preview.kind == "seats" or preview.kind in LEAVE_KINDS:
         return fields
+    if preview.kind == "addon":
+        return {"addon": preview.addon_key or "", "quantity": str(preview.addon_quantity)}
     fields |= {"plan": preview.plan_key, "interval": preview.interval}
     return fields | ({"promotion_code": preview.promotion_code} if preview.promotion_code else {})

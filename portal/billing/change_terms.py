@@ -1,4 +1,4 @@
-"""What a subscription is made of, as far as our pages change it: a plan with its interval, and further seats.
+"""What a subscription is made of, as far as our pages change it: a plan with its interval, further seats, and add-ons.
 
 All of it is read from Stripe's object, since a change must be asked for against what is true there.
 """
@@ -9,7 +9,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from portal.billing.mirror import Json, ref
+from portal.catalog.addon_queries import AddonPrice, addon_for_stripe_price
 from portal.catalog.queries import PlanPrice, plan_for_stripe_price
+
+# How many of which add-on; there is one price of each.
+Addons = tuple[tuple[AddonPrice, int], ...]
+
+
+@dataclass(frozen=True)
+class AddonItem:
+    """An add-on as one of Stripe's items; `paid_until` is in epoch seconds."""
+
+    item_id: str
+    price: AddonPrice
+    quantity: int
+    paid_until: int
 
 
 @dataclass(frozen=True)
@@ -21,6 +35,11 @@ class Terms:
     seat: PlanPrice | None
     seat_item: str | None
     seats_extra: int
+    addon_items: tuple[AddonItem, ...] = ()
+
+    @property
+    def addons(self) -> Addons:
+        return tuple((item.price, item.quantity) for item in self.addon_items)
 
 
 @dataclass(frozen=True)
@@ -31,6 +50,7 @@ class Target:
     seat: PlanPrice | None
     seats_extra: int
     seats: int | None
+    addons: Addons = ()
 
 
 @dataclass(frozen=True)
@@ -41,6 +61,7 @@ class Planned:
     at: int
     plan: PlanPrice
     seats_extra: int
+    addons: Addons = ()
 
 
 def read_terms(subscription: Json) -> Terms | None:
@@ -58,6 +79,11 @@ def read_terms(subscription: Json) -> Terms | None:
         seat=seat,
         seat_item=seat_item["id"] if seat_item else None,
         seats_extra=_quantity(seat_item) if seat_item else 0,
+        addon_items=tuple(
+            AddonItem(item["id"], price, _quantity(item), item["current_period_end"])
+            for item in subscription["items"]["data"]
+            if (price := addon_for_stripe_price(item["price"]["id"])) is not None
+        ),
     )
 
 
@@ -73,14 +99,17 @@ def _quantity(item: Json) -> int:
 def wanted_quantities(subscription: Json, terms: Terms, target: Target) -> dict[str, int]:
     """The same for what it is to become; what our pages do not change stays as it is."""
     own = {terms.plan.stripe_price_id, terms.seat.stripe_price_id if terms.seat else None}
+    own |= {price.stripe_price_id for price, _ in terms.addons}
     kept = {price: number for price, number in quantities(subscription).items() if price not in own}
     return kept | {str(price): number for price, number in target_items(target)}
 
 
 def target_items(target: Target) -> list[tuple[str | None, int]]:
-    """The items of the plan and its further seats, as price and number."""
-    plan = (target.plan.stripe_price_id, 1)
-    return [plan, (target.seat.stripe_price_id, target.seats_extra)] if target.seat and target.seats_extra else [plan]
+    """The items of the plan, its further seats and its add-ons, as price and number."""
+    items = [(target.plan.stripe_price_id, 1)]
+    if target.seat and target.seats_extra:
+        items.append((target.seat.stripe_price_id, target.seats_extra))
+    return items + [(price.stripe_price_id, number) for price, number in target.addons]
 
 
 def item_changes(terms: Terms, target: Target) -> list[Json]:
@@ -96,7 +125,19 @@ def item_changes(terms: Terms, target: Target) -> list[Json]:
             changes.append(where | wanted)
     elif terms.seat_item:
         changes.append({"id": terms.seat_item, "deleted": True})
-    return changes
+    return changes + _addon_changes(terms, target)
+
+
+def _addon_changes(terms: Terms, target: Target) -> list[Json]:
+    changes: list[Json] = []
+    wanted = {price.addon_key: (price, number) for price, number in target.addons}
+    for item in terms.addon_items:
+        price, number = wanted.pop(item.price.addon_key, (item.price, 0))
+        if not number:
+            changes.append({"id": item.item_id, "deleted": True})
+        elif (price.stripe_price_id, number) != (item.price.stripe_price_id, item.quantity):
+            changes.append({"id": item.item_id, "price": price.stripe_price_id, "quantity": number})
+    return changes + [{"price": price.stripe_price_id, "quantity": number} for price, number in wanted.values()]
 
 
 def period_of(subscription: Json) -> tuple[int, int]:
@@ -118,7 +159,9 @@ def planned(subscription: Json) -> Planned | None:
     if plan is None:
         return None
     extra = sum(number for price, number in found if price is not None and price.purpose == "seat")
-    return Planned(str(schedule["id"]), comes[0]["start_date"], plan, extra)
+    addons = [(addon_for_stripe_price(price), number) for price, number in _of_phase(comes[0]).items()]
+    kept = tuple((price, number) for price, number in addons if price is not None)
+    return Planned(str(schedule["id"]), comes[0]["start_date"], plan, extra, kept)
 
 
 def _of_phase(phase: Json) -> dict[str, int]:
@@ -135,6 +178,11 @@ def basis_of(subscription: Json) -> dict[str, Any]:
         "period": [start, end],
         "cancels": subscription.get("cancel_at") is not None or bool(subscription.get("cancel_at_period_end")),
         "discounts": sorted(str(ref(one)) for one in subscription.get("discounts") or []),
-        "planned": [coming.at, coming.plan.price_id, coming.seats_extra] if coming else None,
+        "planned": _told(coming) if coming else None,
         "latest_invoice": str(ref(subscription.get("latest_invoice"))),
     }
+
+
+def _told(coming: Planned) -> list[Any]:
+    addons = [[price.price_id, number] for price, number in coming.addons]
+    return [coming.at, coming.plan.price_id, coming.seats_extra, *addons]

@@ -1,7 +1,7 @@
 """What a team may do: the rights of the plan that is in force for it, for the product to ask before it acts.
 
 The database works them out (view `entitlements_effective`): what the state of the subscription leaves of its plan, by
-the catalog's table `access`; the free plan where that is nothing; and the staff's exceptions for the team. A process
+the catalog's table `access`; the add-ons beside it; the free plan where that is nothing; and the staff's exceptions for the team. A process
 keeps what it has read until the count of changes moves, which triggers see to.
 """
 
@@ -52,7 +52,7 @@ class PlanInForce:
 class FeatureRight:
     """A feature as the team has it. An enabled limit of None is no limit at all.
 
-    `source` is `plan`, `override` (the staff's exception, until `ends_at`) or `none`.
+    `source` is `plan`, `addon` (beside what the plan gives), `override` (the staff's exception, until `ends_at`) or `none`.
     """
 
     key: str

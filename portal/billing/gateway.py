@@ -7,7 +7,7 @@ made from a row that was committed before. In a request a call has 8 s and no re
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 
@@ -128,6 +128,10 @@ class Gateway:
         """The subscription with its schedule, which alone tells what it is to become."""
         return self._read(self._v1.subscriptions.retrieve, subscription_id, {"expand": ["schedule"]})
 
+    def live_subscriptions(self) -> Iterator[list[Json]]:
+        """All subscriptions that have not ended, page by page, each as `subscription` brings it."""
+        return self._pages(self._v1.subscriptions.list, {"expand": ["data.schedule"]})
+
     def update_subscription(self, subscription_id: str, params: Json, idempotency_key: str) -> Json:
         return self._set(self._v1.subscriptions.update, idempotency_key, subscription_id, params)
 
@@ -238,6 +242,12 @@ class Gateway:
     def update_portal_configuration(self, configuration_id: str, params: Json, idempotency_key: str) -> Json:
         return self._set(self._v1.billing_portal.configurations.update, idempotency_key, configuration_id, params)
 
+    # Events
+
+    def events_since(self, epoch: int, types: list[str]) -> Iterator[list[Json]]:
+        """What has happened since then, of 20 types at most, page by page, the newest first. Stripe keeps 30 days."""
+        return self._pages(self._v1.events.list, {"created": {"gte": epoch}, "types": types})
+
     # Catalog
 
     def find_prices(self, lookup_keys: list[str]) -> list[Json]:
@@ -299,14 +309,18 @@ class Gateway:
         return self._call(call, *args)
 
     def _read_all(self, call: Callable[..., Any], query: Json) -> list[Json]:
-        """Every entry of a list, page by page."""
-        found: list[Json] = []
+        """Every entry of a list."""
+        return [entry for page in self._pages(call, query) for entry in page]
+
+    def _pages(self, call: Callable[..., Any], query: Json) -> Iterator[list[Json]]:
+        """The entries of a list as Stripe gives them, 100 a call: for lists that may be longer than one wants to hold."""
+        after: Json = {}
         while True:
-            after = {"starting_after": found[-1]["id"]} if found else {}
             page = self._read(call, {**query, **after, "limit": PAGE})
-            found += page["data"]
+            yield page["data"]
             if not page["has_more"]:
-                return found
+                return
+            after = {"starting_after": page["data"][-1]["id"]}
 
     def _change(self, call: Callable[..., Any], idempotency_key: str, *args: Any) -> Json:
         return self._call(call, *args, options={"idempotency_key": idempotency_key})

@@ -1,5 +1,5 @@
 """What the worker does for billing: changes of plans and seats that somebody agreed to, and because time has passed, mails
-about failing payments and about cards that end.
+about failing payments and about cards that end, and a look whether Stripe and we agree.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from functools import partial
 
 from sqlalchemy import delete, select
 
-from portal.billing import change_work
+from portal.billing import change_work, subscription_check
 from portal.billing.change_models import ChangePreview, PendingChange
 from portal.billing.dunning import failing_invoices, teams_with_ending_cards, tell_of_expiring_card, tell_of_failure
 from portal.billing.gateway import gateway
@@ -56,6 +56,11 @@ def tell_of_expiring_cards() -> int:
     return each_in_a_unit([partial(tell_of_expiring_card, team_id) for team_id in teams])
 
 
+def check_subscriptions() -> int:
+    """While billing is switched off nothing of Stripe's is applied."""
+    return subscription_check.check(gateway(), _apply) if billing_is_on() else 0
+
+
 def _tell(invoice_id: str) -> None:
     invoice = db.session.get(Invoice, invoice_id, populate_existing=True)
     if invoice is not None:
@@ -67,4 +72,5 @@ SCHEDULE = {
     "billing.old_previews": Task(forget_previews, timedelta(hours=1)),
     "billing.failing_payments": Task(tell_of_failing_payments, timedelta(minutes=10)),
     "billing.expiring_cards": Task(tell_of_expiring_cards, timedelta(days=1), first_in=timedelta(minutes=10)),
+    "billing.subscriptions": Task(check_subscriptions, timedelta(days=1), first_in=timedelta(hours=1)),
 }

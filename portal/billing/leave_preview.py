@@ -17,7 +17,7 @@ from portal.accounts.models import Team
 from portal.billing.change_models import ChangePreview, PendingChange
 from portal.billing.change_preview import VALID_FOR, open_change, unchanged
 from portal.billing.change_quote import Shown, receipt
-from portal.billing.change_rules import ChangeRefused
+from portal.billing.change_refused import ChangeRefused
 from portal.billing.change_terms import basis_of, period_of, planned
 from portal.billing.gateway import Gateway, NotFound
 from portal.billing.leave_rules import Standing, refuse

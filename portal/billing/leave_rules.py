@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from portal.billing.change_rules import ChangeRefused
+from portal.billing.change_refused import ChangeRefused
 from portal.billing.models import LIVE_STATUSES
 from portal.catalog.definition import CancelNow
 

@@ -187,6 +187,8 @@ class Subscription(Mirrored, Model):
     scheduled_plan_key: Mapped[str | None]
     scheduled_interval: Mapped[str | None]
     scheduled_seats_extra: Mapped[int | None]
+    # How many of each add-on there are to be then, by key.
+    scheduled_addons: Mapped[dict[str, int] | None] = mapped_column(JSONB)
 
     @property
     def live(self) -> bool:

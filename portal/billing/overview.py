@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from portal.accounts.models import Team
+from portal.billing.addons import addon_items, counted
 from portal.billing.card_words import Card, card_of
 from portal.billing.change_rules import CHANGEABLE
 from portal.billing.customers import has_customer
@@ -18,6 +19,7 @@ from portal.billing.models import Subscription
 from portal.billing.payment_methods import charged_payment_method
 from portal.billing.seats import Seats, seat_items, seats_of
 from portal.billing.subscriptions import live_subscription
+from portal.catalog.addon_queries import addons_beside
 from portal.catalog.queries import free_plan, plan_by_key
 from portal.core.money import money_words
 
@@ -54,6 +56,15 @@ class Planned:
 
 
 @dataclass(frozen=True)
+class PlanLine:
+    """What a part of the plan costs. `every` is told where it is paid less often than the plan."""
+
+    label: str
+    cents: int
+    every: str = ""
+
+
+@dataclass(frozen=True)
 class Overview:
     plan_name: str
     status: str | None
@@ -65,7 +76,8 @@ class Overview:
     period_start: datetime | None
     period_end: datetime | None
     cancels_at: datetime | None
-    lines: list[tuple[str, int]]
+    lines: list[PlanLine]
+    sells_addons: bool
     seats: Seats
     planned: Planned | None
     invoices: list[InvoiceRow]
@@ -100,6 +112,7 @@ def build(team: Team, *, may_buy: bool, may_manage: bool, may_change: bool, cred
         period_end=subscription.current_period_end if subscription else None,
         cancels_at=subscription.cancel_at if subscription else None,
         lines=_lines(subscription, name),
+        sells_addons=subscription is not None and _sells_addons(subscription),
         seats=seats_of(team.id),
         planned=_planned(subscription),
         invoices=recent_invoices(team.id),
@@ -146,10 +159,13 @@ def _state_words(subscription: Subscription | None) -> str | None:
 
 
 def _price(subscription: Subscription | None) -> int | None:
-    """What a period costs, further seats included."""
-    if subscription is None or subscription.unit_amount is None:
-        return None
-    return subscription.unit_amount + sum(number * cents for number, cents in seat_items(subscription))
+    """What a period costs, further seats and add-ons included."""
+    lines = _lines(subscription, "")
+    return sum(line.cents for line in lines if not line.every) if lines else None
+
+
+def _sells_addons(subscription: Subscription) -> bool:
+    return bool(addons_beside(subscription.plan_key or "", subscription.interval or "") or addon_items(subscription))
 
 
 def _planned(subscription: Subscription | None) -> Planned | None:
@@ -168,13 +184,21 @@ def _is_changeable(subscription: Subscription | None) -> bool:
     )
 
 
-def _lines(subscription: Subscription | None, plan_name: str) -> list[tuple[str, int]]:
+def _lines(subscription: Subscription | None, plan_name: str) -> list[PlanLine]:
     if subscription is None or subscription.unit_amount is None:
         return []
     every = "yearly" if subscription.interval == "year" else "monthly"
     seats = seat_items(subscription)
-    extra = [(f"{number:,} extra seat{'' if number == 1 else 's'}", number * cents) for number, cents in seats]
-    return [(f"{plan_name}, {every}", subscription.unit_amount), *extra]
+    extra = [PlanLine(f"{number:,} extra seat{'' if number == 1 else 's'}", number * cents) for number, cents in seats]
+    addons = [
+        PlanLine(
+            counted(price.name, number),
+            number * price.unit_amount_cents,
+            "" if price.interval == subscription.interval else "a year",
+        )
+        for price, number in addon_items(subscription)
+    ]
+    return [PlanLine(f"{plan_name}, {every}", subscription.unit_amount), *extra, *addons]
 
 
 def _banner(

@@ -9,14 +9,14 @@ from portal.accounts.models import Team
 from portal.accounts.seats import members_of
 from portal.billing.change_models import LEAVE_KINDS, ChangePreview, PendingChange
 from portal.billing.change_preview import open_change
-from portal.billing.change_rules import ChangeRefused
+from portal.billing.change_refused import ChangeRefused
 from portal.core import clock, jobs
 from portal.core.clock import app_now
 from portal.core.database import db
 from portal.core.ids import new_id
 from portal.core.unit_of_work import after_commit
 
-SUBJECTS = {"seats": "seats_change"}
+SUBJECTS = {"seats": "seats_change", "addon": "addons_change"}
 # Changes that came to nothing leave the subscription as it was, so that an earlier preview still holds.
 CAME_TO_NOTHING = ("failed", "stale", "canceled")
 
@@ -67,7 +67,7 @@ def _refuse_outdated(preview: ChangePreview) -> None:
     if db.session.execute(made).scalar() is not None:
         raise ChangeRefused("changed")
     members = members_of(preview.team_id)
-    if preview.kind != "undo" and preview.seats is not None and preview.seats < members:
+    if preview.kind in ("plan", "seats") and preview.seats is not None and preview.seats < members:
         raise ChangeRefused("members_came", members=members, seats=preview.seats)
 
 
@@ -97,7 +97,10 @@ def facts(preview: ChangePreview) -> dict[str, object]:
         given = (preview.params.get("details") or {}).get("feedback")
         sums = {"amount_cents": preview.shown["total"], "currency": preview.currency} if preview.shown["total"] else {}
         return {"plan": preview.plan_key, "reason": given, **sums}
-    return {
+    addon: dict[str, object] = (
+        {"addon": preview.addon_key, "quantity": preview.addon_quantity} if preview.kind == "addon" else {}
+    )
+    return addon | {
         "plan": preview.plan_key,
         "interval": preview.interval,
         "seats": preview.seats,

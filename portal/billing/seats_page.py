@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from portal.billing.change_preview import changeable
 from portal.billing.change_refusals import change_refusal
-from portal.billing.change_rules import ChangeRefused
+from portal.billing.change_refused import ChangeRefused
 from portal.billing.refusals import Refusal
 from portal.billing.seats import Seats, seats_of
 from portal.billing.subscriptions import live_subscription

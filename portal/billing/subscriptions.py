@@ -59,7 +59,7 @@ def mirror_subscription(fetched: Fetched) -> Subscription:
         Subscription,
         "subn",
         fetched,
-        {"team_id": customer.team_id, **_values(data)}
+        {"team_id": customer.team_id, **subscription_values(data)}
         | {
             "duplicate": _is_duplicate(customer.team_id, fetched.stripe_id, data["status"]),
         },
@@ -82,7 +82,8 @@ def _is_duplicate(team_id: str, stripe_id: str, status: str) -> bool:
     return live_subscription(team_id) is not None
 
 
-def _values(data: Json) -> dict[str, Any]:
+def subscription_values(data: Json) -> dict[str, Any]:
+    """The columns of our row that follow from Stripe's object."""
     plan_item = _plan_item(data)
     price = plan_item["price"]
     plan_price = plan_for_stripe_price(price["id"])
@@ -118,6 +119,7 @@ def _scheduled(data: Json) -> dict[str, Any]:
         "scheduled_plan_key": coming.plan.plan_key if coming else None,
         "scheduled_interval": coming.plan.interval if coming else None,
         "scheduled_seats_extra": coming.seats_extra if coming else None,
+        "scheduled_addons": {price.addon_key: number for price, number in coming.addons} if coming else None,
     }
 
 
@@ -159,12 +161,19 @@ def _mirror_items(subscription: Subscription, data: Json) -> None:
                 id=new_id("sitem"),
                 subscription_id=subscription.id,
                 team_id=subscription.team_id,
-                stripe_id=item["id"],
-                stripe_price_id=item["price"]["id"],
-                quantity=1 if item.get("quantity") is None else item["quantity"],
-                unit_amount=item["price"].get("unit_amount"),
-                current_period_start=moment(item["current_period_start"]),
-                current_period_end=moment(item["current_period_end"]),
+                **item_values(item),
             )
         )
     db.session.flush()
+
+
+def item_values(item: Json) -> dict[str, Any]:
+    """The same for one of its items."""
+    return {
+        "stripe_id": item["id"],
+        "stripe_price_id": item["price"]["id"],
+        "quantity": 1 if item.get("quantity") is None else item["quantity"],
+        "unit_amount": item["price"].get("unit_amount"),
+        "current_period_start": moment(item["current_period_start"]),
+        "current_period_end": moment(item["current_period_end"]),
+    }

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from portal.catalog.definition import UNLIMITED, Catalog, Feature, FeatureValue, Plan
+from portal.catalog.definition import UNLIMITED, Addon, Catalog, Feature, FeatureValue, Plan
 from portal.catalog.toml_reading import did_you_mean, quoted
 
 FIGURES = ("@credits", "@seats", "@extra_seat", "@trial")
 METER_FIGURES = ("@included", "@overage")
+ADDON_FIGURE = "@addon"
 
 
 def check_consistency(catalog: Catalog) -> list[str]:
     """All contradictions between the parts, in the order of the file."""
-    found = [*_plans(catalog), *_kinds(catalog), *_compare_rows(catalog), *_lookup_keys(catalog), *_coupons(catalog)]
+    found = [*_plans(catalog), *_kinds(catalog), *_addons(catalog), *_compare_rows(catalog), *_lookup_keys(catalog)]
+    found += _coupons(catalog)
     return [f"{catalog.source}: {problem}" for problem in found]
 
 
@@ -21,6 +23,7 @@ def row_names(catalog: Catalog) -> list[str]:
     """Everything that may stand as a row of the comparing table."""
     metered = [meter.key for meter in catalog.meters if meter.mode == "metered"]
     figures = [f"{figure}:{meter}" for meter in metered for figure in METER_FIGURES]
+    figures += [f"{ADDON_FIGURE}:{addon.key}" for addon in catalog.addons]
     return [feature.key for feature in catalog.features] + list(FIGURES) + figures
 
 
@@ -41,7 +44,7 @@ def _kinds(catalog: Catalog) -> Iterator[str]:
     rows = row_names(catalog)
     for plan in catalog.plans:
         for key, value in plan.features.items():
-            yield from _feature_fault(plan, key, value, features)
+            yield from _feature_fault(f"plans.{plan.key}", key, value, features)
         for key in plan.meters:
             place = f"plans.{plan.key}.meters.{key}"
             if key not in meters:
@@ -53,8 +56,29 @@ def _kinds(catalog: Catalog) -> Iterator[str]:
                 yield f'plans.{plan.key}.compare."{row}": is not a row{did_you_mean(row, rows)}'
 
 
-def _feature_fault(plan: Plan, key: str, value: FeatureValue, features: dict[str, Feature]) -> Iterator[str]:
-    place = f"plans.{plan.key}.features.{key}"
+def _addons(catalog: Catalog) -> Iterator[str]:
+    features = {feature.key: feature for feature in catalog.features}
+    paid = {plan.key: plan for plan in catalog.plans if plan.kind == "paid"}
+    for addon in catalog.addons:
+        place = f"addons.{addon.key}"
+        for key, value in addon.features.items():
+            yield from _feature_fault(place, key, value, features)
+            if key in features and (features[key].kind == "text" or (value.text and value.text != UNLIMITED)):
+                yield f"{place}.features.{key}: a text cannot be added to; an add-on gives switches and more of a limit"
+        for key in addon.plans:
+            yield from _addon_plan_fault(addon, key, paid)
+
+
+def _addon_plan_fault(addon: Addon, key: str, paid: dict[str, Plan]) -> Iterator[str]:
+    place = f"addons.{addon.key}.plans"
+    if key not in paid:
+        yield f'{place}: there is no plan "{key}" with a price{did_you_mean(key, list(paid))}'
+    elif paid[key].yearly_cents is not None and addon.yearly_cents is None:
+        yield f'{place}: "{key}" is sold by the year, and for that yearly_cents is missing'
+
+
+def _feature_fault(giver: str, key: str, value: FeatureValue, features: dict[str, Feature]) -> Iterator[str]:
+    place = f"{giver}.features.{key}"
     if key not in features:
         yield f"{place}: is not declared under [[features]]{did_you_mean(key, list(features))}"
         return
@@ -92,6 +116,7 @@ def _coupons(catalog: Catalog) -> Iterator[str]:
     if catalog.checkout.require_terms and catalog.portal.terms_url is None:
         yield "billing.require_terms: there are no terms to agree to; portal.terms_url is missing"
     sold = [f"plan:{plan.key}" for plan in catalog.plans if plan.kind == "paid"]
+    sold += [f"addon:{addon.key}" for addon in catalog.addons]
     sold += [f"bundle:{bundle.key}" for bundle in catalog.bundles]
     for coupon in catalog.coupons:
         for name in coupon.applies_to:

@@ -8,6 +8,7 @@ from typing import Literal
 
 Interval = Literal["month", "year"]
 INTERVALS: tuple[Interval, ...] = ("month", "year")
+YEAR: Interval = "year"
 RECURRING: tuple[Literal["plan", "seat"], ...] = ("plan", "seat")
 MONTHS_A_YEAR = 12
 UNLIMITED = "unlimited"
@@ -108,7 +109,7 @@ class Included:
 class PriceDefinition:
     """A price that Stripe has to know. `interval` is None for what is bought once. Amounts are in the minor unit."""
 
-    purpose: Literal["plan", "seat", "bundle"]
+    purpose: Literal["plan", "seat", "bundle", "addon"]
     owner_key: str
     interval: Interval | None
     unit_amount_cents: int
@@ -192,6 +193,47 @@ class Bundle:
 
 
 @dataclass(frozen=True)
+class Addon:
+    """Something sold beside a plan: with one of `plans`, up to `quantity_max` of it. Amounts are in the minor unit.
+
+    `features` are what each one adds: a switch is on with it, a limit grows by its number (None: no limit at all).
+    """
+
+    key: str
+    name: str
+    description: str
+    position: int
+    plans: tuple[str, ...]
+    monthly_cents: int | None
+    yearly_cents: int | None
+    quantity_max: int
+    features: dict[str, FeatureValue]
+    lookup_keys: dict[str, str]
+
+    def cents(self, interval: Interval) -> int | None:
+        return self.monthly_cents if interval == "month" else self.yearly_cents
+
+    def interval_beside(self, plan_interval: Interval) -> Interval | None:
+        """How it is paid beside a plan: as the plan is, else by the year. None where it has no price for that.
+
+        Stripe bills items of several intervals in one subscription
+        (https://docs.stripe.com/billing/subscriptions/mixed-interval); a plan's own period stays the shortest, since what
+        happens to the plan happens when that ends.
+        """
+        return next((one for one in (plan_interval, YEAR) if self.cents(one) is not None), None)
+
+    def prices(self, currency: str) -> list[PriceDefinition]:
+        return [
+            PriceDefinition("addon", self.key, interval, cents, currency, self.lookup_key(interval))
+            for interval in INTERVALS
+            if (cents := self.cents(interval)) is not None
+        ]
+
+    def lookup_key(self, interval: Interval) -> str:
+        return self.lookup_keys.get(interval) or f"turnpike_addon_{self.key}_{interval}"
+
+
+@dataclass(frozen=True)
 class CheckoutOptions:
     """What Stripe's checkout page asks for: a promotion code, a tax id, taxes worked out, consent to the terms."""
 
@@ -256,13 +298,21 @@ class Catalog:
     dunning_days: tuple[int, ...] = DUNNING_DAYS
     cancel_now: CancelNow = "no_refund"
     pause: bool = True
+    addons: tuple[Addon, ...] = ()
     coupons: tuple[Coupon, ...] = ()
     promotion_codes: tuple[PromotionCode, ...] = ()
 
     def plan(self, key: str) -> Plan | None:
         return next((plan for plan in self.plans if plan.key == key), None)
 
+    def addon(self, key: str) -> Addon | None:
+        return next((addon for addon in self.addons if addon.key == key), None)
+
+    def addons_of(self, plan_key: str) -> list[Addon]:
+        return [addon for addon in self.addons if plan_key in addon.plans]
+
     def prices(self) -> list[PriceDefinition]:
         """All prices that Stripe has to know, plans first."""
         plans = [price for plan in self.plans for price in plan.prices(self.currency)]
-        return plans + [bundle.price(self.currency) for bundle in self.bundles]
+        addons = [price for addon in self.addons for price in addon.prices(self.currency)]
+        return plans + addons + [bundle.price(self.currency) for bundle in self.bundles]

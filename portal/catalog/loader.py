@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from babel.numbers import list_currencies
 
+from portal.catalog.addon_reading import read_addon
 from portal.catalog.consistency import check_consistency
 from portal.catalog.coupon_reading import read_coupon, read_promotion_code
 from portal.catalog.definition import (
@@ -103,6 +104,7 @@ def read_catalog(data: dict[str, Any], source: str) -> Catalog:
         features=tuple(_read_feature(table) for table in _keyed(root, "features")),
         plans=tuple(read_plan(table, position, access) for position, table in enumerate(_keyed(root, "plans"))),
         bundles=tuple(_read_bundle(table, position) for position, table in enumerate(_keyed(root, "bundles"))),
+        addons=tuple(read_addon(table, position) for position, table in enumerate(_keyed(root, "addons"))),
         dunning_days=_read_dunning_days(billing),
         cancel_now=billing.choice("cancel_now", CANCEL_NOW, "no_refund"),
         pause=billing.flag("pause", default=True),

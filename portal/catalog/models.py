@@ -73,8 +73,49 @@ class Bundle(Model):
         super().__init__(**values)
 
 
+class Addon(Model):
+    """Something sold beside a plan, up to `quantity_max` of it."""
+
+    __tablename__ = "addons"
+    __table_args__ = (CheckConstraint("quantity_max > 0", name="quantity_max"),)
+
+    id: Mapped[PrimaryId]
+    key: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    description: Mapped[str]
+    position: Mapped[int]
+    quantity_max: Mapped[int]
+    stripe_product_id: Mapped[str | None] = mapped_column(PrefixedId, unique=True)
+    archived_at: Mapped[UtcDateTime | None]
+    created_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
+
+    def __init__(self, **values: Any) -> None:
+        values.setdefault("id", new_id("addon"))
+        super().__init__(**values)
+
+
+class AddonPlan(Model):
+    """That an add-on is sold with a plan."""
+
+    __tablename__ = "addon_plans"
+
+    addon_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("addons.id"), primary_key=True)
+    plan_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("plans.id"), primary_key=True)
+
+
+class AddonFeature(Model):
+    """What each one of an add-on gives: a switch, or so much more of a limit (None: no limit at all)."""
+
+    __tablename__ = "addon_features"
+    __table_args__ = (CheckConstraint("limit_value > 0", name="limit_value"),)
+
+    addon_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("addons.id"), primary_key=True)
+    feature_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("features.id"), primary_key=True)
+    limit_value: Mapped[int | None] = mapped_column(BigInteger)
+
+
 class Price(Model):
-    """What a plan, a further seat of it, or a bundle costs, in the minor unit of `currency`.
+    """What a plan, a further seat of it, an add-on, or a bundle costs, in the minor unit of `currency`.
 
     A trigger refuses to change what a price says: another amount is another row (and another price at Stripe), and the
     old one stays, inactive, for those who have subscribed to it. `attempts` counts the tries to make the price at
@@ -83,10 +124,10 @@ class Price(Model):
 
     __tablename__ = "prices"
     __table_args__ = (
-        CheckConstraint("purpose in ('plan', 'seat', 'bundle')", name="purpose"),
+        CheckConstraint("purpose in ('plan', 'seat', 'bundle', 'addon')", name="purpose"),
         CheckConstraint(
-            "case purpose when 'bundle' then bundle_id is not null and plan_id is null and interval is null"
-            " else plan_id is not null and bundle_id is null and interval is not null end",
+            "num_nonnulls(plan_id, bundle_id, addon_id) = 1 and (bundle_id is null) = (interval is not null)"
+            " and case purpose when 'bundle' then bundle_id when 'addon' then addon_id else plan_id end is not null",
             name="owner",
         ),
         CheckConstraint("interval in ('month', 'year')", name="interval"),
@@ -105,12 +146,19 @@ class Price(Model):
             unique=True,
             postgresql_where=text("active and bundle_id is not null"),
         ),
+        Index(
+            "uq_prices_one_of_addon",
+            *("addon_id", "interval", "currency"),
+            unique=True,
+            postgresql_where=text("active and addon_id is not null"),
+        ),
     )
 
     id: Mapped[PrimaryId]
     purpose: Mapped[str]
     plan_id: Mapped[str | None] = mapped_column(PrefixedId, ForeignKey("plans.id"))
     bundle_id: Mapped[str | None] = mapped_column(PrefixedId, ForeignKey("bundles.id"))
+    addon_id: Mapped[str | None] = mapped_column(PrefixedId, ForeignKey("addons.id"))
     interval: Mapped[str | None]
     unit_amount_cents: Mapped[int] = mapped_column(BigInteger)
     currency: Mapped[str]
@@ -121,6 +169,7 @@ class Price(Model):
     created_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
     plan: Mapped[Plan | None] = relationship()
     bundle: Mapped[Bundle | None] = relationship()
+    addon: Mapped[Addon | None] = relationship()
 
     def __init__(self, **values: Any) -> None:
         # Not `price`: that is how Stripe's own identifiers begin.

@@ -47,7 +47,7 @@ def read_plan(table: Table, position: int, access: dict[str, StateRights]) -> Pl
         trial_days=table.whole("trial_days", least=0, most=TRIAL_DAYS_MAX) or 0,
         recommended=table.flag("recommended", default=False),
         bullets=table.texts("bullets"),
-        features=_read_features(table.table("features")),
+        features=read_features(table.table("features")),
         meters=_read_meters(table.table("meters"), kind),
         compare=_read_words(table.table("compare")),
         lookup_keys=_read_lookup_keys(table.table("lookup_keys")),
@@ -106,8 +106,8 @@ def _check_seats(table: Table, plan: Plan) -> None:
         )
 
 
-def _read_features(table: Table) -> dict[str, FeatureValue]:
-    """What the plan gives, by feature; whether the kinds fit is checked once all features are known."""
+def read_features(table: Table) -> dict[str, FeatureValue]:
+    """What a plan or an add-on gives, by feature; whether the kinds fit is checked once all features are known."""
     return {key: value for key in table.names() if (value := _read_value(table, key)) is not None}
 
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from babel.numbers import get_currency_name
 
-from portal.catalog.compare_table import CompareBlock, compare_blocks
+from portal.catalog.compare_table import CompareBlock, addon_price_words, compare_blocks
 from portal.catalog.definition import MONTHS_A_YEAR, Catalog, Interval, Plan
 from portal.core.money import LOCALE, amount_text
 
@@ -102,10 +102,22 @@ class BundleCard:
 
 
 @dataclass(frozen=True)
+class AddonCard:
+    """Something sold beside a plan; `each` says that there can be several of it."""
+
+    name: str
+    description: str
+    price_text: str
+    plans_text: str
+    each: bool
+
+
+@dataclass(frozen=True)
 class PricingPage:
     interval: Interval
     plans: list[PlanCard]
     compare: list[CompareBlock]
+    addons: list[AddonCard]
     bundles: list[BundleCard]
     bundles_text: str
     intervals_saving_text: str | None
@@ -129,6 +141,7 @@ def build(catalog: Catalog, viewer: Viewer, choice: Choice, on_sale: OnSale, sig
         interval=choice.interval if yearly else "month",
         plans=[_plan_card(plan, catalog, viewer, actions) for plan in catalog.plans],
         compare=compare_blocks(catalog),
+        addons=_addon_cards(catalog),
         bundles=_bundle_cards(catalog),
         bundles_text=" ".join(filter(None, (bundles_text(catalog), catalog.portal.refund_text))),
         intervals_saving_text=saving_text(catalog.plans),
@@ -242,6 +255,26 @@ def saving_text(plans: tuple[Plan, ...]) -> str | None:
             return f"{whole} month{'' if whole == 1 else 's'} free"
     percent = max((100 * saving // (monthly * MONTHS_A_YEAR) for saving, monthly in savings), default=0)
     return f"save up to {percent}\u00a0%" if percent else None
+
+
+def _addon_cards(catalog: Catalog) -> list[AddonCard]:
+    names = {plan.key: plan.name for plan in catalog.plans}
+    return [
+        AddonCard(
+            name=addon.name,
+            description=addon.description,
+            price_text=addon_price_words(addon, catalog.currency),
+            plans_text=f"With {listed([names[key] for key in addon.plans])}",
+            each=addon.quantity_max > 1,
+        )
+        for addon in catalog.addons
+    ]
+
+
+def listed(names: list[str]) -> str:
+    """`Starter`, `Starter and Pro`, `Starter, Pro and Business`."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _bundle_cards(catalog: Catalog) -> list[BundleCard]:

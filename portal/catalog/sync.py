@@ -6,14 +6,27 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 
+from portal.catalog.definition import Addon as AddonDefinition
 from portal.catalog.definition import Bundle as BundleDefinition
 from portal.catalog.definition import Catalog, PriceDefinition
 from portal.catalog.definition import Feature as FeatureDefinition
 from portal.catalog.definition import Meter as MeterDefinition
 from portal.catalog.definition import Plan as PlanDefinition
-from portal.catalog.models import Bundle, Feature, Meter, Plan, PlanAccess, PlanFeature, PlanMeter, Price
+from portal.catalog.models import (
+    Addon,
+    AddonFeature,
+    AddonPlan,
+    Bundle,
+    Feature,
+    Meter,
+    Plan,
+    PlanAccess,
+    PlanFeature,
+    PlanMeter,
+    Price,
+)
 from portal.core.clock import app_now
 from portal.core.database import db
 
@@ -21,6 +34,8 @@ from portal.core.database import db
 LOCK = 7_305_119
 
 Values = dict[str, Any]
+# By noun and key: the id of what prices are of.
+Owners = dict[tuple[str, str], str]
 # Rows as they are under the lock, whatever this session has read of them before.
 FRESH = {"populate_existing": True}
 
@@ -50,6 +65,7 @@ def sync_database(catalog: Catalog) -> Changes:
     by_kind = sorted(catalog.plans, key=lambda plan: plan.kind == "free")
     plans = _sync_rows(Plan, {plan.key: _plan_values(plan) for plan in by_kind}, changes)
     bundles = _sync_rows(Bundle, {bundle.key: _bundle_values(bundle) for bundle in catalog.bundles}, changes)
+    addons = _sync_rows(Addon, {addon.key: _addon_values(addon) for addon in catalog.addons}, changes)
     features = _sync_rows(Feature, _positioned(catalog.features, _feature_values), changes)
     meters = _sync_rows(Meter, _positioned(catalog.meters, _meter_values), changes)
     for plan in catalog.plans:
@@ -58,7 +74,17 @@ def sync_database(catalog: Catalog) -> Changes:
         differed |= _sync_plan_access(row, plan)
         if differed and f"plan {plan.key}" not in changes.added:
             changes.changed.append(f"contents of plan {plan.key}")
-    _sync_prices(catalog.prices(), plans, bundles, changes)
+    for addon in catalog.addons:
+        given = {key: feature.id for key, feature in features.items()}
+        differed = _sync_addon(addons[addon.key], addon, {key: plan.id for key, plan in plans.items()}, given)
+        if differed and f"addon {addon.key}" not in changes.added:
+            changes.changed.append(f"contents of addon {addon.key}")
+    owners: Owners = {
+        (noun, key): row.id
+        for noun, rows in (("plan", plans), ("bundle", bundles), ("addon", addons))
+        for key, row in rows.items()
+    }
+    _sync_prices(catalog.prices(), owners, changes)
     return changes
 
 
@@ -81,6 +107,15 @@ def _bundle_values(bundle: BundleDefinition) -> Values:
         "position": bundle.position,
         "credits": bundle.credits,
         "expires_after_months": bundle.expires_after_months,
+    }
+
+
+def _addon_values(addon: AddonDefinition) -> Values:
+    return {
+        "name": addon.name,
+        "description": addon.description,
+        "position": addon.position,
+        "quantity_max": addon.quantity_max,
     }
 
 
@@ -129,7 +164,7 @@ def _sync_plan_features(row: Plan, plan: PlanDefinition, features: dict[str, Fea
         features[key].id: {"enabled": value.enabled, "limit_value": value.limit, "text": value.text}
         for key, value in plan.features.items()
     }
-    return _sync_links(PlanFeature, PlanFeature.feature_id, row.id, wanted)
+    return _sync_links(PlanFeature, PlanFeature.plan_id == row.id, PlanFeature.feature_id, {"plan_id": row.id}, wanted)
 
 
 def _sync_plan_meters(row: Plan, plan: PlanDefinition, meters: dict[str, Meter]) -> bool:
@@ -137,17 +172,28 @@ def _sync_plan_meters(row: Plan, plan: PlanDefinition, meters: dict[str, Meter])
         meters[key].id: {"included": value.included, "overage_per_1000_cents": value.overage_per_1000_cents}
         for key, value in plan.meters.items()
     }
-    return _sync_links(PlanMeter, PlanMeter.meter_id, row.id, wanted)
+    return _sync_links(PlanMeter, PlanMeter.plan_id == row.id, PlanMeter.meter_id, {"plan_id": row.id}, wanted)
 
 
 def _sync_plan_access(row: Plan, plan: PlanDefinition) -> bool:
     wanted: dict[str, Values] = {status: asdict(rights) for status, rights in plan.access.items()}
-    return _sync_links(PlanAccess, PlanAccess.status, row.id, wanted)
+    return _sync_links(PlanAccess, PlanAccess.plan_id == row.id, PlanAccess.status, {"plan_id": row.id}, wanted)
 
 
-def _sync_links(model: type[Any], other: Any, plan_id: str, wanted: dict[str, Values]) -> bool:
-    """Make a plan's rows of a joining table the wanted ones, by the id of what they join to; whether any differed."""
-    query = select(model).where(model.plan_id == plan_id)
+def _sync_addon(row: Addon, addon: AddonDefinition, plans: dict[str, str], features: dict[str, str]) -> bool:
+    """With which plans an add-on is sold, and what it gives."""
+    own = {"addon_id": row.id}
+    sold: dict[str, Values] = {plans[key]: {} for key in addon.plans}
+    differed = _sync_links(AddonPlan, AddonPlan.addon_id == row.id, AddonPlan.plan_id, own, sold)
+    given: dict[str, Values] = {features[key]: {"limit_value": value.limit} for key, value in addon.features.items()}
+    return differed | _sync_links(AddonFeature, AddonFeature.addon_id == row.id, AddonFeature.feature_id, own, given)
+
+
+def _sync_links(
+    model: type[Any], mine: ColumnElement[bool], other: Any, own: Values, wanted: dict[str, Values]
+) -> bool:
+    """Make the rows of a joining table that are `mine` the wanted ones, by the id of what they join to; whether any differed."""
+    query = select(model).where(mine)
     rows = {getattr(row, other.key): row for row in db.session.execute(query).scalars()}
     differed = rows.keys() != wanted.keys()
     for other_id in rows.keys() - wanted.keys():
@@ -156,19 +202,14 @@ def _sync_links(model: type[Any], other: Any, plan_id: str, wanted: dict[str, Va
         if other_id in rows:
             differed |= _assign(rows[other_id], values)
         else:
-            db.session.add(model(plan_id=plan_id, **{other.key: other_id}, **values))
+            db.session.add(model(**own, **{other.key: other_id}, **values))
     return differed
 
 
-def _sync_prices(
-    wanted: Iterable[PriceDefinition], plans: dict[str, Plan], bundles: dict[str, Bundle], changes: Changes
-) -> None:
+def _sync_prices(wanted: Iterable[PriceDefinition], owners: Owners, changes: Changes) -> None:
     """Retire every active price that the file states otherwise, then add those that are missing."""
     definitions = list(wanted)
     active = list(db.session.execute(select(Price).where(Price.active), execution_options=FRESH).scalars())
-    owners = {("plan", key): row.id for key, row in plans.items()} | {
-        ("bundle", key): row.id for key, row in bundles.items()
-    }
     terms = {_terms(definition, owners): definition for definition in definitions}
     kept = {terms_of(price) for price in active} & terms.keys()
     stale = [price for price in active if terms_of(price) not in kept]
@@ -187,7 +228,7 @@ def retire(prices: Iterable[Price]) -> None:
     db.session.execute(update(Price).where(Price.id.in_(ids)).values(active=False))
 
 
-Terms = tuple[str, str | None, str | None, str | None, int, str, str]
+Terms = tuple[str, str | None, str | None, str | None, str | None, int, str, str]
 
 
 def terms_of(price: Price) -> Terms:
@@ -196,6 +237,7 @@ def terms_of(price: Price) -> Terms:
         price.purpose,
         price.plan_id,
         price.bundle_id,
+        price.addon_id,
         price.interval,
         price.unit_amount_cents,
         price.currency,
@@ -203,16 +245,15 @@ def terms_of(price: Price) -> Terms:
     )
 
 
-def _terms(definition: PriceDefinition, owners: dict[tuple[str, str], str]) -> Terms:
+def _terms(definition: PriceDefinition, owners: Owners) -> Terms:
     return terms_of(_new_price(definition, owners))
 
 
-def _new_price(definition: PriceDefinition, owners: dict[tuple[str, str], str]) -> Price:
-    bundle = definition.purpose == "bundle"
+def _new_price(definition: PriceDefinition, owners: Owners) -> Price:
+    noun = "plan" if definition.purpose == "seat" else definition.purpose
     return Price(
         purpose=definition.purpose,
-        plan_id=None if bundle else owners["plan", definition.owner_key],
-        bundle_id=owners["bundle", definition.owner_key] if bundle else None,
+        **{f"{noun}_id": owners[noun, definition.owner_key]},
         interval=definition.interval,
         unit_amount_cents=definition.unit_amount_cents,
         currency=definition.currency,
@@ -227,6 +268,7 @@ def renewed(price: Price) -> Price:
         purpose=price.purpose,
         plan_id=price.plan_id,
         bundle_id=price.bundle_id,
+        addon_id=price.addon_id,
         interval=price.interval,
         unit_amount_cents=price.unit_amount_cents,
         currency=price.currency,

@@ -11,6 +11,7 @@ from portal.billing.catalog_sync import Report, sync_catalog
 from portal.billing.coupon_sync import sync_coupons
 from portal.billing.gateway import GatewayError, gateway
 from portal.billing.portal_configuration import sync_portal_configuration
+from portal.catalog.compare_table import addon_price_words
 from portal.catalog.current import catalog
 from portal.catalog.definition import Catalog, Coupon, Plan
 from portal.catalog.loader import load_catalog
@@ -86,6 +87,9 @@ def summary(sold: Catalog) -> list[str]:
     """What a catalog sells, a line each."""
     lines = [f"{sold.source}: {sold.portal.name}, in {sold.currency.upper()}"]
     lines += [f"  plan    {plan.key:<18} {_plan_words(plan, sold.currency)}" for plan in sold.plans]
+    for addon in sold.addons:
+        sort = f"{addon_price_words(addon, sold.currency)}, with {', '.join(addon.plans)}"
+        lines.append(f"  add-on  {addon.key:<18} {sort}")
     for bundle in sold.bundles:
         ends = f", for {bundle.expires_after_months} months" if bundle.expires_after_months else ""
         lines.append(f"  bundle  {bundle.key:<18} {amount_text(bundle.price_cents, sold.currency)}{ends}")

@@ -9,6 +9,8 @@ MEANINGS = {
     "dead_mail": "A mail could not be sent.",
     "given_up_event": "An event of Stripe's waited a day for something that did not come.",
     "ledger_drift": "The proof of the credit ledger found something wrong.",
+    "missed_events": "Events of Stripe's never came and were fetched from its list.",
+    "more_members_than_seats": "A team has more members than its subscription has seats.",
     "payment_failures": "Many more payments fail than usual.",
     "proof_missing": "The ledger was not proved for two days.",
     "second_subscription": "A team has paid for two subscriptions.",

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from portal.core.clock import app_now
 from portal.core.database import Model, UtcDateTime, db
 from portal.core.stopping import stopping
-from portal.core.unit_of_work import run_in_unit, unit_of_work
+from portal.core.unit_of_work import end_read, run_in_unit, unit_of_work
 
 log = structlog.get_logger(__name__)
 
@@ -62,7 +62,21 @@ def each_in_a_unit(pieces: Sequence[Callable[[], int | None]]) -> int:
 
 def run_due(tasks: Mapping[str, Task]) -> int:
     """Run every task that is due and could be claimed; returns how many ran. One that fails does not stop the others."""
-    return sum(_run(name, task) for name, task in tasks.items() if not stopping() and _claim(name, task))
+    due = _seem_due(tasks)
+    return sum(_run(name, task) for name, task in due.items() if not stopping() and _claim(name, task))
+
+
+def _seem_due(tasks: Mapping[str, Task]) -> dict[str, Task]:
+    """The tasks that are worth a claim. The worker looks after every event, and mostly there are none: to find that out
+    takes one statement, where trying to claim each of them took more than applying the event.
+    """
+    columns = (ScheduledTask.name, ScheduledTask.next_run_at, app_now())
+    rows = db.session.execute(select(*columns).where(ScheduledTask.name.in_(tasks))).all()
+    end_read()
+    ahead = {name: next_run_at - now for name, next_run_at, now in rows}
+    return {
+        name: task for name, task in tasks.items() if name not in ahead or not timedelta() < ahead[name] <= task.every
+    }
 
 
 def _claim(name: str, task: Task) -> bool:

@@ -159,6 +159,12 @@ def plan_paused(recipient: str, *, plan_name: str, outcome: list[tuple[str, str]
     return _render("plan_paused", recipient, why=BILLING_ADDRESS, plan_name=plan_name, outcome=outcome, link=link)
 
 
+def addons_changed(recipient: str, *, addon: str, quantity: int, plan_name: str, charged: str, link: str) -> Message:
+    """`quantity` is how many the team has now; 0 is none any more."""
+    values = {"addon": addon, "quantity": quantity, "plan_name": plan_name, "charged": charged, "link": link}
+    return _render("addons_changed", recipient, why="it is a billing address of the team", **values)
+
+
 @dataclass(frozen=True)
 class AlarmLine:
     kind: str

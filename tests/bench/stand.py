@@ -1,7 +1,7 @@
 """What the bench runs on: a PostgreSQL that waits for its disk, a Redis, the portal and the yardstick under gunicorn.
 
-The portal runs with the settings of production. Its worker does not run, since what is measured is the taking of
-events and not the applying of them.
+The portal runs with the settings of production. Its worker does not run by itself: where the taking of events is measured,
+the applying of them would be in the way.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import psutil
 from portal import create_app
 from portal.accounts.api_keys import create_key
 from portal.billing.catalog_sync import sync_catalog
+from portal.billing.customers import ensure_customer, plan_customer
 from portal.billing.gateway import gateway
 from portal.catalog.current import catalog
 from portal.cli.stack import process, redis_server
@@ -33,7 +34,7 @@ from portal.core.unit_of_work import unit_of_work
 from portal.credits import ledger
 from portal.settings import load_settings
 from tests.cast import make_team_of, make_user
-from tests.stage import API_KEY, serve_sandbox
+from tests.stage import API_KEY
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HOST = "billing.example.com"
@@ -55,12 +56,36 @@ class Server:
         return sorted(child.pid for child in psutil.Process(self.pid).children())
 
 
+class OneProcess(Server):
+    """A server that is one process with threads."""
+
+    def workers(self) -> list[int]:
+        return [self.pid]
+
+
+@dataclass(frozen=True)
+class Customer:
+    """A team of the portal's, with a key for its API and its customer at the stand-in."""
+
+    api_key: str
+    stripe_id: str
+
+
 @dataclass(frozen=True)
 class Stand:
+    """`environment` are the portal's settings, for its worker; `stripe_url` is where the stand-in listens."""
+
     portal: Server
     bare: Server
-    api_keys: list[str]
+    customers: list[Customer]
     postgres: EmbeddedPostgres
+    environment: dict[str, str]
+    stripe_url: str
+    folder: Path
+
+    @property
+    def api_keys(self) -> list[str]:
+        return [one.api_key for one in self.customers]
 
 
 @contextmanager
@@ -71,13 +96,13 @@ def standing(teams: int) -> Iterator[Stand]:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         postgres = _postgres(stack, folder)
         redis_url = _redis(stack, folder)
-        with serve_sandbox() as stripe_url:
-            environment = _environment(postgres.url(SUPERUSER, DATABASE), redis_url, stripe_url)
-            api_keys = _furnish(environment, teams)
+        stripe_url = f"http://127.0.0.1:{sandbox(stack, folder).port}"
+        environment = _environment(postgres.url(SUPERUSER, DATABASE), redis_url, stripe_url)
+        customers = _furnish(environment, teams)
         portal = _web(stack, folder / "portal.log", environment, "wsgi:app")
         address = f"host={postgres.socket_folder} user={SUPERUSER} dbname={DATABASE}"
         bare = _web(stack, folder / "bare.log", {"BARE_DATABASE": address}, "tests.bench.bare:app")
-        yield Stand(portal, bare, api_keys, postgres)
+        yield Stand(portal, bare, customers, postgres, environment, stripe_url, folder)
 
 
 def running(
@@ -143,22 +168,42 @@ def _environment(database_url: str, redis_url: str, stripe_url: str) -> dict[str
     }
 
 
-def _furnish(environment: dict[str, str], teams: int) -> list[str]:
-    """Migrate, sync the catalog, make the teams. Returns their keys."""
+def _furnish(environment: dict[str, str], teams: int) -> list[Customer]:
+    """Migrate, sync the catalog, make the teams and their customers."""
     command = [sys.executable, "-m", "flask", "--app", "wsgi", "db", "upgrade"]
     subprocess.run(command, cwd=ROOT, env=os.environ | environment, check=True, capture_output=True)
     app = create_app(load_settings(environment))
-    keys = []
+    made = []
     with app.app_context():
         sync_catalog(gateway(), catalog())
         for _ in range(teams):
             with unit_of_work():
                 owner = make_user()
                 team = make_team_of(owner)
-                keys.append(create_key(team.id, owner, "Bench", livemode=False).secret)
+                key = create_key(team.id, owner, "Bench", livemode=False).secret
+                plan_customer(team, {})
             with unit_of_work():
                 ledger.grant(team.id, kind="bundle", amount=CREDITS, cause_key="bundle:bench", source="Bench")
-    return keys
+            made.append(Customer(key, ensure_customer(gateway(), team.id)))
+    return made
+
+
+def sandbox(stack: ExitStack, folder: Path) -> Server:
+    """The stand-in for Stripe, with its state in memory."""
+    port = free_port()
+    return listening(stack, folder, port, ["portal.sandbox", "--port", str(port), "--api-key", API_KEY], {})
+
+
+def listening(stack: ExitStack, folder: Path, port: int, module: list[str], environment: dict[str, str]) -> Server:
+    """A module that runs as a server of one process; ready when its port answers."""
+    log = folder / f"{port}.log"
+    program = running(stack, [sys.executable, "-m", *module], environment, ROOT, signal.SIGTERM, output=log)
+    deadline = time.monotonic() + SECONDS_MAX
+    while not answers(port):
+        if program.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"{module[0]} did not start:\n{log.read_text()}")
+        time.sleep(0.1)
+    return OneProcess(port, program.pid)
 
 
 def _web(stack: ExitStack, log: Path, environment: dict[str, str], application: str) -> Server:

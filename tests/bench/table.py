@@ -54,6 +54,16 @@ class Result:
         return " : ".join(f"{100 * part / sum(by_process):.0f}" for part in by_process)
 
 
+def distribution(what: str, seconds: list[float]) -> list[str]:
+    """A table of how long something took, each time that it was measured."""
+    parts = " | ".join(f"{_quantile(seconds, part) * 1000:,.0f} ms" for part in (0.5, 0.95, 0.99, 1.0))
+    return [
+        "| | events | p50 | p95 | p99 | max |",
+        "|---|---:|---:|---:|---:|---:|",
+        f"| {what} | {len(seconds):,} | {parts} |",
+    ]
+
+
 def _quantile(values: list[float], part: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * part))]
 

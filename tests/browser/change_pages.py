@@ -6,15 +6,16 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Protocol
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from portal.billing.change_models import ChangePreview, PendingChange
-from portal.billing.models import Subscription
+from portal.billing.models import Subscription, SubscriptionItem
+from portal.catalog.models import Price
 from portal.core.clock import app_now
 from portal.core.database import db
 from portal.core.ids import new_id
 from portal.core.unit_of_work import unit_of_work
-from portal.notifications.messages import Message, plan_changed, seats_changed
+from portal.notifications.messages import Message, addons_changed, plan_changed, seats_changed
 from portal.notifications.outbox import put_mail
 from tests.browser.people import Person
 from tests.browser.visitor import Visitor
@@ -73,6 +74,50 @@ def seats_preview(seats: int) -> Play:
         someone.page.get_by_role("heading", name="Preview", exact=True).wait_for()
 
     return play
+
+
+def addon_preview(someone: Visitor, company: HasChanger) -> None:
+    someone.go(f"/teams/{subscribed(someone, company)}/addons")
+    someone.page.get_by_label("How many, 0 to 5").fill("2")
+    someone.press("Show the preview")
+    someone.page.get_by_role("heading", name="Preview", exact=True).wait_for()
+
+
+def addon_wrong(someone: Visitor, company: HasChanger) -> None:
+    someone.go(f"/teams/{subscribed(someone, company)}/addons")
+    someone.page.locator("main form").evaluate("form => { form.noValidate = true; }")
+    someone.page.get_by_label("How many, 0 to 5").fill("")
+    someone.press("Show the preview")
+    someone.page.locator("[aria-invalid]").wait_for()
+
+
+def with_addons(path: str) -> Play:
+    """The team has add-ons, one of which its plan does not sell any more."""
+
+    def play(someone: Visitor, company: HasChanger) -> None:
+        team_id = subscribed(someone, company)
+        with someone.stack.portal.app_context():
+            with unit_of_work() as session:
+                subscription = session.execute(select(Subscription).where(Subscription.team_id == team_id)).scalar_one()
+                for lookup_key in ("turnpike_addon_longer_history_year", "turnpike_addon_audit_log_month"):
+                    session.add(_addon_item(subscription, lookup_key))
+            db.session.remove()
+        someone.go(f"/teams/{team_id}/{path}")
+        with someone.stack.portal.app_context():
+            with unit_of_work() as session:
+                session.execute(delete(SubscriptionItem).where(SubscriptionItem.stripe_id.like("si_scene_%")))
+            db.session.remove()
+
+    return play
+
+
+def _addon_item(subscription: Subscription, lookup_key: str) -> SubscriptionItem:
+    price = db.session.execute(select(Price.stripe_price_id).where(Price.lookup_key == lookup_key, Price.active))
+    return SubscriptionItem(
+        id=new_id("sitem"), subscription_id=subscription.id, team_id=subscription.team_id, stripe_id=f"si_scene_{lookup_key}",
+        stripe_price_id=price.scalar_one(), quantity=2 if "history" in lookup_key else 1,
+        current_period_start=subscription.current_period_start, current_period_end=subscription.current_period_end,
+    )  # fmt: skip
 
 
 def seats_wrong(someone: Visitor, company: HasChanger) -> None:
@@ -143,6 +188,10 @@ def mail(kind: str) -> Play:
 
 def _mail(kind: str, to: str) -> Message:
     link = "https://billing.example.com/teams"
+    if kind == "addons":
+        return addons_changed(
+            to, addon="Another year of history", quantity=2, plan_name="Pro", charged="$84.57 USD", link=link
+        )
     if kind == "seats":
         return seats_changed(to, seats=12, plan_name="Pro", charged="$11.53 USD", link=link)
     when = "3 Dec 2026" if kind == "planned" else ""

@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from portal import create_app
 from portal.billing.catalog_sync import CatalogGateway, Report, sync_catalog
 from portal.billing.gateway import Gateway, InFlight, Unavailable
+from portal.catalog.addon_queries import addon_features, addon_for_stripe_price, addons_beside
 from portal.catalog.definition import Catalog, Coupon, PromotionCode
 from portal.catalog.loader import load_catalog
 from portal.catalog.models import Price
@@ -44,12 +45,15 @@ from tests.stage import serve_sandbox
 
 DEFAULT = load_catalog("default")
 PRICES = len(DEFAULT.prices())
-PRODUCTS = 3 * 2 + 4
+PRODUCTS = 3 * 2 + 4 + 2
 
 pytestmark = pytest.mark.lifecycle
 
 
-CATALOG_TABLES = ("prices", "plan_features", "plan_meters", "plan_access", "plans", "bundles", "features", "meters")
+CATALOG_TABLES = (
+    "prices", "plan_features", "plan_meters", "plan_access", "addon_plans", "addon_features", "plans", "addons", "bundles",
+    "features", "meters",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +105,8 @@ def changed_plan(key: str, catalog: Catalog = DEFAULT, **values: Any) -> Catalog
 
 
 def without_plan(key: str) -> Catalog:
-    return replace(DEFAULT, plans=tuple(plan for plan in DEFAULT.plans if plan.key != key))
+    addons = tuple(replace(one, plans=tuple(plan for plan in one.plans if plan != key)) for one in DEFAULT.addons)
+    return replace(DEFAULT, plans=tuple(plan for plan in DEFAULT.plans if plan.key != key), addons=addons)
 
 
 def write(catalog: Catalog) -> Changes:
@@ -249,6 +254,32 @@ class TestChanges:
         assert "bundles" not in features_of("pro")
         assert included_of("pro") == {}
         assert write(changed_plan("pro", features=fewer, meters={})) == Changes()
+
+    def test_add_ons_follow_the_file_and_who_has_one_that_left_keeps_it(self, gateway: Gateway) -> None:
+        sync_catalog(gateway, DEFAULT)
+        made = on_sale(gateway)["turnpike_addon_audit_log_month"]
+        assert (made["unit_amount"], made["product"]) == (1_900, "turnpike_addon_audit_log")
+        assert made["metadata"] == {"addon": "audit_log", "purpose": "addon", "source": "turnpike"}
+        assert [one.addon_key for one in addons_beside("pro", "month")] == ["audit_log", "longer_history"]
+        assert [one.interval for one in addons_beside("pro", "month")] == ["month", "year"]
+        assert [one.interval for one in addons_beside("pro", "year")] == ["year", "year"]
+        assert [one.addon_key for one in addons_beside("business", "month")] == ["longer_history"]
+        end_read()
+        audit, history = DEFAULT.addons
+        more = replace(audit, plans=("starter", "pro"), features=history.features)
+        assert write(replace(DEFAULT, addons=(more,))) == Changes(
+            changed=["contents of addon audit_log"],
+            archived=["addon longer_history", "price turnpike_addon_longer_history_year"],
+        )
+        assert [one.addon_key for one in addons_beside("starter", "month")] == ["audit_log"]
+        assert [(feature.key, limit) for feature, limit in addon_features("audit_log")] == [("usage_history", 365)]
+        assert [(feature.key, limit) for feature, limit in addon_features("longer_history")] == [("usage_history", 365)]
+        end_read()
+        kept = addon_for_stripe_price(on_sale(gateway)["turnpike_addon_longer_history_year"]["id"])
+        assert kept is not None
+        assert (kept.addon_key, kept.unit_amount_cents) == ("longer_history", 6_000)
+        end_read()
+        assert write(DEFAULT).changed == ["addon longer_history", "contents of addon audit_log"]
 
 
 class TestTroubles:

@@ -28,6 +28,7 @@ STEPS = st.one_of(
     st.tuples(st.just("plan"), PLANS),
     st.tuples(st.just("plan with a code"), PLANS),
     st.tuples(st.just("seats"), st.integers(1, 40)),
+    st.tuples(st.just("add-on"), st.tuples(st.sampled_from(["audit_log", "longer_history"]), st.integers(0, 5))),
     st.tuples(st.just("undo"), st.none()),
     st.tuples(st.just("days"), st.integers(1, 20)),
     st.tuples(st.just("leave"), st.sampled_from(LEAVE_KINDS)),
@@ -65,12 +66,15 @@ def test_whatever_the_order_the_charge_is_what_was_shown(
 def _take(changer: Changer, step: Step) -> None:
     name, value = step
     match name:
-        case "plan":
-            _change(changer, changer.ask(*value))
-        case "plan with a code":
-            _change(changer, changer.ask(*value, promotion_code=changer.code()))
+        case "plan" | "plan with a code":
+            more = {"promotion_code": changer.code()} if name == "plan with a code" else {}
+            _change(changer, changer.ask(*value, **more))
         case "seats":
             _change_seats(changer, value)
+        case "add-on":
+            planned = planned_of(changer.mirrored())
+            _change(changer, changer.ask_addon(*value))
+            assert planned_of(changer.mirrored()) == planned, "what is planned was forgotten"
         case "undo":
             if planned_of(changer.mirrored()) is not None and changer.live()["cancel_at"] is None:
                 assert changer.undo().state == "done"

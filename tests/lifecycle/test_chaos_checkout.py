@@ -66,7 +66,8 @@ def assert_paid_once(cast: Cast, stage: Stage, *also_paid: int) -> None:
     assert sorted(one["amount_received"] for one in charged) == sorted([ours.unit_amount or 0, *also_paid])
     assert paid_grants(cast.team_id) == [BUSINESS_CREDITS]
     assert states() <= {"done", "ignored"}
-    assert db.session.execute(select(Alarm.kind)).scalars().all() == []
+    # An event that a story has not delivered while hours went by was fetched, which is worth an alarm.
+    assert set(db.session.execute(select(Alarm.kind)).scalars()) <= {"missed_events"}
     assert violations() == []
 
 

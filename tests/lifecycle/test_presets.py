@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -134,6 +135,28 @@ def test_contracts_stay_readable_when_the_plan_is_over(preset: Stage) -> None:
     found = backend.call("GET", "/entitlements").get_json()
     assert (found["plan"]["key"], found["access"], found["status"]) == ("professional", "read_only", None)
     assert found["features"]["data_retention"]["limit"] == 6
+
+
+@on("pactwise")
+def test_contracts_are_kept_longer_for_twenty_dollars_a_year_beside_a_plan_by_the_month(preset: Stage) -> None:
+    person, team_id, backend = buyer(preset, "starter")
+    preset.advance(timedelta(days=20))
+    preset.deliver_all()
+    asked = person.client.post(f"/teams/{team_id}/addons/previews", data={"addon": "data_retention", "quantity": "1"})
+    assert asked.status_code == 303, asked.get_data(as_text=True)
+    page = person.client.get(asked.location).get_data(as_text=True)
+    assert "Add Longer data retention" in page
+    assert "10 years" in page
+    agreed = person.client.post(f"{asked.location}/agreement")
+    preset.drain()
+    preset.deliver_all()
+    assert "Your team has Longer data retention now" in person.client.get(agreed.location).get_data(as_text=True)
+    found = backend.call("GET", "/entitlements").get_json()["features"]["data_retention"]
+    assert (found["limit"], found["source"]) == (10, "addon")
+    items = preset.stripe("GET", "/v1/subscriptions", limit=1)["data"][0]["items"]["data"]
+    assert sorted(item["price"]["recurring"]["interval"] for item in items) == ["month", "year"]
+    charged = preset.stripe("GET", "/v1/payment_intents", limit=1)["data"][0]["amount_received"]
+    assert 1_900 < charged < 2_000  # six days of the year are over
 
 
 @on("promptforge")

@@ -3,6 +3,7 @@
 import random
 from datetime import UTC, datetime
 from fractions import Fraction
+from typing import Any
 
 import pytest
 
@@ -381,3 +382,58 @@ def test_a_month_costs_what_was_had_in_it(sandbox: Driver, seed: int) -> None:
     ]
     assert len(billed) >= 7
     assert abs(sum(billed) - cost) <= len(billed)
+
+
+def _beside(sandbox: Driver, begun: Json, yearly: Json, **more: Any) -> Json:
+    """Something that is paid by the year, added to a plan that is paid by the month."""
+    return sandbox.change(begun, **{"items[0][price]": yearly["id"], "proration_behavior": "always_invoice", **more})
+
+
+def test_an_item_of_a_longer_interval_is_billed_until_its_own_period_ends(sandbox: Driver) -> None:
+    """As flexible billing has it: every item counts its periods from the one anchor, and is invoiced with what is due then."""
+    begun, yearly = sandbox.begin(sandbox.price(1000)), sandbox.price(36500, interval="year", name="Retention")
+    sandbox.pass_by(73)  # a fifth of the year
+    seen = sandbox.post(
+        "/v1/invoices/create_preview",
+        {
+            "subscription": begun["id"],
+            "subscription_details[items][0][price]": yearly["id"],
+            "subscription_details[proration_behavior]": "always_invoice",
+        },
+    )
+    after = _beside(sandbox, begun, yearly)
+    invoice = sandbox.latest_invoice(begun)
+    assert _amounts(seen) == _amounts(invoice) == [29200]
+    assert invoice["amount_paid"] == 29200
+    monthly, added = after["items"]["data"]
+    assert monthly["current_period_end"] < added["current_period_end"] == JANUARY + 365 * DAY
+    sandbox.pass_by(20)
+    assert _amounts(sandbox.latest_invoice(begun)) == [1000]
+    sandbox.pass_until(JANUARY + 366 * DAY)
+    renewal = sandbox.latest_invoice(begun)
+    assert sorted(_amounts(renewal)) == [1000, 36500]
+
+
+def test_an_item_of_a_longer_interval_gives_back_what_is_left_of_it(sandbox: Driver) -> None:
+    begun, yearly = sandbox.begin(sandbox.price(1000)), sandbox.price(36500, interval="year", name="Retention")
+    after = _beside(sandbox, begun, yearly, **{"items[0][quantity]": 2})
+    added = after["items"]["data"][1]
+    assert sandbox.latest_invoice(begun)["amount_paid"] == 73000
+    sandbox.pass_by(10)
+    less = {"items[0][id]": added["id"], "items[0][deleted]": "true", "proration_behavior": "create_prorations"}
+    sandbox.change(begun, **less)
+    (back,) = _pending(sandbox, begun)
+    assert (back["amount"], back["period"]["end"]) == (-71000, JANUARY + 365 * DAY)
+    sandbox.pass_by(22)
+    assert sorted(_amounts(sandbox.latest_invoice(begun))) == [-71000, 1000]
+
+
+def test_an_item_of_a_longer_interval_begins_anew_when_its_plan_comes_to_be_paid_by_the_year(sandbox: Driver) -> None:
+    begun, yearly = sandbox.begin(sandbox.price(1000)), sandbox.price(36500, interval="year", name="Retention")
+    _beside(sandbox, begun, yearly)
+    sandbox.pass_by(15.5)
+    sandbox.change(begun, price=sandbox.price(10000, interval="year")["id"])
+    invoice = sandbox.latest_invoice(begun)
+    assert sorted(_amounts(invoice)) == [-34950, -500, 10000, 36500]
+    starts = {item["current_period_start"] for item in sandbox.subscription(begun)["items"]["data"]}
+    assert starts == {JANUARY + int(15.5 * DAY)}

@@ -46,6 +46,8 @@ TEAM_ROUTES: dict[tuple[str, str], Action] = {
     ("billing.withdraw_change", "POST"): Action.CHANGE_PLAN,
     ("billing.seats", "GET"): Action.CHANGE_PLAN,
     ("billing.preview_seats", "POST"): Action.CHANGE_PLAN,
+    ("billing.addons", "GET"): Action.CHANGE_PLAN,
+    ("billing.preview_addon", "POST"): Action.CHANGE_PLAN,
     ("billing.start_checkout", "POST"): Action.BUY,
     ("billing.checkout_return", "GET"): Action.BUY,
     ("billing.checkout_status", "GET"): Action.BUY,

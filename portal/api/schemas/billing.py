@@ -92,8 +92,8 @@ class FeatureAnswer(Answer):
     kind = text("A switch, a limit, or a text that is only shown.", enum=["switch", "limit", "text"], example="limit")
     enabled = flag("Whether the team has it.", example=True)
     source = text(
-        "What gives it: the plan, an exception for the team (override), or nothing.",
-        enum=["plan", "override", "none"],
+        "What gives it: the plan, the plan with an add-on, an exception for the team (override), or nothing.",
+        enum=["plan", "addon", "override", "none"],
         example="plan",
     )
     limit = maybe_whole("Of an enabled limit: how much; null is without limit.", example=365)

@@ -2,8 +2,8 @@
 pages and back.
 """
 
-from portal.billing.routes import checkout, history, leave, overview, plan, portal, seats
+from portal.billing.routes import addons, checkout, history, leave, overview, plan, portal, seats
 
 BLUEPRINTS = [overview.bp]
 
-__all__ = ["BLUEPRINTS", "checkout", "history", "leave", "plan", "portal", "seats"]
+__all__ = ["BLUEPRINTS", "addons", "checkout", "history", "leave", "plan", "portal", "seats"]

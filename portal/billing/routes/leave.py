@@ -9,7 +9,7 @@ from portal.accounts.access import current_team, signed_in_user, team_page
 from portal.billing import leave_page, leave_preview, plan_change
 from portal.billing.change_models import ChangePreview
 from portal.billing.change_refusals import change_refusal, change_trouble
-from portal.billing.change_rules import ChangeRefused
+from portal.billing.change_refused import ChangeRefused
 from portal.billing.gateway import GatewayError, gateway
 from portal.billing.leave_preview import COMMENT_LENGTH_MAX, LeaveWish
 from portal.billing.leave_rules import may

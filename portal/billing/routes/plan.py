@@ -11,7 +11,8 @@ from portal.accounts.access import current_team, signed_in_user, team_page
 from portal.billing import change_page, change_preview, change_status, leave_page, plan_change
 from portal.billing.change_models import LEAVE_KINDS, ChangePreview, PendingChange
 from portal.billing.change_refusals import change_refusal, change_trouble
-from portal.billing.change_rules import ChangeRefused, Wish
+from portal.billing.change_refused import ChangeRefused
+from portal.billing.change_rules import Wish
 from portal.billing.gateway import GatewayError, gateway
 from portal.billing.hosted_pages import is_hosted
 from portal.billing.refusals import Refusal

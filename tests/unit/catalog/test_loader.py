@@ -20,6 +20,26 @@ MONTHLY = "monthly_cents = 9900\n"
 FEATURES = 'features = { roles = true, history = 365, support = "By mail" }'
 ROWS = 'rows = ["@credits", "roles", "history", "support", "@included:api_calls"]'
 
+ADDON = """
+[[addons]]
+key = "more"
+name = "More of it"
+description = "For who needs more."
+plans = ["pro"]
+monthly_cents = 500
+yearly_cents = 5000
+quantity_max = 3
+features = { roles = true, history = 30 }
+"""
+GIVES = "features = { roles = true, history = 30 }"
+
+
+def addon(old: str = "", new: str = "") -> str:
+    """The add-on with its one occurrence of `old` replaced."""
+    assert not old or ADDON.count(old) == 1
+    return ADDON.replace(old, new) if old else ADDON
+
+
 # What is replaced, by what, the place that the message names, and a part of the reason.
 BROKEN = {
     "no seller": ('name = "Fernway"\n', "", "portal.name", "is missing"),
@@ -138,6 +158,35 @@ BROKEN = {
         "credits_monthly = 100\n", "meters.api_calls = { included = 1, overage_per_1000_cents = 1 }\n",
         "plans.free.meters.api_calls.overage_per_1000_cents", "no subscription that could pay"),
     "words for no row": (TRIAL, 'compare = { "@credit" = "x" }', 'plans.pro.compare."@credit"', 'mean "@credits"?'),
+    "add-on without a price": (
+        "", addon("monthly_cents = 500\nyearly_cents = 5000\n", ""), "addons.more.yearly_cents", "a price a month or a year"),
+    "add-on for nothing": ("", addon("= 500\n", "= 0\n"), "addons.more.monthly_cents", "at least 1"),
+    "add-on whose year is less than a month": (
+        "", addon("yearly_cents = 5000", "yearly_cents = 400"), "addons.more.yearly_cents", "costs less than a month"),
+    "add-on of no plan": ("", addon('plans = ["pro"]\n', ""), "addons.more.plans", "with which plans"),
+    "add-on of an unknown plan": ("", addon('["pro"]', '["prox"]'), "addons.more.plans", 'did you mean "pro"?'),
+    "add-on of a free plan": ("", addon('["pro"]', '["free"]'), "addons.more.plans", "no plan"),
+    "add-on that a year cannot have": (
+        "", addon("yearly_cents = 5000\n", ""), "addons.more.plans", "for that yearly_cents is missing"),
+    "add-on of nothing": ("", addon("quantity_max = 3", "quantity_max = 0"), "addons.more.quantity_max", "at least 1"),
+    "add-on that takes away": (
+        "", addon(GIVES, "features = { roles = false }"), "addons.more.features.roles", "never less"),
+    "add-on of an unknown feature": (
+        "", addon(GIVES, "features = { rolls = true }"), "addons.more.features.rolls", 'did you mean "roles"?'),
+    "add-on with a switch for a limit": (
+        "", addon(GIVES, "features = { history = true }"), "addons.more.features.history", "is a limit"),
+    "add-on with a number for a switch": (
+        "", addon(GIVES, "features = { roles = 3 }"), "addons.more.features.roles", "is a switch"),
+    "add-on that adds to a text": (
+        "", addon(GIVES, 'features = { support = "By phone" }'), "addons.more.features.support", "cannot be added to"),
+    "add-on with a text for its limit": (
+        "", addon(GIVES, 'features = { history = { limit = 30, text = "A month" } }'),
+        "addons.more.features.history", "cannot be added to"),
+    "add-on with the lookup key of a plan": (
+        "", addon() + 'lookup_keys = { month = "turnpike_plan_pro_month" }', "lookup keys", "would name the"),
+    "two add-ons of one key": ("", addon() + addon(), "addons[1].key", "used twice"),
+    "row of an unknown add-on": (
+        ROWS, ROWS.replace('"roles"', '"@addon:more"'), 'compare[0].rows: "@addon:more"', "neither a feature nor"),
     "empty bundle": ("credits = 500", "credits = 0", "bundles.some.credits", "at least 1"),
     "bundle for nothing": ("price_cents = 1000", "price_cents = 0", "bundles.some.price_cents", "at least 1"),
     "bundle without a price": ("price_cents = 1000\n", "", "bundles.some.price_cents", "is missing"),

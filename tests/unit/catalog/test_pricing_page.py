@@ -268,6 +268,12 @@ class TestCompareTable:
         assert rows["Single sign-on"] == [False, False, False, False, True]
         assert rows["Usage history"] == ["30 days", "12 months", "12 months", "36 months", "As agreed"]
 
+    def test_says_with_which_plans_an_add_on_is_sold_and_for_how_much(self) -> None:
+        rows = self.rows()
+        assert rows["Add-on: Audit log"] == [None, None, "$19.00 a month or $190.00 a year", None, None]
+        each = "$60.00 a year"
+        assert rows["Add-on: Another year of history"] == [None, each, each, each, None]
+
     def test_words_limits_and_texts(self) -> None:
         rows = self.rows(small())
         assert (rows["History"], rows["Support"]) == ([False, "365 days"], [False, "By mail"])
@@ -276,6 +282,20 @@ class TestCompareTable:
 
     def test_has_a_cell_for_every_plan(self) -> None:
         assert {len(cells) for cells in self.rows().values()} == {len(DEFAULT.plans)}
+
+
+class TestAddons:
+    def test_name_their_plans_and_prices(self) -> None:
+        audit, history = page_for(Viewer()).addons
+        assert (audit.price_text, audit.plans_text, audit.each) == (
+            "$19.00 a month or $190.00 a year", "With Pro", False,
+        )  # fmt: skip
+        assert (history.price_text, history.plans_text, history.each) == (
+            "$60.00 a year", "With Starter, Pro and Business", True,
+        )  # fmt: skip
+
+    def test_are_not_told_of_where_there_are_none(self) -> None:
+        assert page_for(Viewer(), small()).addons == []
 
 
 class TestOtherProducts:

@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 from sqlalchemy import select
+from sqlalchemy.event import listens_for, remove
 
 from portal.core import clock
 from portal.core.database import db
@@ -38,6 +39,23 @@ def test_a_task_runs_at_once_and_then_once_an_interval(app: Flask) -> None:
     move_clock(timedelta(minutes=2))
     assert [run_due(tasks), run_due(tasks)] == [1, 0]
     assert len(runs) == 2
+
+
+def test_to_find_that_nothing_is_due_takes_one_statement_however_many_tasks_there_are(app: Flask) -> None:
+    """The worker looks after each event: what that costs, every event costs."""
+    tasks = {f"task {number}": Task(lambda: None, HOUR) for number in range(20)}
+    assert run_due(tasks) == 20
+    sent: list[str] = []
+
+    @listens_for(db.engine, "before_cursor_execute")
+    def count(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        sent.append(statement)
+
+    try:
+        assert run_due(tasks) == 0
+    finally:
+        remove(db.engine, "before_cursor_execute", count)
+    assert len([one for one in sent if "schedule" in one]) == 1
 
 
 def test_many_at_once_run_it_once(app: Flask) -> None:
