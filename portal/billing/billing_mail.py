@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from portal.accounts.billing_contacts import billing_contacts
 from portal.accounts.models import Team
-from portal.billing.change_models import ChangePreview, PendingChange
+from portal.billing.change_models import LEAVE_KINDS, ChangePreview, PendingChange
 from portal.billing.models import Invoice, Subscription
 from portal.catalog.addon_queries import addon_name
 from portal.catalog.queries import plan_by_key
@@ -56,7 +56,7 @@ def tell_of_change(change: PendingChange, preview: ChangePreview) -> None:
     """Once a change: what it is, when it applies and what was charged. One that was taken back needs no mail, and leaving
     is told of by whoever sees it happen, since it also happens elsewhere (`leave_mail.py`).
     """
-    if preview.kind not in ("plan", "seats"):
+    if preview.kind in ("undo", *LEAVE_KINDS):
         return
     plan = plan_by_key(preview.plan_key)
     common = {
