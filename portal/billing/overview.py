@@ -10,9 +10,11 @@ from portal.accounts.models import Team
 from portal.billing.card_words import Card, card_of
 from portal.billing.change_rules import CHANGEABLE
 from portal.billing.customers import has_customer
-from portal.billing.invoice_list import InvoiceRow, open_invoice_url, recent_invoices
-from portal.billing.models import Subscription
+from portal.billing.invoice_list import InvoiceRow, recent_invoices, unpaid_invoice
+from portal.billing.models import Invoice, Subscription
+from portal.billing.pay_now import left_to_pay
 from portal.billing.payment_methods import charged_payment_method
+from portal.billing.payments import waits_for_bank
 from portal.billing.seats import Seats, seat_items, seats_of
 from portal.billing.subscriptions import live_subscription
 from portal.catalog.queries import free_plan, plan_by_key
@@ -39,6 +41,8 @@ class Banner:
     action_url: str | None = None
     # Whether the card can be changed from here: that is what the banner is about.
     card_helps: bool = False
+    # The open invoice that can be charged from here.
+    pay_invoice_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ def build(team: Team, *, may_buy: bool, may_manage: bool, may_change: bool, cred
         may_manage=may_manage and has_customer(team.id),
         may_change=may_change and _is_changeable(subscription),
         state_words=_state_words(subscription),
-        banner=_banner(subscription, name, open_invoice_url(team.id)),
+        banner=_banner(subscription, name, unpaid_invoice(team.id)),
         credits=credit_summary,
     )
 
@@ -169,21 +173,13 @@ def _lines(subscription: Subscription | None, plan_name: str) -> list[tuple[str,
     return [(f"{plan_name}, {every}", subscription.unit_amount), *extra]
 
 
-def _banner(subscription: Subscription | None, plan_name: str, open_invoice_url: str | None) -> Banner | None:
+def _banner(subscription: Subscription | None, plan_name: str, unpaid: Invoice | None) -> Banner | None:
     """At most one thing that a person should know before anything else on the page."""
     if subscription is None or subscription.unit_amount is None:
         return None
     price = money_words(subscription.unit_amount, subscription.currency)
     if subscription.status in ("past_due", "unpaid"):
-        return Banner(
-            "bad",
-            f"Your payment of {price} did not go through",
-            "The bank declined the card. Nothing was charged. Stripe tries again on its own; the open invoice takes "
-            "another card at once.",
-            "Pay the open invoice" if open_invoice_url else None,
-            open_invoice_url,
-            card_helps=True,
-        )
+        return _unpaid_banner(unpaid, price)
     if subscription.status == "paused":
         return Banner(
             "warn",
@@ -199,3 +195,22 @@ def _banner(subscription: Subscription | None, plan_name: str, open_invoice_url:
             f"Then {plan_name} costs {price} {every}, charged to the card below. Nothing is charged before.",
         )
     return None
+
+
+def _unpaid_banner(unpaid: Invoice | None, price: str) -> Banner:
+    amount = money_words(left_to_pay(unpaid), unpaid.currency) if unpaid else price
+    if unpaid is not None and unpaid.hosted_invoice_url and waits_for_bank(unpaid.stripe_id):
+        return Banner(
+            "warn",
+            f"Your bank wants you to confirm {amount}",
+            "Nothing has been charged so far, and the plan stays on for now. Confirm the payment on Stripe's page.",
+            "Confirm the payment",
+            unpaid.hosted_invoice_url,
+        )
+    return Banner(
+        "bad",
+        f"Your payment of {amount} did not go through",
+        "The bank declined the card. Nothing was charged. Give another card, or have this one charged again.",
+        card_helps=True,
+        pay_invoice_id=unpaid.id if unpaid else None,
+    )

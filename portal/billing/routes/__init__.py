@@ -1,9 +1,9 @@
-"""Pages of the billing feature: the dashboard, payments and invoices, changes of plan and seats, and the ways to Stripe's
-pages and back.
+"""Pages of the billing feature: the dashboard, payments and invoices, changes of plan and seats, billing details, and the
+ways to Stripe's pages and back.
 """
 
-from portal.billing.routes import checkout, history, overview, plan, portal, seats
+from portal.billing.routes import checkout, details, history, invoice, overview, plan, portal, seats
 
 BLUEPRINTS = [overview.bp]
 
-__all__ = ["BLUEPRINTS", "checkout", "history", "plan", "portal", "seats"]
+__all__ = ["BLUEPRINTS", "checkout", "details", "history", "invoice", "plan", "portal", "seats"]
