@@ -37,10 +37,7 @@ class Debtor:
         stage.deliver_all()
         debtor = cls(stage, person, team_id)
         debtor.switch_card(card)
-        ends = debtor.subscription().current_period_end
-        assert ends is not None
-        stage.advance(ends - now() + timedelta(hours=2))
-        stage.deliver_all()
+        debtor.pass_period()
         return debtor
 
     @classmethod
@@ -52,6 +49,13 @@ class Debtor:
         debtor.switch_card(card)
         debtor.bill()
         return debtor
+
+    def pass_period(self) -> None:
+        """Go on until two hours after the plan was to be renewed."""
+        ends = self.subscription().current_period_end
+        assert ends is not None
+        self.stage.advance(ends - now() + timedelta(hours=2))
+        self.stage.deliver_all()
 
     def bill(self, cents: int = 5_000) -> None:
         """Bill the team for something by hand."""

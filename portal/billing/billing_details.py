@@ -17,7 +17,7 @@ from portal.accounts import audit
 from portal.accounts.models import Team
 from portal.billing.customers import PO_NUMBER, ensure_customer, fetch_customer, mirror_customer, plan_customer
 from portal.billing.gateway import Gateway, InvalidRequest, NotFound
-from portal.billing.mirror import Fetched, Json, StaleFetch
+from portal.billing.mirror import Fetched, Json, StaleFetch, lock_customer
 from portal.billing.models import Customer, TaxId
 from portal.core.alarms import raise_alarm
 from portal.core.database import db
@@ -60,7 +60,7 @@ def details_of(team: Team) -> Details:
 
 
 def tax_ids_of(team_id: str) -> list[TaxId]:
-    query = select(TaxId).where(TaxId.team_id == team_id).order_by(TaxId.created_at, TaxId.stripe_id)
+    query = select(TaxId).where(TaxId.team_id == team_id).order_by(TaxId.created_at, TaxId.id)
     return list(db.session.execute(query).scalars())
 
 
@@ -153,21 +153,36 @@ def emails_to_send() -> list[str]:
 def send_email(gateway: Gateway, team_id: str) -> None:
     """Let Stripe have the team's billing e-mail, if it has another one. Raises `GatewayError`; it is tried again then."""
     with unit_of_work() as session:
-        customer = session.execute(select(Customer).where(Customer.team_id == team_id)).scalar_one_or_none()
-        email = session.execute(select(Team.billing_email).where(Team.id == team_id)).scalar_one()
-        if customer is None or customer.stripe_id is None or customer.deleted or customer.email == email:
-            return
-        customer.sent_email, stripe_id = email, customer.stripe_id
+        known = (Customer.team_id == team_id) & Customer.deleted.is_(False)
+        stripe_id = session.execute(select(Customer.stripe_id).where(known)).scalar()
+    if stripe_id is None:
+        return
     fetched = fetch_customer(gateway, stripe_id)
     try:
+        with unit_of_work():
+            email = _note_sending(fetched)
+        if email is None:
+            return
         answer = gateway.update_customer(stripe_id, {"email": email}, new_id("email"))
+        with unit_of_work():
+            mirror_customer(Fetched(stripe_id, fetched.gen + 1, answer))
+    except StaleFetch:
+        log.info("customer_written_meanwhile", team_id=team_id)  # by news of it; the schedule looks again
     except InvalidRequest:
         with unit_of_work() as session:
             session.execute(update(Customer).where(Customer.team_id == team_id).values(refused_email=email))
             raise_alarm("refused_address", team_id)
-        return
-    try:
-        with unit_of_work():
-            mirror_customer(Fetched(stripe_id, fetched.gen, answer))
-    except StaleFetch:
-        log.info("customer_written_meanwhile", team_id=team_id)  # by an event, which has read it anew
+
+
+def _note_sending(fetched: Fetched) -> str | None:
+    """Save, in the current unit, what is about to be sent and what was there before, neither of which is news when Stripe
+    tells it later; None when Stripe has it already. Raises `StaleFetch`.
+    """
+    customer = lock_customer(fetched.stripe_id)
+    if customer.gen != fetched.gen:
+        raise StaleFetch(fetched.stripe_id)
+    email = db.session.execute(select(Team.billing_email).where(Team.id == customer.team_id)).scalar_one()
+    customer.email = fetched.data["email"]
+    customer.sent_email = email if customer.email != email else None
+    customer.gen += 1
+    return customer.sent_email
