@@ -384,6 +384,7 @@ def done(someone: Visitor, company: Company) -> None:
 def invoice(someone: Visitor, company: Company) -> None:
     someone.open_overview(company.household.team_id)
     someone.card("Recent invoices").get_by_role("row").get_by_role("link").first.click()
+    someone.page.get_by_role("link", name="Open at Stripe").click()
     someone.page.wait_for_url(f"{someone.stack.sandbox_url}/**")
 
 

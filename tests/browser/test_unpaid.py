@@ -65,7 +65,8 @@ def expect_mail(someone: Visitor, person: Person, subject: str) -> None:
         row = someone.page.get_by_role("row").filter(has_text=person.email)
         return row.get_by_role("link", name=subject).count() > 0
 
-    until(is_there, "the mail is there")
+    with someone.stack.portal.app_context():
+        until(is_there, "the mail is there")
     someone.open_mail(person.email, subject)
 
 
