@@ -89,7 +89,7 @@ def _create_tries() -> None:
         sa.ForeignKeyConstraint(["invoice_id"], ["invoices.id"], name=op.f("fk_payment_tries_invoice_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_payment_tries")),
         sa.UniqueConstraint("idempotency_key", name=op.f("uq_payment_tries_idempotency_key")),
-        sa.UniqueConstraint("team_id", "order_key", name=op.f("uq_payment_tries_team_id_order_key")),
+        sa.UniqueConstraint("invoice_id", "order_key", name=op.f("uq_payment_tries_invoice_id_order_key")),
     )
     op.create_index(
         "uq_payment_tries_one_open", "payment_tries", ["invoice_id"], unique=True, postgresql_where=sa.text(OPEN)

@@ -68,13 +68,13 @@ def unpaid_invoice(team_id: str) -> Invoice | None:
     return db.session.execute(query.order_by(Invoice.created_at.desc()).limit(1)).scalar_one_or_none()
 
 
-def open_pages(team_id: str, invoice_stripe_ids: Iterable[str | None]) -> dict[str, str]:
-    """Stripe's pages of those of the team's invoices that still wait for their money."""
+def open_ids(team_id: str, invoice_stripe_ids: Iterable[str | None]) -> dict[str, str]:
+    """Our ids of those of the team's invoices that still wait for their money, by Stripe's."""
     wanted = [stripe_id for stripe_id in invoice_stripe_ids if stripe_id is not None]
-    query = select(Invoice.stripe_id, Invoice.hosted_invoice_url).where(
+    query = select(Invoice.stripe_id, Invoice.id).where(
         Invoice.team_id == team_id, Invoice.stripe_id.in_(wanted), Invoice.status == "open"
     )
-    return {row.stripe_id: row.hosted_invoice_url for row in db.session.execute(query) if row.hosted_invoice_url}
+    return {row.stripe_id: row.id for row in db.session.execute(query)}
 
 
 def row_of(invoice: Invoice) -> InvoiceRow:

@@ -30,7 +30,7 @@ class PaymentTry(Model):
         CheckConstraint("(failure_code is not null) = (state = 'failed')", name="failure_code"),
         CheckConstraint("amount > 0", name="amount"),
         CheckConstraint("attempts >= 0", name="attempts"),
-        UniqueConstraint("team_id", "order_key"),
+        UniqueConstraint("invoice_id", "order_key"),
         Index("uq_payment_tries_one_open", "invoice_id", unique=True, postgresql_where=text(_OPEN)),
         Index("ix_payment_tries_team_id", "team_id", "created_at"),
         Index("ix_payment_tries_user_id", "user_id", "created_at"),

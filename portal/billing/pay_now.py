@@ -34,13 +34,17 @@ class PayRefused(Exception):
 def ask(team: Team, user_id: str, invoice: Invoice, order_key: str | None) -> PaymentTry:
     """Save, in the current unit, that the invoice is to be charged; the same order again, or one beside it, is the same
     try. Raises `PayRefused`.
+
+    One that waits for the bank's answer is given up for a new order: the card may be another one by now. At Stripe both
+    are the same intent, so that it is charged once whatever the bank is answered.
     """
     # A weak lock: a full one would wait for everybody who writes a row that names the team, and they for us.
     db.session.execute(select(Team.id).where(Team.id == team.id).with_for_update(key_share=True))
-    known = _known(team.id, invoice.id, order_key)
-    if known is not None:
+    known = _known(invoice.id, order_key)
+    if known is not None and not (known.state == "requires_action" and known.order_key != order_key):
         return known
     _refuse(team.id, user_id, invoice)
+    _give_up_waiting(invoice.id)
     try_id = new_id("try")
     row = PaymentTry(
         id=try_id,
@@ -66,13 +70,23 @@ def left_to_pay(invoice: Invoice) -> int:
     return invoice.amount_due - invoice.amount_paid if invoice.status in PAYABLE else 0
 
 
-def _known(team_id: str, invoice_id: str, order_key: str | None) -> PaymentTry | None:
+def _known(invoice_id: str, order_key: str | None) -> PaymentTry | None:
     """The try that this very order has begun, else the one of the invoice that is still open."""
-    mine = PaymentTry.team_id == team_id
-    of_order = (PaymentTry.order_key == order_key) & (PaymentTry.invoice_id == invoice_id)
-    is_open = (PaymentTry.invoice_id == invoice_id) & PaymentTry.state.in_(OPEN_STATES)
-    query = select(PaymentTry).where(mine, (of_order | is_open) if order_key else is_open)
-    return db.session.execute(query.order_by(PaymentTry.id).limit(1)).scalar_one_or_none()
+    mine = PaymentTry.invoice_id == invoice_id
+    wanted: ColumnElement[bool] = PaymentTry.state.in_(OPEN_STATES)
+    if order_key is not None:
+        wanted |= PaymentTry.order_key == order_key
+    query = (
+        select(PaymentTry).where(mine, wanted).order_by(func.coalesce(PaymentTry.order_key == order_key, False).desc())
+    )
+    return db.session.execute(query.limit(1), execution_options={"populate_existing": True}).scalar_one_or_none()
+
+
+def _give_up_waiting(invoice_id: str) -> None:
+    waits = (PaymentTry.invoice_id == invoice_id) & (PaymentTry.state == "requires_action")
+    values = {"state": "failed", "failure_code": "replaced", "confirm_url": None, "finished_at": app_now()}
+    over = update(PaymentTry).where(waits).values(**values, lease_until=None, lease_token=None, lease_holder=None)
+    db.session.execute(over, execution_options={"synchronize_session": False})
 
 
 def _refuse(team_id: str, user_id: str, invoice: Invoice) -> None:

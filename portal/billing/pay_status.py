@@ -22,10 +22,19 @@ FAILURES = {
     "closed": "The invoice has been closed meanwhile, so there is nothing to pay. Nothing was charged.",
     "too_late": "It took too long until Stripe could be asked, so we did not. Nothing was charged.",
     "amount_changed": "The invoice asks for more by now than when you pressed the button. Nothing was charged.",
+    "replaced": "It was asked for once more meanwhile, and that is what counts. Nothing was charged here.",
     "under_way": "Another payment of this invoice is on its way already. Nothing more was charged.",
 }
 # What another card does not mend.
-NOT_THE_CARD = ("refused_by_stripe", "failed_at_stripe", "closed", "too_late", "amount_changed", "under_way")
+NOT_THE_CARD = (
+    "refused_by_stripe",
+    "failed_at_stripe",
+    "closed",
+    "too_late",
+    "amount_changed",
+    "replaced",
+    "under_way",
+)
 
 
 @dataclass(frozen=True)
