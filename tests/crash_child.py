@@ -20,7 +20,7 @@ from sqlalchemy.orm import configure_mappers
 
 from portal import create_app
 from portal.billing.gateway import Gateway, _gateway, gateway
-from portal.billing.jobs import drain_changes
+from portal.billing.jobs import drain_changes, drain_payments
 from portal.core import liveness, statements
 from portal.core.database import db
 from portal.webhooks import apply
@@ -80,6 +80,10 @@ def _change(app: Flask, _job: dict[str, Any]) -> int:
     return drain_changes()
 
 
+def _pay(app: Flask, _job: dict[str, Any]) -> int:
+    return drain_payments()
+
+
 def _request(app: Flask, job: dict[str, Any]) -> int:
     client = app.test_client(use_cookies=False)
     return client.open(job["path"], method="POST", data=job["data"], headers=job["headers"]).status_code
@@ -99,7 +103,7 @@ def _answer_refunds(known: list[dict[str, Any]]) -> None:
     setattr(Gateway, refunds_of.__name__, refunds_of)
 
 
-JOBS = {"drain": _drain, "change": _change, "request": _request}
+JOBS = {"drain": _drain, "change": _change, "pay": _pay, "request": _request}
 
 
 def _child(app: Flask, job: dict[str, Any], answer_to: int) -> NoReturn:

@@ -115,8 +115,4 @@ class NewTeamForm(FlaskForm):
 
 
 class TeamForm(NewTeamForm):
-    billing_email = EmailField(
-        "Billing e-mail",
-        validators=[DataRequired("Give an address for invoices."), Length(max=254), EmailValidation(verify=True)],
-    )
     time_zone = SelectField("Time zone", choices=_choices(ZONES))

@@ -114,6 +114,19 @@ class Team(Model):
         return initials_of(self.name)
 
 
+class BillingEmailChange(Model):
+    """Another billing address that a team has asked for, until its reader uses the mailed link. The newest one counts."""
+
+    __tablename__ = "billing_email_changes"
+    __table_args__ = (CheckConstraint("length(digest) = 64", name="digest"),)
+
+    team_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("teams.id"), primary_key=True)
+    email: Mapped[str]
+    digest: Mapped[str] = mapped_column(unique=True)
+    asked_by_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("users.id"))
+    expires_at: Mapped[UtcDateTime]
+
+
 class Membership(Model):
     __tablename__ = "memberships"
     __table_args__ = (

@@ -46,12 +46,10 @@ def make_further_team(owner: User, name: str) -> Team:
 
 
 def change_team(team: Team, actor: User, **values: str) -> list[str]:
-    """Set what differs and record it, name and zone with what they were before; the names of what was changed."""
+    """Set what differs and record it, with what it was before; the names of what was changed."""
     changed = {field: value for field, value in values.items() if getattr(team, field) != value}
     for field, value in changed.items():
         before = getattr(team, field)
         setattr(team, field, value)
-        # An entry can never be erased, so it holds no address.
-        told = {} if field == "billing_email" else {"before": before, "after": value}
-        audit.record(audit.by_user(actor.id), f"team.{field}_changed", team_id=team.id, **told)
+        audit.record(audit.by_user(actor.id), f"team.{field}_changed", team_id=team.id, before=before, after=value)
     return list(changed)

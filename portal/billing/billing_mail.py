@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select
 
@@ -13,6 +13,7 @@ from portal.billing.change_models import LEAVE_KINDS, ChangePreview, PendingChan
 from portal.billing.models import Invoice, Subscription
 from portal.catalog.addon_queries import addon_name
 from portal.catalog.queries import plan_by_key
+from portal.core import clock
 from portal.core.addresses import own_address
 from portal.core.database import db
 from portal.core.money import money_words
@@ -20,6 +21,9 @@ from portal.core.times import day_words, moment_words
 from portal.notifications import messages
 from portal.notifications.messages import Message
 from portal.notifications.outbox import is_put, put_mail
+
+NEEDS_ACTION = "payment_action_required"
+PAID_LATELY = timedelta(days=3)
 
 
 def tell_of_trial_end(subscription: Subscription) -> None:
@@ -40,16 +44,37 @@ def tell_of_trial_end(subscription: Subscription) -> None:
 
 
 def tell_of_needed_action(invoice: Invoice) -> None:
-    """Once an invoice, while it is open: the bank wants the buyer to confirm the payment."""
+    """Once an invoice, while it is open: the bank wants the buyer to confirm the payment, on Stripe's page."""
     if invoice.status != "open" or not invoice.hosted_invoice_url:
         return
     amount = money_words(invoice.amount_due, invoice.currency)
     number, address = invoice.number or "", invoice.hosted_invoice_url
     tell(
         invoice.team_id,
-        f"payment_action_required:{invoice.stripe_id}",
+        f"{NEEDS_ACTION}:{invoice.stripe_id}",
         lambda to: messages.payment_action_required(to, amount=amount, number=number, link=address),
     )
+
+
+def tell_of_paid_invoice(invoice: Invoice) -> None:
+    """Once an invoice, when it is paid and money was paid for it. What was paid long ago is no news."""
+    if invoice.status != "paid" or invoice.amount_paid <= 0 or invoice.paid_at is None:
+        return
+    if invoice.paid_at < clock.now() - PAID_LATELY:
+        return
+    values = {
+        "amount": money_words(invoice.amount_paid, invoice.currency),
+        "number": invoice.number or "",
+        "description": invoice.description,
+        "day": day_words(invoice.paid_at, team_zone(invoice.team_id)),
+        "link": invoice_page(invoice),
+    }
+    tell(invoice.team_id, f"invoice_paid:{invoice.stripe_id}", lambda to: messages.invoice_paid(to, **values))
+
+
+def invoice_page(invoice: Invoice) -> str:
+    """Where an invoice can be seen and paid."""
+    return own_address("billing.invoice", team_id=invoice.team_id, invoice_id=invoice.id)
 
 
 def tell_of_change(change: PendingChange, preview: ChangePreview) -> None:

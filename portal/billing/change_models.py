@@ -8,6 +8,7 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
+from portal.billing.leased_work import OPEN_STATES
 from portal.core.clock import app_now
 from portal.core.database import Model, PrefixedId, PrimaryId, UtcDateTime
 
@@ -15,8 +16,7 @@ from portal.core.database import Model, PrefixedId, PrimaryId, UtcDateTime
 LEAVE_KINDS = ("cancel", "cancel_now", "resume", "pause", "unpause")
 CHANGE_KINDS = ("plan", "seats", "undo", "addon", *LEAVE_KINDS)
 CHANGE_TIMINGS = ("now", "period_end")
-# A change in one of these states holds the team's one place for changes.
-OPEN_STATES = ("pending", "sending", "unknown", "requires_action")
+# A change in one of the open states holds the team's one place for changes.
 CHANGE_STATES = (*OPEN_STATES, "done", "failed", "stale", "canceled")
 
 

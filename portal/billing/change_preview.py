@@ -10,7 +10,7 @@ from sqlalchemy import select
 from portal.accounts.models import Team
 from portal.accounts.seats import members_of
 from portal.billing.change_addons import addons_ending
-from portal.billing.change_models import OPEN_STATES, ChangePreview, PendingChange
+from portal.billing.change_models import ChangePreview, PendingChange
 from portal.billing.change_quote import quote
 from portal.billing.change_refused import ChangeRefused
 from portal.billing.change_rules import (
@@ -36,6 +36,7 @@ from portal.billing.change_terms import (
 )
 from portal.billing.checkout_order import CheckoutRefused
 from portal.billing.gateway import Gateway, InvalidRequest
+from portal.billing.leased_work import OPEN_STATES
 from portal.billing.mirror import Json, ref
 from portal.billing.models import Subscription
 from portal.billing.promotion_codes import find_promotion_code, is_about_code

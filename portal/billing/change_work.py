@@ -30,6 +30,8 @@ from portal.billing.gateway import (
     RateLimited,
     Unavailable,
 )
+from portal.billing.invoice_intent import ASKS, REFUSED, failure_code, intent_of
+from portal.billing.leased_work import was_sent
 from portal.billing.mirror import Json, ref
 from portal.billing.sync import SubscriptionState
 from portal.core import clock
@@ -49,8 +51,6 @@ SENT_WITHIN = timedelta(hours=1)
 ANSWER_WITHIN = timedelta(minutes=2)
 # After so many tries a person should look; the change stays where it is, and is tried ever more rarely.
 ATTEMPTS_WORRYING = 12
-# What Stripe knows an intent by that waits for its buyer, and one that the bank has refused.
-ASKS, REFUSED = "requires_action", "requires_payment_method"
 
 
 def drain(gateway: Callable[[], Gateway], apply: Apply, at_most: int) -> int:
@@ -93,18 +93,10 @@ def _outcome(stripe: Gateway, work: Work) -> Outcome:
     except (InFlight, RateLimited):
         return Outcome("again")
     except Unavailable:
-        return Outcome("unknown" if work.sent_before or _was_sent(work) else "again")
+        return Outcome("unknown" if was_sent(work.change) else "again")
     except InvalidRequest as error:
         log.exception("change_refused_by_stripe", code=error.code, param=error.param)
         return Outcome("failed", code="refused_by_stripe")
-
-
-def _was_sent(work: Work) -> bool:
-    """Whether this try has got as far as asking Stripe."""
-    db.session.refresh(work.change)
-    sent = work.change.first_sent_at is not None
-    end_read()
-    return sent
 
 
 def _do(stripe: Gateway, work: Work) -> Outcome:
@@ -196,10 +188,10 @@ def _of_invoice(stripe: Gateway, work: Work, invoice_id: str) -> Outcome | None:
         return None
     if invoice["status"] == "paid":
         return made(invoice_id)
-    intent = _intent_of(stripe, invoice_id)
+    intent = intent_of(stripe, invoice_id)
     if invoice["status"] == "open":
         return _of_open_invoice(stripe, work, invoice, intent)
-    return _given_up(work, invoice_id, _code(intent))
+    return _given_up(work, invoice_id, failure_code(intent))
 
 
 def _of_open_invoice(stripe: Gateway, work: Work, invoice: Json, intent: Json) -> Outcome:
@@ -207,28 +199,13 @@ def _of_open_invoice(stripe: Gateway, work: Work, invoice: Json, intent: Json) -
         return Outcome(ASKS, invoice["id"], confirm_url=invoice["hosted_invoice_url"])
     if intent["status"] not in (ASKS, REFUSED):
         return Outcome("unknown", invoice["id"])
-    return _give_up(stripe, work, invoice["id"], _code(intent))
+    return _give_up(stripe, work, invoice["id"], failure_code(intent))
 
 
 def _given_up(work: Work, invoice_id: str, code: str | None) -> Outcome:
     if work.change.withdrawn_at is not None:
         return Outcome("canceled", invoice_id)
     return Outcome("failed", invoice_id, code=code or "not_confirmed")
-
-
-def _intent_of(stripe: Gateway, invoice_id: str) -> Json:
-    """The intent that is to pay an invoice: the newest one, should there be several."""
-    for payment in stripe.payments_of_invoice(invoice_id):
-        intent_id = ref(payment["payment"].get("payment_intent"))
-        if intent_id is not None:
-            return stripe.payment_intent(intent_id)
-    return {"status": REFUSED}
-
-
-def _code(intent: Json) -> str | None:
-    error: Json = intent.get("last_payment_error") or {}
-    code = error.get("decline_code") or error.get("code")
-    return str(code) if code else None
 
 
 def _give_up(stripe: Gateway, work: Work, invoice_id: str, code: str | None) -> Outcome:

@@ -6,21 +6,24 @@ import time
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from portal.accounts.billing_email import take_billing_email
 from portal.accounts.models import Team
-from portal.billing.gateway import Failed, Gateway, InFlight, Unavailable
-from portal.billing.mirror import Fetched, StaleFetch, fetch, lock_customer, ref
-from portal.billing.models import Customer
+from portal.billing.gateway import Failed, Gateway, InFlight, NotFound, Unavailable
+from portal.billing.mirror import Fetched, StaleFetch, fetch, lock_customer, moment, ref
+from portal.billing.models import Customer, TaxId
 from portal.core.clock import app_now
 from portal.core.database import db
-from portal.core.unit_of_work import unit_of_work
+from portal.core.ids import new_id
+from portal.core.unit_of_work import end_read, unit_of_work
 
 IN_FLIGHT_TRIES, IN_FLIGHT_PAUSE_SECONDS = 25, 0.2
 # How many keys that have kept a failure are gone through, and for how long Stripe surely remembers a key.
 KEYS_MAX = 5
 KEYS_LAST = timedelta(hours=23)
+PO_NUMBER = "PO number"
 
 
 def plan_customer(team: Team, asked_by: dict[str, str]) -> None:
@@ -88,20 +91,74 @@ def fetch_customer(gateway: Gateway, stripe_id: str) -> Fetched:
     return fetch(Customer, stripe_id, gateway.customer)
 
 
+def customer_of_tax_id(gateway: Gateway, stripe_id: str) -> str | None:
+    """Whose tax id it is: ours, if we know it, also when it is gone at Stripe; None when nobody knows."""
+    query = select(Customer.stripe_id).join(TaxId, TaxId.team_id == Customer.team_id)
+    known = db.session.execute(query.where(TaxId.stripe_id == stripe_id)).scalar()
+    end_read()
+    if known is not None:
+        return known
+    try:
+        return ref(gateway.tax_id(stripe_id).get("customer"))
+    except NotFound:
+        return None
+
+
 def mirror_customer(fetched: Fetched) -> Customer:
-    """Write name, address and default card of a customer we know; `UnknownCustomer` otherwise."""
+    """Write what invoices say of a customer we know, and its default card; `UnknownCustomer` otherwise.
+
+    An e-mail address that was changed at Stripe becomes the team's: whoever wrote last is right, there or here.
+    """
     customer = lock_customer(fetched.stripe_id)
     if customer.gen != fetched.gen:
         raise StaleFetch(fetched.stripe_id)
     data = fetched.data
     customer.deleted = bool(data.get("deleted"))
     if not customer.deleted:
-        customer.email, customer.name = data["email"], data["name"]
+        _mirror_email(customer, data["email"])
+        customer.name = data["name"]
+        customer.address, customer.po_number = data.get("address"), po_number(data)
         customer.default_payment_method = default_payment_method(data)
+        _mirror_tax_ids(customer.team_id, (data.get("tax_ids") or {}).get("data"))
     customer.gen += 1
     customer.synced_at = app_now()
     db.session.flush()
     return customer
+
+
+def _mirror_email(customer: Customer, email: str | None) -> None:
+    """Only what is news from Stripe becomes the team's address: neither what Stripe has said before, nor what we have sent
+    there ourselves, since the team may have chosen another one meanwhile.
+    """
+    if customer.email is not None and email not in (None, customer.email, customer.sent_email):
+        take_billing_email(customer.team_id, str(email))
+    if email == customer.sent_email:
+        customer.sent_email = None
+    customer.email = email
+
+
+def _mirror_tax_ids(team_id: str, found: list[dict[str, Any]] | None) -> None:
+    """Write all of them anew; an answer that does not tell of them leaves them as they are."""
+    if found is None:
+        return
+    gone = delete(TaxId).where(TaxId.team_id == team_id, TaxId.stripe_id.not_in([one["id"] for one in found]))
+    db.session.execute(gone)
+    for one in found:
+        values = {
+            "team_id": team_id,
+            "type": one["type"],
+            "value": one["value"],
+            "verification": (one.get("verification") or {}).get("status"),
+            "created_at": moment(one["created"]),
+        }
+        statement = insert(TaxId).values(id=new_id("txi"), stripe_id=one["id"], **values)
+        db.session.execute(statement.on_conflict_do_update(index_elements=["stripe_id"], set_=values))
+
+
+def po_number(data: dict[str, Any]) -> str | None:
+    """The order's number, which stands on each invoice as a field of this name."""
+    fields = (data.get("invoice_settings") or {}).get("custom_fields") or []
+    return next((one["value"] for one in fields if one["name"] == PO_NUMBER), None)
 
 
 def default_payment_method(data: dict[str, Any]) -> str | None:

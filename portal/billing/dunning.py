@@ -9,12 +9,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Select, exists, select
+from sqlalchemy import Select, exists, or_, select
 
-from portal.billing.billing_mail import team_zone, tell
+from portal.billing.billing_mail import NEEDS_ACTION, invoice_page, team_zone, tell, tell_of_needed_action
 from portal.billing.card_words import Card, card_of
 from portal.billing.models import Invoice, PaymentMethod, Subscription
 from portal.billing.payment_methods import charged_payment_method
+from portal.billing.payments import waits_for_bank
 from portal.catalog.current import catalog
 from portal.catalog.queries import plan_by_key
 from portal.core import clock
@@ -59,20 +60,24 @@ def tell_of_failure(invoice: Invoice) -> None:
     assert invoice.finalized_at is not None
     passed = [day for day in catalog().dunning_days if invoice.finalized_at + timedelta(days=day) <= clock.now()]
     if passed and invoice.status == "open":
-        _tell_failed(invoice, subscription, passed[-1])
+        if passed[-1] == passed[0] and waits_for_bank(invoice.stripe_id):
+            tell_of_needed_action(invoice)  # nothing was refused: the first mail is about the bank's question
+        else:
+            _tell_failed(invoice, subscription, passed[-1])
 
 
-def tell_of_recovery(invoice: Invoice) -> None:
-    """Once: what was told of as failed is paid."""
+def tell_of_recovery(invoice: Invoice) -> bool:
+    """Once: what was told of as failed, or as waiting for the bank, is paid. Whether that is so."""
     if invoice.status != "paid" or not _was_told(invoice):
-        return
+        return False
     amount, number = money_words(invoice.amount_paid, invoice.currency), invoice.number or ""
-    link = own_address("billing.overview", team_id=invoice.team_id)
+    link = invoice_page(invoice)
     tell(
         invoice.team_id,
         f"payment_recovered:{invoice.stripe_id}",
         lambda to: messages.payment_recovered(to, amount=amount, number=number, link=link),
     )
+    return True
 
 
 def teams_with_ending_cards() -> list[str]:
@@ -136,8 +141,12 @@ def _subscription_of(invoice: Invoice) -> Subscription | None:
 
 
 def _was_told(invoice: Invoice) -> bool:
-    told = exists().where(OutboxItem.dedupe_key.startswith(f"{FAILED}:{invoice.stripe_id}:", autoescape=True))
-    return bool(db.session.execute(select(told)).scalar())
+    """Whether a renewal was told of as failed, or as waiting for the bank."""
+    told = [
+        exists().where(OutboxItem.dedupe_key.startswith(f"{kind}:{invoice.stripe_id}:", autoescape=True))
+        for kind in ((FAILED, NEEDS_ACTION) if invoice.billing_reason in RENEWALS else (FAILED,))
+    ]
+    return bool(db.session.execute(select(or_(*told))).scalar())
 
 
 def _tell_failed(invoice: Invoice, subscription: Subscription | None, day: int) -> None:
@@ -150,7 +159,7 @@ def _tell_failed(invoice: Invoice, subscription: Subscription | None, day: int) 
         else "",
         "first": day == days[0],
         "last": day == days[-1],
-        "link": own_address("billing.overview", team_id=invoice.team_id),
+        "link": invoice_page(invoice),
     }
     tell(invoice.team_id, f"{FAILED}:{invoice.stripe_id}:{day}", lambda to: messages.payment_failed(to, **values))
 
@@ -158,7 +167,7 @@ def _tell_failed(invoice: Invoice, subscription: Subscription | None, day: int) 
 def _tell_given_up(invoice: Invoice, subscription: Subscription) -> None:
     ended = subscription.status == "canceled"
     amount, plan_name = money_words(invoice.amount_due, invoice.currency), _plan_name(subscription)
-    link = own_address("catalog.pricing", team=invoice.team_id) if ended else invoice.hosted_invoice_url or ""
+    link = own_address("catalog.pricing", team=invoice.team_id) if ended else invoice_page(invoice)
     tell(
         invoice.team_id,
         f"{GIVEN_UP}:{invoice.stripe_id}",

@@ -26,6 +26,7 @@ API_VERSION = "2026-10-28.endive"
 REQUEST_SECONDS, REQUEST_RETRIES = 8, 0
 WORKER_SECONDS, WORKER_RETRIES = 20, 2
 PAGE = 100
+WITH_TAX_IDS: dict[str, Any] = {"expand": ["tax_ids"]}
 
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -100,7 +101,21 @@ class Gateway:
         return self._change(self._v1.customers.create, idempotency_key, params)
 
     def customer(self, customer_id: str) -> Json:
-        return self._read(self._v1.customers.retrieve, customer_id)
+        """The customer with its tax ids."""
+        return self._read(self._v1.customers.retrieve, customer_id, WITH_TAX_IDS)
+
+    def update_customer(self, customer_id: str, params: Json, idempotency_key: str) -> Json:
+        """As `customer` brings it."""
+        return self._set(self._v1.customers.update, idempotency_key, customer_id, params | WITH_TAX_IDS)
+
+    def tax_id(self, tax_id: str) -> Json:
+        return self._read(self._v1.tax_ids.retrieve, tax_id)
+
+    def create_tax_id(self, customer_id: str, params: Json, idempotency_key: str) -> Json:
+        return self._change(self._v1.customers.tax_ids.create, idempotency_key, customer_id, params)
+
+    def delete_tax_id(self, customer_id: str, tax_id: str) -> None:
+        self._read(self._v1.customers.tax_ids.delete, customer_id, tax_id)
 
     def customer_of_team(self, team_id: str, email: str) -> Json | None:
         """The team's customer, if there is one with this e-mail address: for when no answer told its id."""
@@ -153,6 +168,13 @@ class Gateway:
     def preview_invoice(self, params: Json) -> Json:
         """What a change would bill; nothing is made or changed."""
         return self._read(self._v1.invoices.create_preview, params)
+
+    def pay_invoice(self, invoice_id: str, params: Json, idempotency_key: str) -> Json:
+        """Charge an open invoice: under this key and no other, whatever the answer."""
+        return self._change(self._v1.invoices.pay, idempotency_key, invoice_id, params)
+
+    def credit_note(self, credit_note_id: str) -> Json:
+        return self._read(self._v1.credit_notes.retrieve, credit_note_id)
 
     def void_invoice(self, invoice_id: str, idempotency_key: str) -> Json:
         return self._change(self._v1.invoices.void_invoice, idempotency_key, invoice_id, {})

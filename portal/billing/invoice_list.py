@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from portal.billing.list_filters import Filters
 from portal.billing.models import Invoice
+from portal.billing.pay_now import left_to_pay
 from portal.core.database import db
 from portal.core.money import decimal_amount
 from portal.core.pagination import Listing
@@ -26,6 +27,9 @@ CSV_HEADER = ("Date", "Number", "Status", "Description", "Total", "Paid", "Curre
 
 @dataclass(frozen=True)
 class InvoiceRow:
+    """`net_cents` is what is left of the total when what was credited is taken off."""
+
+    id: str
     number: str | None
     date: datetime
     description: str
@@ -33,6 +37,9 @@ class InvoiceRow:
     status_label: str
     tone: str
     total_cents: int
+    credited_cents: int
+    net_cents: int
+    to_pay: bool
     currency: str
     hosted_url: str | None
     pdf_url: str | None
@@ -55,29 +62,26 @@ def recent_invoices(team_id: str) -> list[InvoiceRow]:
     return [row_of(invoice) for invoice in db.session.execute(query).scalars()]
 
 
-def open_invoice_url(team_id: str) -> str | None:
-    """Stripe's page of the newest invoice that still waits for its money."""
-    query = (
-        select(Invoice.hosted_invoice_url)
-        .where(Invoice.team_id == team_id, Invoice.status == "open")
-        .order_by(Invoice.created_at.desc())
-        .limit(1)
-    )
-    return db.session.execute(query).scalar()
+def unpaid_invoice(team_id: str) -> Invoice | None:
+    """The newest invoice that still waits for its money."""
+    query = select(Invoice).where(Invoice.team_id == team_id, Invoice.status == "open")
+    return db.session.execute(query.order_by(Invoice.created_at.desc()).limit(1)).scalar_one_or_none()
 
 
-def open_pages(team_id: str, invoice_stripe_ids: Iterable[str | None]) -> dict[str, str]:
-    """Stripe's pages of those of the team's invoices that still wait for their money."""
+def open_ids(team_id: str, invoice_stripe_ids: Iterable[str | None]) -> dict[str, str]:
+    """Our ids of those of the team's invoices that still wait for their money, by Stripe's."""
     wanted = [stripe_id for stripe_id in invoice_stripe_ids if stripe_id is not None]
-    query = select(Invoice.stripe_id, Invoice.hosted_invoice_url).where(
+    query = select(Invoice.stripe_id, Invoice.id).where(
         Invoice.team_id == team_id, Invoice.stripe_id.in_(wanted), Invoice.status == "open"
     )
-    return {row.stripe_id: row.hosted_invoice_url for row in db.session.execute(query) if row.hosted_invoice_url}
+    return {row.stripe_id: row.id for row in db.session.execute(query)}
 
 
 def row_of(invoice: Invoice) -> InvoiceRow:
     label, tone = INVOICE_LABELS.get(invoice.status, (invoice.status.capitalize(), "idle"))
+    credited = invoice.credited_before + invoice.credited_after
     return InvoiceRow(
+        id=invoice.id,
         number=invoice.number,
         date=invoice.created_at,
         description=invoice.description,
@@ -85,6 +89,9 @@ def row_of(invoice: Invoice) -> InvoiceRow:
         status_label=label,
         tone=tone,
         total_cents=invoice.total,
+        credited_cents=credited,
+        net_cents=invoice.total - credited,
+        to_pay=left_to_pay(invoice) > 0,
         currency=invoice.currency,
         hosted_url=invoice.hosted_invoice_url,
         pdf_url=invoice.invoice_pdf,

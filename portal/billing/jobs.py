@@ -1,5 +1,6 @@
-"""What the worker does for billing: changes of plans and seats that somebody agreed to, and because time has passed, mails
-about failing payments and about cards that end, and a look whether Stripe and we agree.
+"""What the worker does for billing: changes of plans and seats that somebody agreed to, invoices that somebody asked to be
+charged, and because time has passed, mails about failing payments and about cards that end, and a look whether Stripe
+and we agree.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ from functools import partial
 
 from sqlalchemy import delete, select
 
-from portal.billing import change_work, subscription_check
+from portal.billing import change_work, pay_work, subscription_check
+from portal.billing.billing_details import emails_to_send, send_email
 from portal.billing.change_models import ChangePreview, PendingChange
 from portal.billing.dunning import failing_invoices, teams_with_ending_cards, tell_of_expiring_card, tell_of_failure
 from portal.billing.gateway import gateway
+from portal.billing.invoice_news import tell_of_news
 from portal.billing.models import Invoice
+from portal.billing.purchases import Purchase
 from portal.billing.switch import billing_is_on
 from portal.billing.sync import SubscriptionState, mirror_subscription_state
 from portal.core.clock import app_now
@@ -21,6 +25,7 @@ from portal.core.database import db
 from portal.core.jobs import ROUND
 from portal.core.schedule import Task, each_in_a_unit
 from portal.core.unit_of_work import unit_of_work
+from portal.credits.settlement import settle
 from portal.credits.subscription_grants import grant_for_invoices
 
 FORGOTTEN_AFTER = timedelta(days=1)
@@ -33,6 +38,16 @@ def drain_changes() -> int:
 
 def _apply(state: SubscriptionState) -> None:
     grant_for_invoices(*mirror_subscription_state(state))
+
+
+def drain_payments() -> int:
+    """While billing is switched off nothing is charged; what was asked for by then is too late when it is on again."""
+    return pay_work.drain(gateway, _settle, ROUND) if billing_is_on() else 0
+
+
+def _settle(purchase: Purchase) -> None:
+    for invoice in settle(purchase).invoices:
+        tell_of_news(invoice)
 
 
 def forget_previews() -> int:
@@ -61,15 +76,25 @@ def check_subscriptions() -> int:
     return subscription_check.check(gateway(), _apply) if billing_is_on() else 0
 
 
+def send_billing_emails() -> int:
+    """Those that Stripe does not have yet, because it was away when they were chosen."""
+    with unit_of_work():
+        teams = emails_to_send()
+    for team_id in teams:
+        send_email(gateway(), team_id)
+    return len(teams)
+
+
 def _tell(invoice_id: str) -> None:
     invoice = db.session.get(Invoice, invoice_id, populate_existing=True)
     if invoice is not None:
         tell_of_failure(invoice)
 
 
-DRAINS = (drain_changes,)
+DRAINS = (drain_changes, drain_payments)
 SCHEDULE = {
     "billing.old_previews": Task(forget_previews, timedelta(hours=1)),
+    "billing.emails": Task(send_billing_emails, timedelta(minutes=5)),
     "billing.failing_payments": Task(tell_of_failing_payments, timedelta(minutes=10)),
     "billing.expiring_cards": Task(tell_of_expiring_cards, timedelta(days=1), first_in=timedelta(minutes=10)),
     "billing.subscriptions": Task(check_subscriptions, timedelta(days=1), first_in=timedelta(hours=1)),

@@ -10,7 +10,8 @@ from datetime import datetime
 from sqlalchemy import select
 
 from portal.billing.billing_mail import tell
-from portal.billing.change_models import OPEN_STATES, ChangePreview, PendingChange
+from portal.billing.change_models import ChangePreview, PendingChange
+from portal.billing.leased_work import OPEN_STATES
 from portal.billing.leave_words import consequences, day_of, name_of
 from portal.billing.models import LIVE_STATUSES, Subscription
 from portal.core.addresses import own_address

@@ -12,7 +12,8 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index,
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from portal.billing import change_models  # noqa: F401  more of this feature's tables
+from portal.billing import change_models, invoice_models  # noqa: F401  more of this feature's tables
+from portal.billing.mirrored import Mirrored
 from portal.core.clock import app_now
 from portal.core.database import Model, PrefixedId, PrimaryId, UtcDateTime
 
@@ -20,15 +21,6 @@ from portal.core.database import Model, PrefixedId, PrimaryId, UtcDateTime
 LIVE_STATUSES = ("trialing", "active", "past_due", "unpaid", "paused")
 APPEND_ONLY = ("plan_history",)
 _LIVE = ", ".join(f"'{status}'" for status in LIVE_STATUSES)
-
-
-class Mirrored:
-    """What every mirror row carries. `gen` is the generation guard, `synced_at` when the fetch was applied."""
-
-    id: Mapped[PrimaryId]
-    stripe_id: Mapped[str] = mapped_column(PrefixedId, unique=True)
-    gen: Mapped[int]
-    synced_at: Mapped[UtcDateTime]
 
 
 class Customer(Model):
@@ -41,11 +33,33 @@ class Customer(Model):
     stripe_id: Mapped[str | None] = mapped_column(PrefixedId, unique=True)
     email: Mapped[str | None]
     name: Mapped[str | None]
+    # What invoices say of the buyer, besides the name: the address as Stripe has it, and the number of an order.
+    address: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    po_number: Mapped[str | None]
+    # The team's billing e-mail that is on its way there, and the one that Stripe did not take, which is not sent again.
+    sent_email: Mapped[str | None]
+    refused_email: Mapped[str | None]
     default_payment_method: Mapped[str | None]
     deleted: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     gen: Mapped[int] = mapped_column(default=0, server_default="0")
     synced_at: Mapped[UtcDateTime | None]
     created_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
+
+
+class TaxId(Model):
+    """A tax id of a team's customer at Stripe. Rewritten with its customer."""
+
+    __tablename__ = "tax_ids"
+    __table_args__ = (Index("ix_tax_ids_team_id", "team_id", "created_at"),)
+
+    id: Mapped[PrimaryId]
+    team_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("customers.team_id"))
+    stripe_id: Mapped[str] = mapped_column(PrefixedId, unique=True)
+    type: Mapped[str]
+    value: Mapped[str]
+    # Stripe's word on it: pending, verified, unverified, or unavailable where nobody can be asked.
+    verification: Mapped[str | None]
+    created_at: Mapped[UtcDateTime]
 
 
 class Checkout(Model):
@@ -216,6 +230,7 @@ class Invoice(Mirrored, Model):
     __tablename__ = "invoices"
     __table_args__ = (
         Index("ix_invoices_team_id", "team_id", text("created_at desc")),
+        CheckConstraint("least(discount, tax, credited_before, credited_after) >= 0", name="parts"),
         Index(
             "ix_invoices_failing",
             "finalized_at",
@@ -229,15 +244,23 @@ class Invoice(Mirrored, Model):
     status: Mapped[str]
     billing_reason: Mapped[str | None]
     currency: Mapped[str]
+    # How the total comes about; the subtotal is unknown of invoices that were mirrored before it was kept.
+    subtotal: Mapped[int | None] = mapped_column(BigInteger)
+    discount: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    tax: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     total: Mapped[int] = mapped_column(BigInteger)
     amount_due: Mapped[int] = mapped_column(BigInteger)
     amount_paid: Mapped[int] = mapped_column(BigInteger)
+    # What credit notes took off it, before it was paid (it asks for less then) and afterwards.
+    credited_before: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    credited_after: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     description: Mapped[str]
     # What the grants are derived from: per line the price, the amount, whether it is a proration, and its period.
     lines: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
     hosted_invoice_url: Mapped[str | None]
     invoice_pdf: Mapped[str | None]
     created_at: Mapped[UtcDateTime]
+    paid_at: Mapped[UtcDateTime | None]
     # How often Stripe has tried to collect it, since when, and when it tries next (None: it has given up, or need not).
     attempt_count: Mapped[int] = mapped_column(default=0, server_default="0")
     finalized_at: Mapped[UtcDateTime | None]

@@ -12,11 +12,13 @@ from portal.billing.card_words import Card, card_of
 from portal.billing.change_rules import CHANGEABLE
 from portal.billing.customers import has_customer
 from portal.billing.entitlements import effective
-from portal.billing.invoice_list import InvoiceRow, open_invoice_url, recent_invoices
+from portal.billing.invoice_list import InvoiceRow, recent_invoices, unpaid_invoice
 from portal.billing.leave_page import LeaveOptions
 from portal.billing.leave_page import options as leave_options
-from portal.billing.models import Subscription
+from portal.billing.models import Invoice, Subscription
+from portal.billing.pay_now import left_to_pay
 from portal.billing.payment_methods import charged_payment_method
+from portal.billing.payments import waits_for_bank
 from portal.billing.seats import Seats, seat_items, seats_of
 from portal.billing.subscriptions import live_subscription
 from portal.catalog.addon_queries import addons_beside
@@ -44,6 +46,8 @@ class Banner:
     action_url: str | None = None
     # Whether the card can be changed from here: that is what the banner is about.
     card_helps: bool = False
+    # The open invoice that can be charged from here.
+    pay_invoice_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ def build(team: Team, *, may_buy: bool, may_manage: bool, may_change: bool, cred
         leave=leave_options(subscription, allowed=may_change),
         frozen=frozen,
         state_words=_state_words(subscription),
-        banner=_banner(subscription, name, open_invoice_url(team.id), frozen=frozen),
+        banner=_banner(subscription, name, unpaid_invoice(team.id), frozen=frozen),
         credits=credit_summary,
     )
 
@@ -202,22 +206,14 @@ def _lines(subscription: Subscription | None, plan_name: str) -> list[PlanLine]:
 
 
 def _banner(
-    subscription: Subscription | None, plan_name: str, open_invoice_url: str | None, *, frozen: bool
+    subscription: Subscription | None, plan_name: str, unpaid: Invoice | None, *, frozen: bool
 ) -> Banner | None:
     """At most one thing that a person should know before anything else on the page."""
     if subscription is None or subscription.unit_amount is None:
         return None
     price = money_words(subscription.unit_amount, subscription.currency)
     if subscription.status in ("past_due", "unpaid"):
-        return Banner(
-            "bad",
-            f"Your payment of {price} did not go through",
-            "The bank declined the card. Nothing was charged. Stripe tries again on its own; the open invoice takes "
-            "another card at once.",
-            "Pay the open invoice" if open_invoice_url else None,
-            open_invoice_url,
-            card_helps=True,
-        )
+        return _unpaid_banner(unpaid, price)
     if subscription.status == "paused":
         return Banner(
             "warn",
@@ -234,3 +230,22 @@ def _banner(
             f"Then {plan_name} costs {price} {every}, charged to the card below. Nothing is charged before.",
         )
     return None
+
+
+def _unpaid_banner(unpaid: Invoice | None, price: str) -> Banner:
+    amount = money_words(left_to_pay(unpaid), unpaid.currency) if unpaid else price
+    if unpaid is not None and unpaid.hosted_invoice_url and waits_for_bank(unpaid.stripe_id):
+        return Banner(
+            "warn",
+            f"Your bank wants you to confirm {amount}",
+            "Nothing has been charged so far, and the plan stays on for now. Confirm the payment on Stripe's page.",
+            "Confirm the payment",
+            unpaid.hosted_invoice_url,
+        )
+    return Banner(
+        "bad",
+        f"Your payment of {amount} did not go through",
+        "The bank declined the card. Nothing was charged. Give another card, or have this one charged again.",
+        card_helps=True,
+        pay_invoice_id=unpaid.id if unpaid else None,
+    )

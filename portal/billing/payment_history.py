@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from portal.billing.card_words import brand_label
 from portal.billing.failure_words import payment_failure, refund_failure
-from portal.billing.invoice_list import open_pages
+from portal.billing.invoice_list import open_ids
 from portal.billing.list_filters import Filters
 from portal.billing.models import Payment
 from portal.core.money import decimal_amount
@@ -30,6 +30,7 @@ STATUS_LABELS = {
     "failed": ("Failed", "bad"),
     "canceled": ("Canceled", "idle"),
 }
+UNPAID = ("failed", "requires_action")
 # What has happened is told in other words where nothing was paid.
 DONE_LABELS = {"refund": ("Refunded", "ok"), "cancel": ("Ended", "idle")}
 CSV_HEADER = (
@@ -40,7 +41,7 @@ CSV_HEADER = (
 
 @dataclass(frozen=True)
 class PaymentRow:
-    """`amount_cents` is None where no money was meant to move; `pay_url` is where an unpaid invoice can still be paid."""
+    """`amount_cents` is None where no money was meant to move; `pay_invoice_id` is the invoice that can still be paid."""
 
     date: datetime
     type_label: str
@@ -53,7 +54,7 @@ class PaymentRow:
     method: str
     reason: str | None
     receipt_url: str | None
-    pay_url: str | None
+    pay_invoice_id: str | None
 
 
 def listing(team_id: str, filters: Filters) -> Listing[Payment]:
@@ -67,12 +68,12 @@ def listing(team_id: str, filters: Filters) -> Listing[Payment]:
 
 def rows_of(team_id: str, payments: list[Payment]) -> list[PaymentRow]:
     """The lines of a page, with the way out where an invoice still waits for its money."""
-    unpaid = [payment.invoice_stripe_id for payment in payments if payment.status in ("failed", "requires_action")]
-    pages = open_pages(team_id, unpaid)
-    return [row_of(payment, pages.get(payment.invoice_stripe_id or "")) for payment in payments]
+    unpaid = [payment.invoice_stripe_id for payment in payments if payment.status in UNPAID]
+    still_open = open_ids(team_id, unpaid)
+    return [row_of(payment, still_open.get(payment.invoice_stripe_id or "")) for payment in payments]
 
 
-def row_of(payment: Payment, pay_url: str | None = None) -> PaymentRow:
+def row_of(payment: Payment, pay_invoice_id: str | None = None) -> PaymentRow:
     label, tone = STATUS_LABELS[payment.status]
     if payment.status == "succeeded":
         label, tone = DONE_LABELS.get(payment.type, (label, tone))
@@ -88,7 +89,7 @@ def row_of(payment: Payment, pay_url: str | None = None) -> PaymentRow:
         method=method_of(payment),
         reason=_reason(payment),
         receipt_url=payment.receipt_url,
-        pay_url=pay_url if payment.status in ("failed", "requires_action") and payment.type != "refund" else None,
+        pay_invoice_id=pay_invoice_id if payment.status in UNPAID and payment.type != "refund" else None,
     )
 
 

@@ -145,6 +145,14 @@ def record_end(subscription: Subscription) -> None:
     overwrite(Payment, PREFIX, subscription.stripe_id, values)
 
 
+def waits_for_bank(invoice_stripe_id: str) -> bool:
+    """Whether a payment of the invoice waits for the buyer to answer the bank."""
+    query = select(Payment.id).where(
+        Payment.invoice_stripe_id == invoice_stripe_id, Payment.status == "requires_action"
+    )
+    return db.session.execute(query.limit(1)).scalar() is not None
+
+
 def paid_for_invoice(invoice_stripe_id: str) -> list[Payment]:
     """The payments that have succeeded for an invoice."""
     return _paid(Payment.invoice_stripe_id == invoice_stripe_id)

@@ -34,13 +34,15 @@ class PortalGateway(Protocol):
 
 
 def params_of(catalog: Catalog, base_url: str) -> Json:
-    """The configuration that the catalog asks for. Plans are not changed there: the portal of the seller previews that."""
+    """The configuration that the catalog asks for. Plans are not changed there: the portal of the seller previews that.
+    Neither is the e-mail: here its reader is asked first.
+    """
     addresses = {"privacy_policy_url": catalog.portal.privacy_url, "terms_of_service_url": catalog.portal.terms_url}
     return {
         "business_profile": {name: address for name, address in addresses.items() if address},
         "default_return_url": f"{base_url}/teams",
         "features": {
-            "customer_update": {"enabled": True, "allowed_updates": ["name", "email", "address", "tax_id"]},
+            "customer_update": {"enabled": True, "allowed_updates": ["name", "address", "tax_id"]},
             "invoice_history": {"enabled": True},
             "payment_method_update": {"enabled": True},
             "subscription_cancel": {

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from portal.billing.card_words import Card, card_of
+from portal.billing.invoice_list import unpaid_invoice
 from portal.billing.models import PortalVisit
 from portal.billing.payment_methods import charged_payment_method
 from portal.billing.subscriptions import live_subscription
@@ -21,6 +22,8 @@ class PortalStatus:
     plan_name: str
     ends_at: datetime | None
     card: Card | None
+    # What a new card may be wanted for.
+    unpaid_invoice_id: str | None
 
 
 def state_before(team_id: str, flow: str) -> str | None:
@@ -32,7 +35,7 @@ def state_before(team_id: str, flow: str) -> str | None:
 def read(visit: PortalVisit, *, slow: bool) -> PortalStatus:
     subscription = live_subscription(visit.team_id)
     plan = plan_by_key(subscription.plan_key or "") if subscription else None
-    method = charged_payment_method(visit.team_id)
+    method, unpaid = charged_payment_method(visit.team_id), unpaid_invoice(visit.team_id)
     if visit.flow == "subscription_cancel":
         done = subscription is None or subscription.cancel_at is not None
     else:
@@ -43,4 +46,5 @@ def read(visit: PortalVisit, *, slow: bool) -> PortalStatus:
         plan_name=plan.name if plan else "The plan",
         ends_at=subscription.cancel_at if subscription else None,
         card=card_of(method),
+        unpaid_invoice_id=unpaid.id if unpaid else None,
     )

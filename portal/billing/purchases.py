@@ -13,6 +13,7 @@ from portal.billing.gateway import Gateway
 from portal.billing.invoices import fetch_invoice, mirror_invoice, subscription_of
 from portal.billing.mirror import Fetched, Json, ref
 from portal.billing.models import Invoice, Payment, Subscription
+from portal.billing.pay_now import wake_tries
 from portal.billing.payments import fetch_intent, mirror_intent, mirror_rest
 from portal.billing.refunds import fetch_refunds_of, mirror_refund
 from portal.billing.sync import SubscriptionState, fetch_subscription_state, mirror_subscription_state
@@ -123,6 +124,8 @@ def mirror_purchase(purchase: Purchase) -> Mirrored:
                 mirror_refund(refund, payment.team_id, payment)
     if purchase.invoice is not None:
         mirror_rest(purchase.invoice, purchase.intents)
+    for invoice in invoices:
+        wake_tries(invoice.id)
     return Mirrored(subscription, invoices, payments)
 
 

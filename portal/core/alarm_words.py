@@ -16,6 +16,8 @@ MEANINGS = {
     "second_subscription": "A team has paid for two subscriptions.",
     "second_trial": "Somebody who has had a trial is in another one.",
     "stuck_change": "A change of plan or seats could not be carried out for a long time.",
+    "stuck_payment": "An invoice that somebody asked to be charged could not be charged for a long time.",
+    "refused_address": "Stripe did not take a team's billing e-mail.",
     "task_failing": "A scheduled task ended with an error.",
     "task_overdue": "A scheduled task does not run.",
     "unknown_plan": "A team has subscribed to something that the catalog does not know.",

@@ -120,6 +120,22 @@ def payment_recovered(recipient: str, *, amount: str, number: str, link: str) ->
     return _render("payment_recovered", recipient, why=BILLING_ADDRESS, **values)
 
 
+def invoice_paid(recipient: str, *, amount: str, number: str, description: str, day: str, link: str) -> Message:
+    values = {"amount": amount, "number": number, "description": description, "day": day, "link": link}
+    return _render("invoice_paid", recipient, why="it is a billing address of the team", **values)
+
+
+def confirm_billing_email(recipient: str, *, team_name: str, link: str) -> Message:
+    values = {"team_name": team_name, "link": link, "expires_in_words": "2 days"}
+    return _render("confirm_billing_email", recipient, why="a team's invoices are to be sent here", **values)
+
+
+def billing_email_changed(recipient: str, *, team_name: str, new_email: str, link: str) -> Message:
+    """To the old address."""
+    values = {"team_name": team_name, "new_email": new_email, "link": link}
+    return _render("billing_email_changed", recipient, why="it was a billing address of the team until now", **values)
+
+
 def payment_given_up(recipient: str, *, amount: str, plan_name: str, ended: bool, link: str) -> Message:
     """`ended`: the plan is over; else it waits for the open invoice to be paid."""
     values = {"amount": amount, "plan_name": plan_name, "ended": ended, "link": link}

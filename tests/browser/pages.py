@@ -34,9 +34,11 @@ from portal.notifications.messages import (
     payment_recovered,
 )
 from portal.notifications.outbox import put_mail
+from tests.browser import bill_pages as bill
 from tests.browser import change_pages as change
 from tests.browser import leave_pages as leave
 from tests.browser import member_pages
+from tests.browser.bill_pages import debtor
 from tests.browser.bundle_pages import DONE, FAILED, PENDING, bundle_page, too_many
 from tests.browser.change_pages import changer
 from tests.browser.control_panel import chaos, panel
@@ -68,6 +70,7 @@ class Company:
     guest: Person
     changer: Person
     leaver: Person
+    debtor: Person
 
     @classmethod
     def invite(cls, stack: RunningStack) -> Company:
@@ -82,6 +85,7 @@ class Company:
             guest=newcomer(stack, "Night Owls"),
             changer=newcomer(stack, "Harvest Foods"),
             leaver=newcomer(stack, "Autumn Leaves"),
+            debtor=newcomer(stack, "Willow Works"),
         )
 
 
@@ -384,6 +388,7 @@ def done(someone: Visitor, company: Company) -> None:
 def invoice(someone: Visitor, company: Company) -> None:
     someone.open_overview(company.household.team_id)
     someone.card("Recent invoices").get_by_role("row").get_by_role("link").first.click()
+    someone.page.get_by_role("link", name="Open at Stripe").click()
     someone.page.wait_for_url(f"{someone.stack.sandbox_url}/**")
 
 
@@ -690,6 +695,29 @@ PAGES = (
     Scene("payments-none", "billing.payments", free, at("/teams/FREE/payments")),
     Scene("payments-no-match", "billing.payments", owner, at("/teams/TEAM/payments?type=refund&since=2026-01-01")),
     Scene("invoices", "billing.invoices", owner, at("/teams/TEAM/invoices")),
+    Scene("invoices-unpaid", "billing.invoices", debtor, bill.invoices),
+    Scene("invoice", "billing.invoice", debtor, bill.paid_invoice),
+    Scene("invoice-unpaid", "billing.invoice", debtor, bill.open_invoice("failed")),
+    Scene("invoice-asks", "billing.invoice", debtor, bill.open_invoice("requires_action")),
+    Scene("overview-unpaid", "billing.overview", debtor, bill.overview("failed")),
+    Scene("overview-asks", "billing.overview", debtor, bill.overview("requires_action")),
+    Scene("next-invoice", "billing.next_invoice", debtor, bill.next_invoice),
+    Scene("next-invoice-none", "billing.next_invoice", free, at("/teams/FREE/invoices/next")),
+    Scene("pay-waiting", "billing.payment_try", debtor, bill.payment_try()),
+    Scene("pay-slow", "billing.payment_try", debtor, bill.payment_try(created_at=bill.ISSUED)),
+    Scene("pay-confirm", "billing.payment_try", debtor, bill.payment_try(state="requires_action", confirm_url=CONFIRM)),
+    Scene("pay-done", "billing.payment_try", debtor, bill.payment_try(state="paid", finished_at=app_now())),
+    Scene("pay-failed", "billing.payment_try", debtor, bill.payment_try(**FAILED_CHANGE)),
+    Scene("pay-refused", "billing.pay_invoice", debtor, bill.refused),
+    Scene("portal-card-unpaid", "billing.portal_return", debtor, bill.new_card),
+    Scene("billing-details-wrong", "billing.add_tax_id", debtor, bill.wrong_details),
+    Scene("billing-details", "billing.billing_details", debtor, bill.details),
+    Scene("billing-email", "billing.new_billing_email", nobody, bill.email_link(used=False)),
+    Scene("billing-email-done", "billing.confirm_billing_email", nobody, bill.email_link(used=True)),
+    Scene("billing-email-over", "billing.new_billing_email", nobody, at("/billing-email/no-such-link")),
+    Scene("mail-invoice-paid", "notifications.dev_mail_message", debtor, bill.mail("paid")),
+    Scene("mail-billing-email", "notifications.dev_mail_message", debtor, bill.mail("confirm")),
+    Scene("mail-billing-email-changed", "notifications.dev_mail_message", debtor, bill.mail("changed")),
     Scene("invoices-none", "billing.invoices", free, at("/teams/FREE/invoices")),
     Scene("overview-debt", "billing.overview", late, in_debt),
     Scene("keys-none", "accounts.api_keys", free, at("/teams/FREE/api-keys")),
@@ -801,6 +829,7 @@ NOT_PAGES = {
     "api_usage.read_usage": "JSON",
     "billing.checkout_status": "the part of the return page that asks again; looked at within it",
     "billing.invoices_csv": "a file",
+    "billing.payment_try_status": "the part of the page of a payment that asks again; looked at within it",
     "billing.payments_csv": "a file",
     "billing.plan_change_status": "the part of the page of a change that asks again; looked at within it",
     "billing.portal_return_status": "the part of the return page that asks again; looked at within it",

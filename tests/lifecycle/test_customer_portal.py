@@ -327,7 +327,7 @@ def test_one_configuration_is_made_and_then_left_alone(stage: Stage) -> None:
     assert features["subscription_cancel"]["mode"] == "at_period_end"
     assert "too_expensive" in features["subscription_cancel"]["cancellation_reason"]["options"]
     assert features["subscription_update"] == {"enabled": False}
-    assert features["customer_update"]["allowed_updates"] == ["name", "email", "address", "tax_id"]
+    assert features["customer_update"]["allowed_updates"] == ["name", "address", "tax_id"]
 
 
 def test_a_changed_catalog_updates_it_and_a_lost_row_finds_it_again(

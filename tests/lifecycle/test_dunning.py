@@ -130,16 +130,21 @@ def test_every_billing_contact_is_told_once_and_led_to_the_card(cast: Cast, stag
     payloads = list(db.session.execute(select(OutboxItem.payload)).scalars())
     failed = [mail for mail in payloads if mail["message"] == "payment_failed"]
     assert sorted(mail["to"] for mail in failed) == ["billing@example.com", "owner@example.com"]
-    link = f"{stage.app.config['SETTINGS'].base_url}/teams/{cast.team_id}/billing"
+    invoice_id = db.session.execute(select(Invoice.id).where(Invoice.status == "open")).scalar_one()
+    link = f"{stage.app.config['SETTINGS'].base_url}/teams/{cast.team_id}/invoices/{invoice_id}"
     for mail in failed:
         assert mail["subject"] == "Your payment of $99.00 USD did not go through"
         assert link in mail["text"]
         assert link in mail["html"]
         assert "It is tried again on " in mail["text"]
     db.session.remove()
-    page = cast.owner.client.get(f"/teams/{cast.team_id}/billing").get_data(as_text=True)
-    assert "Your payment of $99.00 USD did not go through" in page
-    assert "Update card" in page
+    for path, words in (
+        ("billing", "Your payment of $99.00 USD did not go through"),
+        (link, "$99.00 USD are still to be paid"),
+    ):
+        address = path if path == link else f"/teams/{cast.team_id}/{path}"
+        page = cast.owner.client.get(address).get_data(as_text=True)
+        assert all(part in page for part in (words, "Update card", "Pay now"))
 
 
 def test_a_declined_first_payment_is_nobodys_dunning(cast: Cast, stage: Stage) -> None:

@@ -139,3 +139,20 @@ def test_an_invoice_is_paid_by_somebodys_word(sandbox: Driver) -> None:
     assert sandbox.get(f"/v1/subscriptions/{begun['id']}")["status"] == "active"
     assert "invoice.paid" in sandbox.event_types()
     assert "invoice.payment_succeeded" not in sandbox.event_types()
+
+
+def test_fields_of_the_customer_stand_on_later_invoices(sandbox: Driver, begun: Json) -> None:
+    field = {
+        "invoice_settings[custom_fields][0][name]": "PO number",
+        "invoice_settings[custom_fields][0][value]": "4711",
+    }
+    path = f"/v1/customers/{begun['customer']}"
+    told = [{"name": "PO number", "value": "4711"}]
+    assert sandbox.post(path, field)["invoice_settings"]["custom_fields"] == told
+    sandbox.pass_by(31)
+    assert sandbox.latest_invoice(begun)["custom_fields"] == told
+    assert sandbox.post(path, {"invoice_settings[custom_fields]": ""})["invoice_settings"]["custom_fields"] is None
+    sandbox.pass_by(31)
+    assert sandbox.latest_invoice(begun)["custom_fields"] is None
+    too_many = {f"invoice_settings[custom_fields][{n}][{part}]": "x" for n in range(5) for part in ("name", "value")}
+    assert sandbox.error("POST", path, too_many)[0] == 400

@@ -42,11 +42,13 @@ def test_a_tax_id(sandbox: Driver, customer: str, kind: str, value: str, country
     told = ["customer.tax_id.created"] + ["customer.tax_id.updated"] * (status in {"verified", "unverified"})
     assert sandbox.event_types()[1:] == told
     assert sandbox.get(f"{path}/{made['id']}") == made
+    assert sandbox.get(f"/v1/tax_ids/{made['id']}") == made, "whoever's it is"
     expanded = sandbox.get(f"/v1/customers/{customer}", **{"expand[]": "tax_ids"})
     assert expanded["tax_ids"]["data"] == [made]
     assert sandbox.call("DELETE", f"{path}/{made['id']}") == {"id": made["id"], "object": "tax_id", "deleted": True}
     assert sandbox.event_types()[-1] == "customer.tax_id.deleted"
     assert numbers(sandbox, customer) == []
+    assert sandbox.error("GET", f"/v1/tax_ids/{made['id']}")[0] == 404
 
 
 def test_tax_ids_that_are_refused(sandbox: Driver, customer: str) -> None:

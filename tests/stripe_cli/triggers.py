@@ -24,6 +24,9 @@ from tests.stage import API_KEY, Stage
 SECONDS_MAX = 120
 # Of these the command line knows nothing.
 NOT_KNOWN = {
+    "customer.tax_id.created",
+    "customer.tax_id.deleted",
+    "customer.tax_id.updated",
     "customer.subscription.pending_update_applied",
     "customer.subscription.pending_update_expired",
     "customer.subscription.resumed",

@@ -27,6 +27,17 @@ TEAM_ROUTES: dict[tuple[str, str], Action] = {
     ("billing.payments_csv", "GET"): Action.VIEW_BILLING,
     ("billing.invoices", "GET"): Action.VIEW_BILLING,
     ("billing.invoices_csv", "GET"): Action.VIEW_BILLING,
+    ("billing.invoice", "GET"): Action.VIEW_BILLING,
+    ("billing.next_invoice", "GET"): Action.VIEW_BILLING,
+    ("billing.pay_invoice", "POST"): Action.MANAGE_BILLING,
+    ("billing.payment_try", "GET"): Action.MANAGE_BILLING,
+    ("billing.payment_try_status", "GET"): Action.MANAGE_BILLING,
+    ("billing.billing_details", "GET"): Action.MANAGE_BILLING,
+    ("billing.change_details", "POST"): Action.MANAGE_BILLING,
+    ("billing.add_tax_id", "POST"): Action.MANAGE_BILLING,
+    ("billing.remove_tax_id", "POST"): Action.MANAGE_BILLING,
+    ("billing.ask_for_billing_email", "POST"): Action.MANAGE_BILLING,
+    ("billing.withdraw_billing_email", "POST"): Action.MANAGE_BILLING,
     ("billing.open_portal", "POST"): Action.MANAGE_BILLING,
     ("billing.portal_return", "GET"): Action.MANAGE_BILLING,
     ("billing.portal_return_status", "GET"): Action.MANAGE_BILLING,
@@ -92,7 +103,7 @@ PUBLIC = {
     "notifications.dev_mail_html", "security.login", "security.logout", "security.register", "security.static",
     "security.forgot_password", "security.reset_password", "security.confirm_email", "security.send_confirmation",
     "security.two_factor_token_validation", "security.mf_recovery", "accounts.new_email", "accounts.confirm_email",
-    "accounts.invitation", "accounts.accept_invitation",
+    "accounts.invitation", "accounts.accept_invitation", "billing.new_billing_email", "billing.confirm_billing_email",
 }  # fmt: skip
 
 # For programs, which prove themselves by key or signature; tested with the API and the webhook route.

@@ -56,12 +56,6 @@ def change_team_settings() -> ResponseReturnValue:
     if not form.validate_on_submit():
         return render_template("accounts/team_settings.html", team=team, form=form), 422
     with unit_of_work():
-        change_team(
-            team,
-            signed_in_user(),
-            name=form.name.data,
-            billing_email=form.billing_email.data,
-            time_zone=form.time_zone.data,
-        )
+        change_team(team, signed_in_user(), name=form.name.data, time_zone=form.time_zone.data)
     flash("The settings are saved.", "success")
     return redirect(url_for("accounts.team_settings", team_id=team.id), 303)

@@ -9,6 +9,7 @@ from portal.billing import invoice_list, payment_history
 from portal.billing.list_filters import Filters, read_filters
 from portal.billing.models import PAYMENT_STATUSES, PAYMENT_TYPES
 from portal.billing.routes.overview import bp
+from portal.billing.subscriptions import live_subscription
 from portal.core.authz import Action
 from portal.core.csv_export import csv_answer
 
@@ -47,6 +48,7 @@ def invoices() -> str:
         team=team,
         filters=filters,
         page=page,
+        subscribed=live_subscription(team.id) is not None,
         rows=[invoice_list.row_of(invoice) for invoice in page.rows],
         statuses={name: label for name, (label, _) in invoice_list.INVOICE_LABELS.items()},
     )

@@ -7,6 +7,7 @@ from flask import Blueprint, render_template, request
 from portal.accounts.access import current_membership, current_team, team_page
 from portal.billing import overview as page
 from portal.core.authz import Action, may
+from portal.core.ids import new_id
 from portal.credits.queries import summary
 
 # Every two seconds, while Stripe's news of what was done there is on its way.
@@ -26,7 +27,8 @@ def overview() -> str:
         may_change=may(role, Action.CHANGE_PLAN),
         credit_summary=summary(team.id),
     )
-    return render_template("billing/overview.html", team=team, overview=model, looks_again=_looks_again())
+    again, order = _looks_again(), new_id("ord")
+    return render_template("billing/overview.html", team=team, overview=model, looks_again=again, order=order)
 
 
 def _looks_again() -> int:

@@ -95,6 +95,7 @@ def _context(visit_id: str) -> dict[str, object]:
     return {
         "team": team,
         "state": portal_status.read(visit, slow=now() - visit.created_at > SLOW_AFTER),
+        "order": new_id("ord"),
         "status_url": url_for("billing.portal_return_status", team_id=team.id, visit_id=visit.id),
         "again_url": url_for("billing.portal_return", team_id=team.id, visit_id=visit.id),
         "overview_url": url_for("billing.overview", team_id=team.id),

@@ -32,8 +32,10 @@ from portal.sandbox.registry import (
 from portal.sandbox.resources import payment_methods, subscriptions, tax_ids
 from portal.sandbox.store import Condition, Object, equals
 
+_CUSTOM_FIELD = Hash(fields={"name": Text(required=True, max_length=40), "value": Text(required=True, max_length=140)})
 _INVOICE_SETTINGS = Hash(
     fields={
+        "custom_fields": Array(item=_CUSTOM_FIELD, max_items=4, unsettable=True),
         "default_payment_method": Text(unsettable=True),
         "footer": Text(unsettable=True),
     }

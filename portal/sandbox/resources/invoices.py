@@ -86,6 +86,7 @@ def _build(
             "billing_reason": billing_reason,
             "created": now,
             "currency": sources[0].currency if sources else None,
+            "custom_fields": customer["invoice_settings"]["custom_fields"],
             "customer": customer["id"],
             "customer_address": customer["address"],
             "customer_email": customer["email"],

@@ -142,6 +142,11 @@ def retrieve(call: Call, _: Values, customer_id: str, tax_id: str) -> Object:
     return render(call, _find(call, customer_id, tax_id))
 
 
+def retrieve_any(call: Call, _: Values, tax_id: str) -> Object:
+    """`GET /v1/tax_ids/{id}`: whoever's it is."""
+    return render(call, fetch(call, "tax_id", tax_id))
+
+
 def delete(call: Call, _: Values, customer_id: str, tax_id: str) -> Object:
     """`DELETE /v1/customers/{customer}/tax_ids/{id}`."""
     found = _find(call, customer_id, tax_id)
@@ -168,4 +173,5 @@ ENDPOINTS = (
     Endpoint("GET", _ALL, PAGING, index, "tax_id", lists=True),
     Endpoint("GET", _ALL + "/{id}", {}, retrieve, "tax_id"),
     Endpoint("DELETE", _ALL + "/{id}", {}, delete, "tax_id"),
+    Endpoint("GET", "/v1/tax_ids/{id}", {}, retrieve_any, "tax_id"),
 )

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from portal.webhooks.claim import Claimed
 from portal.webhooks.envelope import THIN_PREFIX
 from portal.webhooks.handlers.checkout import on_checkout
-from portal.webhooks.handlers.customer import on_customer_updated
+from portal.webhooks.handlers.credit_note import on_credit_note
+from portal.webhooks.handlers.customer import on_customer_updated, on_tax_id
 from portal.webhooks.handlers.invoice import on_invoice, on_payment_action_required
 from portal.webhooks.handlers.payment import on_charge_refunded, on_payment_intent, on_refund
 from portal.webhooks.handlers.payment_method import on_payment_method
@@ -32,6 +33,12 @@ HANDLERS: dict[str, Callable[[Claimed], None]] = {
     "customer.subscription.pending_update_expired": on_subscription,
     "customer.subscription.trial_will_end": on_trial_will_end,
     "customer.updated": on_customer_updated,
+    "customer.tax_id.created": on_tax_id,
+    "customer.tax_id.updated": on_tax_id,
+    "customer.tax_id.deleted": on_tax_id,
+    "credit_note.created": on_credit_note,
+    "credit_note.updated": on_credit_note,
+    "credit_note.voided": on_credit_note,
     "invoice.finalized": on_invoice,
     "invoice.paid": on_invoice,
     "invoice.payment_succeeded": on_invoice,

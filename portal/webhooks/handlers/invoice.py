@@ -6,8 +6,8 @@ A normal charge fires several of them, so effects are keyed by the period that w
 from __future__ import annotations
 
 from portal.billing.billing_mail import tell_of_needed_action
-from portal.billing.dunning import tell_of_failure, tell_of_recovery
 from portal.billing.gateway import gateway
+from portal.billing.invoice_news import tell_of_news
 from portal.billing.purchases import fetch_purchase_of_invoice
 from portal.credits.settlement import settle
 from portal.webhooks.claim import Claimed, applying
@@ -17,8 +17,7 @@ def on_invoice(event: Claimed) -> None:
     purchase = fetch_purchase_of_invoice(gateway(), str(event.object_id))
     with applying(event):
         for invoice in settle(purchase).invoices:
-            tell_of_failure(invoice)
-            tell_of_recovery(invoice)
+            tell_of_news(invoice)
 
 
 def on_payment_action_required(event: Claimed) -> None:

@@ -143,12 +143,12 @@ def test_s59_the_file_holds_all_entries_and_no_formula(app: Flask, cast: Cast, m
     fill(cast, 7)
     cast.owner.client.post(
         f"/teams/{cast.team_id}/settings",
-        data={"name": '=HYPERLINK("http://evil.example")', "billing_email": "a@example.com", "time_zone": "UTC"},
+        data={"name": '=HYPERLINK("http://evil.example")', "time_zone": "UTC"},
     )
     with unit_of_work():
         audit.record(audit.SYSTEM, "plan.changed", team_id=cast.team_id, before="=1+1", after="@x")
     rows = lines(cast)
-    assert len(rows) == 10
+    assert len(rows) == 9
     assert rows[0]["detail"] == "'=1+1 → @x"
     assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row.values())
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", row["time"]) for row in rows)

@@ -9,12 +9,14 @@ from typing import Any
 
 from flask import Flask
 from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
 from werkzeug.routing import Rule
 
 from portal.accounts.api_keys import create_key
 from portal.accounts.models import ApiKey, Invitation, Membership, User
 from portal.billing.change_models import ChangePreview, PendingChange
-from portal.billing.models import Checkout, PortalVisit
+from portal.billing.invoice_models import PaymentTry
+from portal.billing.models import Checkout, Customer, Invoice, PortalVisit, TaxId
 from portal.catalog.queries import price_for
 from portal.core import clock
 from portal.core.database import db
@@ -92,14 +94,48 @@ def make_change(team_id: str, user_id: str) -> str:
     return change.id
 
 
+def make_invoice(team_id: str, _user_id: str) -> str:
+    made_at = clock.now()
+    invoice = Invoice(
+        id=new_id("inv"), stripe_id=new_id("in"), gen=1, synced_at=made_at, team_id=team_id, number="TEST-0001", status="open",
+        currency="usd", total=9_900, amount_due=9_900, amount_paid=0, description="A plan", lines=[], created_at=made_at,
+    )  # fmt: skip
+    db.session.add(invoice)
+    db.session.flush()
+    return invoice.id
+
+
+def make_try(team_id: str, user_id: str) -> str:
+    payment_try = PaymentTry(
+        id=new_id("try"), team_id=team_id, user_id=user_id, invoice_id=make_invoice(team_id, user_id), amount=9_900,
+        currency="usd", idempotency_key=new_id("key"), state="failed", failure_code="card_declined", finished_at=clock.now(),
+    )  # fmt: skip
+    db.session.add(payment_try)
+    return payment_try.id
+
+
+def make_tax_id(team_id: str, _user_id: str) -> str:
+    """Of a customer that Stripe has not made yet."""
+    customer = insert(Customer).values(team_id=team_id, params={"name": "A team", "email": "team@example.com"})
+    db.session.execute(customer.on_conflict_do_nothing())
+    tax_id = TaxId(
+        id=new_id("txi"), team_id=team_id, stripe_id=new_id("txi"), type="eu_vat", value="DE123456789", created_at=clock.now(),
+    )  # fmt: skip
+    db.session.add(tax_id)
+    return tax_id.id
+
+
 # The name of the id in the route, and what makes such a row of a team (in a unit that is open) and returns its id.
 ROWS: dict[str, Make] = {
     "change_id": make_change,
     "checkout_id": make_checkout,
     "invitation_id": make_invitation,
+    "invoice_id": make_invoice,
     "key_id": make_key,
     "member_id": make_member,
     "preview_id": make_preview,
+    "tax_id": make_tax_id,
+    "try_id": make_try,
     "visit_id": make_visit,
 }
 

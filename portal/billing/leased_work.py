@@ -1,0 +1,86 @@
+"""Work that stands in a row and is carried out by a worker: taken under a lease, and written only while it is held.
+
+A row that takes part has `state`, `attempts`, `run_at`, `first_sent_at` and the columns of `Leased`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from sqlalchemy import func, select, update
+
+from portal.core import liveness
+from portal.core.clock import app_now
+from portal.core.database import db
+from portal.core.unit_of_work import end_read, unit_of_work
+
+# A row in one of these states is not finished, and holds the place of its kind.
+OPEN_STATES = ("pending", "sending", "unknown", "requires_action")
+# More than twice what the calls of one try can take together.
+LEASE = timedelta(seconds=300)
+PAUSE_SECONDS_MAX = 3600
+
+Row = TypeVar("Row", bound=Any)
+
+
+class LeaseLost(Exception):
+    """Another worker took the row over; whatever this one has done must be rolled back."""
+
+
+def claim(model: type[Row]) -> tuple[Row, str] | None:
+    """Lease the row that is due longest, also one whose worker died, with its token; None when nothing is due."""
+    with unit_of_work() as session:
+        row = session.execute(
+            select(model)
+            .where(
+                model.state.in_(OPEN_STATES),
+                model.run_at <= app_now(),
+                model.lease_until.is_(None) | (model.lease_until < func.now()) | liveness.is_dead(model.lease_holder),
+            )
+            .order_by(model.run_at, model.id)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+            .execution_options(populate_existing=True)
+        ).scalar_one_or_none()
+        if row is None:
+            return None
+        token = str(uuid.uuid4())
+        row.lease_until, row.lease_token, row.lease_holder = func.now() + LEASE, token, liveness.holder()
+        row.attempts += 1
+        session.flush()
+        session.refresh(row)
+    return row, token
+
+
+def note_sending(row: Any, token: str) -> None:
+    """Commit that Stripe is about to be asked: from here on its answer is what counts, and it is looked for."""
+    with unit_of_work():
+        _write(row, token, state="sending", first_sent_at=func.coalesce(type(row).first_sent_at, app_now()))
+
+
+def was_sent(row: Any) -> bool:
+    """Whether Stripe may have been asked, as it stands now: this try may have got so far, or an earlier one."""
+    db.session.refresh(row)
+    sent = row.first_sent_at is not None
+    end_read()
+    return sent
+
+
+def release(row: Any, token: str, **values: Any) -> None:
+    """Record the outcome in the current unit and end the lease. Raises `LeaseLost`."""
+    _write(row, token, lease_until=None, lease_token=None, lease_holder=None, **values)
+
+
+def after(attempts: int) -> Any:
+    """When to try again, as SQL: 2, 4, 8 … seconds from now."""
+    return app_now() + timedelta(seconds=min(PAUSE_SECONDS_MAX, 2 ** min(attempts, 12)))
+
+
+def _write(row: Any, token: str, **values: Any) -> None:
+    model = type(row)
+    ours = (model.id == row.id) & (model.lease_token == token)
+    written = update(model).where(ours).values(**values).returning(model.id)
+    if db.session.execute(written, execution_options={"synchronize_session": False}).scalar() is None:
+        raise LeaseLost(row.id)
