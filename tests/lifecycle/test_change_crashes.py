@@ -6,6 +6,7 @@ then it is made, once, and as it was shown.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from itertools import count
 
 import pytest
@@ -17,7 +18,7 @@ from portal.core.database import db
 from tests.cast import Cast
 from tests.lifecycle.test_crash_points import Crasher, crasher, nothing_is_locked
 from tests.plan_changes import Changer, read
-from tests.purchases import violations
+from tests.purchases import make_buyer, violations
 from tests.stage import Stage
 from tests.worker_process import until
 
@@ -25,6 +26,8 @@ __all__ = ["crasher"]
 
 # Before each of them nothing has left the process since the one before.
 TELLING = ("after POST", "after commit")
+LEAVING = (*TELLING, "after DELETE")
+DAY = timedelta(days=1)
 DECLINES, WORKS = "pm_card_chargeCustomerFail", "pm_card_visa"
 
 
@@ -53,6 +56,32 @@ def test_killed_at_every_point_a_change_is_made_once(
             break
         _reset(changer, kind)
     assert point >= 5
+    assert violations() == []
+
+
+@pytest.mark.parametrize("act", ["cancel_now", "unpause"])
+def test_killed_at_every_point_a_plan_is_left_or_goes_on_once(
+    app: Flask, stage: Stage, crasher: Crasher, act: str
+) -> None:
+    """Each time by another team, since a plan ends only once."""
+    for point in count():
+        changer = Changer.on(stage, *make_buyer(app, f"Team {point}"), "business", wait=DAY)
+        if act == "unpause":
+            changer.leave("pause")
+            stage.advance(40 * DAY)
+        before = len(changer.invoices())
+        answer = changer.agree(changer.shown(changer.ask_to_leave(act)))
+        undisturbed = crasher.run("change", kill_at=point, among=LEAVING)
+        until(nothing_is_locked, "the database has noticed")
+        change = _finished(changer, answer.location.rsplit("/", 1)[1])
+        assert change.state == "done", (point, change.failure_code)
+        made = changer.invoices()[: len(changer.invoices()) - before]
+        assert [(one["status"], one["amount_paid"]) for one in made] == [("paid", _due(change))], point
+        assert changer.mirrored().status == ("canceled" if act == "cancel_now" else "active"), point
+        changer.assert_mirrored()
+        if undisturbed is not None:
+            break
+    assert point >= 4
     assert violations() == []
 
 

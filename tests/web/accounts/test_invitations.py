@@ -376,7 +376,7 @@ def test_s36_mails_to_one_address_are_counted_over_all_teams(team: Cast) -> None
         ("starter", {}, STARTER_SEATS),
         ("starter", {"extra_seats": 4}, STARTER_SEATS + 4),
         ("starter", {"extra_seats": 4, "status": "past_due"}, STARTER_SEATS + 4),
-        ("starter", {"extra_seats": 4, "status": "unpaid"}, 1),
+        ("starter", {"extra_seats": 4, "status": "unpaid"}, STARTER_SEATS + 4),
         ("pro", {"status": "canceled"}, 1),
         ("enterprise", {}, None),
     ],
