@@ -19,6 +19,8 @@ WORDS = {
     "user.recovery_codes_made": "Made new recovery codes",
     "user.session_ended": "Ended a session",
     "user.sessions_ended": "Signed out everywhere else",
+    "user.notifications_changed": "Changed what to be told of",
+    "user.unsubscribed": "Stopped mails of a kind by the link in one",
     "team.created": "Created the team",
     "team.name_changed": "Renamed the team",
     "team.billing_email_changed": "Changed the billing e-mail",

@@ -36,12 +36,15 @@ class Page(Generic[M]):
 
 @dataclass(frozen=True)
 class Listing(Generic[M]):
-    """All rows of one team that a filter lets through. `at` is the moment they are ordered by, their id decides ties."""
+    """All rows of one team, or of one person, that a filter lets through. `at` is the moment they are ordered by, their id
+    decides ties.
+    """
 
     model: type[M]
     at: InstrumentedAttribute[Any]
     query: Select[M]
-    team_id: str
+    team_id: str | None = None
+    user_id: str | None = None
 
     def page(self, before: str | None, after: str | None) -> Page[M]:
         """The page of rows older than `before`, or newer than `after`, or the newest. 400 for a row that is not there."""
@@ -88,7 +91,8 @@ class Listing(Generic[M]):
         if row_id is None:
             return None
         entity: Any = self.model
-        mine = (self._id == row_id.replace("\x00", "")) & (entity.team_id == self.team_id)
+        owned = entity.team_id == self.team_id if self.team_id else entity.user_id == self.user_id
+        mine = (self._id == row_id.replace("\x00", "")) & owned
         found = db.session.execute(select(self.at, self._id).where(mine)).one_or_none()
         if found is None:
             abort(400)

@@ -32,6 +32,10 @@ def _send(url: str, sender: str, message: Message) -> None:
     parts = urlsplit(url)
     mail = EmailMessage()
     mail["From"], mail["To"], mail["Subject"] = sender, message.recipient, message.subject
+    if message.unsubscribe:
+        # RFC 8058: the mail program's own button sends one POST there, without asking for a page first.
+        mail["List-Unsubscribe"] = f"<{message.unsubscribe}>"
+        mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     mail.set_content(message.text)
     mail.add_alternative(message.html, subtype="html")
     host = parts.hostname or "localhost"

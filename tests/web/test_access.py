@@ -68,7 +68,8 @@ PERSONAL = {
     "accounts.security", "accounts.password", "accounts.change_password", "accounts.email", "accounts.ask_for_email",
     "accounts.withdraw_email", "accounts.end_session", "accounts.end_sessions", "accounts.two_factor_setup",
     "accounts.turn_two_factor_on", "accounts.turn_two_factor_off", "accounts.new_recovery_codes", "security.verify",
-    "accounts.accept_invitation_here",
+    "accounts.accept_invitation_here", "inbox.inbox", "inbox.unread", "inbox.open_entry", "inbox.dismiss_entry",
+    "inbox.read_all", "inbox.dismiss_all", "inbox.switches", "inbox.change_switches",
 }  # fmt: skip
 
 # Pages of the library that ours stand for; nobody gets there.
@@ -84,7 +85,7 @@ PUBLIC = {
     "notifications.dev_mail_html", "security.login", "security.logout", "security.register", "security.static",
     "security.forgot_password", "security.reset_password", "security.confirm_email", "security.send_confirmation",
     "security.two_factor_token_validation", "security.mf_recovery", "accounts.new_email", "accounts.confirm_email",
-    "accounts.invitation", "accounts.accept_invitation",
+    "accounts.invitation", "accounts.accept_invitation", "inbox.unsubscribe", "inbox.stop",
 }  # fmt: skip
 
 # For programs, which prove themselves by key or signature; tested with the API and the webhook route.
