@@ -48,6 +48,7 @@ WORDS = {
     "portal.opened": "Went to the customer portal",
     "entitlement.overridden": "Made an exception to what the plan gives",
     "entitlement.override_revoked": "Ended an exception to what the plan gives",
+    "export.asked": "Asked for an export",
     "alarm.resolved": "Closed an alarm",
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -11,10 +10,8 @@ from sqlalchemy import Select, func, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from portal.core.database import Model, db
-from portal.core.unit_of_work import end_read
 
 ROWS = 25
-EXPORT_ROWS = 500
 
 M = TypeVar("M", bound=Model)
 
@@ -54,7 +51,7 @@ class Listing(Generic[M]):
         else:
             older = self.query.where(self._key < place) if before else self.query
             rows = self._read(older.order_by(self.at.desc(), self._id.desc()).limit(ROWS))
-        total = self._count(self.query)
+        total = self.count()
         if not rows:
             return Page([], 1, total, None, None)
         first = self._count(self.query.where(self._key > self._key_of(rows[0]))) + 1
@@ -63,13 +60,13 @@ class Listing(Generic[M]):
             rows, first, total, self._ref(rows[0]) if first > 1 else None, self._ref(rows[-1]) if more else None
         )
 
-    def all(self) -> Iterator[M]:
-        """Every row, newest first, read in parts: whoever takes them may be slow, and no transaction waits for that."""
-        part = self.query
-        while rows := self._read(part.order_by(self.at.desc(), self._id.desc()).limit(EXPORT_ROWS)):
-            end_read()
-            yield from rows
-            part = self.query.where(self._key < self._key_of(rows[-1]))
+    def part(self, after: str | None, limit: int) -> list[M]:
+        """The `limit` rows that follow the row `after`, newest first, for whoever reads all of them part by part."""
+        query = self.query.where(self._key < self._place(after)) if after else self.query
+        return self._read(query.order_by(self.at.desc(), self._id.desc()).limit(limit))
+
+    def count(self) -> int:
+        return self._count(self.query)
 
     @property
     def _id(self) -> Any:

@@ -24,9 +24,7 @@ from tests.web.security.rows import address_of, rows_of_team
 TEAM_ROUTES: dict[tuple[str, str], Action] = {
     ("billing.overview", "GET"): Action.VIEW_BILLING,
     ("billing.payments", "GET"): Action.VIEW_BILLING,
-    ("billing.payments_csv", "GET"): Action.VIEW_BILLING,
     ("billing.invoices", "GET"): Action.VIEW_BILLING,
-    ("billing.invoices_csv", "GET"): Action.VIEW_BILLING,
     ("billing.open_portal", "POST"): Action.MANAGE_BILLING,
     ("billing.portal_return", "GET"): Action.MANAGE_BILLING,
     ("billing.portal_return_status", "GET"): Action.MANAGE_BILLING,
@@ -44,6 +42,10 @@ TEAM_ROUTES: dict[tuple[str, str], Action] = {
     ("billing.checkout_return", "GET"): Action.BUY,
     ("billing.checkout_status", "GET"): Action.BUY,
     ("credits.credits", "GET"): Action.VIEW_BILLING,
+    ("exports.exports", "GET"): Action.VIEW_BILLING,
+    ("exports.ask", "POST"): Action.VIEW_BILLING,
+    ("exports.progress", "GET"): Action.VIEW_BILLING,
+    ("exports.download", "GET"): Action.VIEW_BILLING,
     ("accounts.api_keys", "GET"): Action.VIEW_API_KEYS,
     ("accounts.create_api_key", "POST"): Action.MANAGE_API_KEYS,
     ("accounts.revoke_api_key", "POST"): Action.MANAGE_API_KEYS,
@@ -59,7 +61,6 @@ TEAM_ROUTES: dict[tuple[str, str], Action] = {
     ("accounts.team_settings", "GET"): Action.MANAGE_TEAM,
     ("accounts.change_team_settings", "POST"): Action.MANAGE_TEAM,
     ("accounts.audit", "GET"): Action.VIEW_AUDIT,
-    ("accounts.audit_csv", "GET"): Action.VIEW_AUDIT,
 }
 
 # For whoever is signed in, whatever their teams.
