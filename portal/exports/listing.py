@@ -15,8 +15,9 @@ from portal.exports.models import Export
 from portal.exports.registry import sources
 
 SHOWN_MAX = 50
-ARGUMENT_WORDS = {"type": "type", "status": "state", "kind": "kind", "action": "what", "actor": "who", "since": "from",
-                  "until": "to"}  # fmt: skip
+ARGUMENT_WORDS = {
+    "type": "type:", "status": "state:", "kind": "kind:", "action": "what:", "actor": "who:", "since": "from", "until": "to",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,12 @@ def rows_of(team_id: str, visible: Collection[str], export_id: str | None = None
 
 
 def narrowed_words(source: str, arguments: Mapping[str, str]) -> str:
-    """`state Paid, from 2026-11-01`; a value without words of its own is one that stood in the list."""
+    """`state: Paid, from 2026-11-01`; a value without words of its own is one that stood in the list."""
     labels = sources()[source].labels
     return ", ".join(
-        f"{ARGUMENT_WORDS[name]} {labels[name].get(value, 'as chosen in the list') if name in labels else value}"
-        for name, value in arguments.items()
+        f"{words} {labels[name].get(arguments[name], 'as chosen in the list') if name in labels else arguments[name]}"
+        for name, words in ARGUMENT_WORDS.items()
+        if name in arguments
     )
 
 

@@ -20,7 +20,6 @@ from portal.core.csv_export import csv_lines
 from portal.core.database import db
 from portal.core.exporting import Export as Source
 from portal.core.exporting import Row, Wanted
-from portal.core.failpoints import failpoint
 from portal.core.stopping import stopping
 from portal.core.unit_of_work import unit_of_work
 from portal.exports.models import Export, ExportPart
@@ -65,7 +64,6 @@ def _step() -> bool:
                 return False
             export_id = export.id
             _advance(export)
-            failpoint("exports.step")
     except Exception as error:
         if export_id is None:
             raise

@@ -11,8 +11,9 @@ from portal.features import modules
 @cache
 def sources() -> dict[str, Export]:
     found: dict[str, Export] = {}
-    for module in reversed(modules("exports")):
+    for module in modules("exports"):
         for name, export in module.EXPORTS.items():
             assert name not in found, f"two exports are called {name}"
             found[name] = export
-    return found
+    # What people come for first stands first.
+    return dict(sorted(found.items(), key=lambda item: not item[1].of_billing))
