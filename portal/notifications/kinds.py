@@ -64,6 +64,12 @@ KINDS: dict[str, Kind] = {
         messages={"payment_recovered": Severity.SUCCESS},
         action=_MONEY,
     ),
+    "invoice_paid": Kind(
+        label="Invoices that are paid",
+        hint="Each, with the way to its PDF",
+        messages={"invoice_paid": Severity.SUCCESS},
+        action=_MONEY,
+    ),
     "card_expiring": Kind(
         label="A card that ends soon",
         hint="Once, in the card's last weeks",
@@ -78,8 +84,14 @@ KINDS: dict[str, Kind] = {
     ),
     "plan_changed": Kind(
         label="Changes of the plan",
-        hint="Another plan or interval, now or planned",
-        messages={"plan_changed": Severity.INFO},
+        hint="Another plan, interval or add-on, now or planned; canceled, paused, resumed",
+        messages={
+            "plan_changed": Severity.INFO,
+            "addons_changed": Severity.INFO,
+            "plan_canceled": Severity.WARNING,
+            "plan_paused": Severity.WARNING,
+            "plan_resumed": Severity.SUCCESS,
+        },
         action=_MONEY,
     ),
     "seats_changed": Kind(
@@ -114,13 +126,15 @@ KINDS: dict[str, Kind] = {
     ),
     "account": Kind(
         label="Links you asked for",
-        hint="To confirm an address or set a new password",
+        hint="To confirm an address or set a new password, and what came of it",
         messages={
             "confirm_email": Severity.INFO,
             "reset_password": Severity.INFO,
             "already_registered": Severity.INFO,
             "confirm_new_email": Severity.INFO,
             "new_email_taken": Severity.INFO,
+            "confirm_billing_email": Severity.INFO,
+            "billing_email_changed": Severity.INFO,
         },
         inbox=None,
         fixed="Without them nobody gets in.",

@@ -192,14 +192,16 @@ def _render(name: str, recipient: str, **values: object) -> Message:
 
 def _filled(name: str, context: dict[str, Any]) -> Message:
     recipient = context["recipient"]
-    context["unsubscribe"] = recipient.unsubscribe if isinstance(recipient, Recipient) else None
+    way_out = recipient.unsubscribe if isinstance(recipient, Recipient) else None
+    context["unsubscribe"] = way_out
+    text = render_template(f"email/{name}/body.txt", **context)
     return Message(
         name=name,
         recipient=recipient,
         subject=_in_one_line(f"email/{name}/subject.txt", context),
-        text=render_template(f"email/{name}/body.txt", **context),
+        text=f"{text.rstrip()}\nStop mails of this kind: {way_out}\n" if way_out else text,
         html=render_template(f"email/{name}/body.html", **context),
-        unsubscribe=context["unsubscribe"],
+        unsubscribe=way_out,
         words=_in_one_line(f"email/{name}/inbox.txt", context) if has_inbox_words(name) else "",
         link=context.get("link", ""),
     )
