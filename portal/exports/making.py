@@ -156,8 +156,7 @@ def _note_failure(export_id: str, reason: str) -> None:
         return
     db.session.execute(delete(ExportPart).where(ExportPart.export_id == export.id))
     export.state, export.failure, export.finished_at = "failed", reason, app_now()
-    title = sources()[export.source].title
-    _tell(export, "export_failed", f"Your export could not be made: {title}", failure_words(reason, export.format))
+    _tell(export, "export_failed", "Your export could not be made", failure_words(reason, export.format))
 
 
 def failure_words(reason: str, file_format: str) -> str:

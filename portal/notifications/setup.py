@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Flask
+from flask import Flask, g
 from flask_security import current_user
 from flask_security.signals import user_confirmed
 from werkzeug.local import LocalProxy
@@ -30,7 +30,10 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 
 def _unread() -> int:
-    return unread_count(signed_in_user().id) if current_user.is_authenticated else 0
+    """Counted once for a page, which shows it in two places."""
+    if "unread" not in g:
+        g.unread = unread_count(signed_in_user().id) if current_user.is_authenticated else 0
+    return int(g.unread)
 
 
 def _welcome(_app: Flask, user: User, **_library: Any) -> None:

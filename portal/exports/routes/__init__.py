@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flask import Blueprint, Response, abort, flash, redirect, render_template, request, stream_with_context, url_for
+from flask import Blueprint, Response, abort, flash, g, redirect, render_template, request, stream_with_context, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import UnprocessableEntity
 
@@ -59,7 +59,8 @@ def ask_for_export() -> ResponseReturnValue:
 @bp.get("/teams/<team_id>/exports/<export_id>/progress")
 @team_page(Action.VIEW_BILLING)
 def progress(export_id: str) -> ResponseReturnValue:
-    """The export's row as it is now, for the page that watches it."""
+    """The export's row as it is now, for the page that watches it, which keeps nobody signed in."""
+    g.unattended = True
     found = rows_of(current_team().id, _offered(), export_id)
     if not found:
         abort(404)
