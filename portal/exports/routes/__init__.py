@@ -12,7 +12,6 @@ from portal.accounts.access import current_membership, current_team, readers_zon
 from portal.billing import switch
 from portal.core.authz import Action, may
 from portal.core.exporting import Export as Source
-from portal.core.htmx import is_htmx
 from portal.core.tenancy import load_for
 from portal.core.unit_of_work import end_read, unit_of_work
 from portal.exports.asking import PER_DAY, OneIsRunning, TooManyToday, ask, narrowed_by
@@ -64,8 +63,6 @@ def progress(export_id: str) -> ResponseReturnValue:
     found = rows_of(current_team().id, _offered(), export_id)
     if not found:
         abort(404)
-    if not is_htmx():
-        return redirect(url_for("exports.exports", team_id=current_team().id))
     row = render_template("exports/_export_row.html", team=current_team(), row=found[0])
     return row if found[0].is_open else row + _news(found[0].failure)
 

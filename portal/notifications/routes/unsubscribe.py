@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import render_template
+from flask import abort, render_template, request
 from flask.typing import ResponseReturnValue
 
 from portal.accounts import audit
@@ -32,6 +32,8 @@ def unsubscribe(token: str) -> ResponseReturnValue:
 @csrf.exempt
 def stop(token: str) -> ResponseReturnValue:
     """The link proves itself: a mail program has no session, no form token, and follows no redirect."""
+    if request.form.get("List-Unsubscribe") != "One-Click":
+        abort(400)
     try:
         found = read_token(token)
         with unit_of_work():
