@@ -6,7 +6,19 @@ from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
-FEATURES = ("core", "accounts", "notifications", "catalog", "billing", "credits", "usage", "webhooks", "api", "cli")
+FEATURES = (
+    "core",
+    "accounts",
+    "notifications",
+    "exports",
+    "catalog",
+    "billing",
+    "credits",
+    "usage",
+    "webhooks",
+    "api",
+    "cli",
+)
 
 
 def modules(name: str) -> list[ModuleType]:

@@ -23,6 +23,7 @@ from portal.billing.gateway import Gateway, _gateway, gateway
 from portal.billing.jobs import drain_changes, drain_payments
 from portal.core import liveness, statements
 from portal.core.database import db
+from portal.exports import making
 from portal.webhooks import apply
 from tests import services
 
@@ -84,6 +85,11 @@ def _pay(app: Flask, _job: dict[str, Any]) -> int:
     return drain_payments()
 
 
+def _export(app: Flask, job: dict[str, Any]) -> int:
+    making.ROWS_A_STEP = job["rows_a_step"]
+    return making.drain(100)
+
+
 def _request(app: Flask, job: dict[str, Any]) -> int:
     client = app.test_client(use_cookies=False)
     return client.open(job["path"], method="POST", data=job["data"], headers=job["headers"]).status_code
@@ -103,7 +109,7 @@ def _answer_refunds(known: list[dict[str, Any]]) -> None:
     setattr(Gateway, refunds_of.__name__, refunds_of)
 
 
-JOBS = {"drain": _drain, "change": _change, "pay": _pay, "request": _request}
+JOBS = {"drain": _drain, "change": _change, "export": _export, "pay": _pay, "request": _request}
 
 
 def _child(app: Flask, job: dict[str, Any], answer_to: int) -> NoReturn:

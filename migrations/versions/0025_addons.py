@@ -14,7 +14,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0025"
-down_revision = "0022"
+down_revision = "0024"
 
 PREFIXED_ID = sa.String(collation="C")
 JSON = postgresql.JSONB(astext_type=sa.Text())

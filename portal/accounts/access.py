@@ -13,6 +13,7 @@ from sqlalchemy import select
 from portal.accounts.models import Membership, Team, User
 from portal.core.authz import Action, may
 from portal.core.database import db
+from portal.core.reader import Reader
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -63,3 +64,9 @@ def current_membership() -> Membership:
 
 def current_team() -> Team:
     return current_membership().team
+
+
+def readers_zone() -> str:
+    """The zone in which a team's page shows its times: the reader's own, else the team's."""
+    person: Reader = g.get("person") or Reader()
+    return person.time_zone or current_team().time_zone

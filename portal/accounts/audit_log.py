@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, or_, select
+from sqlalchemy import ColumnElement, Select, func, or_, select
 
 from portal.accounts.audit_words import action_words, detail_words
 from portal.accounts.devices import device_words
 from portal.accounts.models import ApiKey, AuditEntry, User
 from portal.core.database import db
-from portal.core.unit_of_work import end_read
 
 PAGE = 50
-EXPORT_PAGE = 500
 PERSON_EVENTS_SHOWN = 20
 
 
@@ -70,20 +67,15 @@ def page_of_team(team_id: str, filters: Filters, *, before: str | None = None, a
     return Page(_rows(found), found[0].id if more_newer else None, found[-1].id if more_older else None)
 
 
-def export_of_team(team_id: str, filters: Filters) -> Iterator[AuditRow]:
-    """All entries, newest first, read in pages between which no transaction stays open."""
-    last = None
-    while True:
-        query = _of_team(team_id, filters)
-        found = _all(
-            (query.where(AuditEntry.id < last) if last else query).order_by(AuditEntry.id.desc()).limit(EXPORT_PAGE)
-        )
-        rows = _rows(found)
-        end_read()
-        yield from rows
-        if len(found) < EXPORT_PAGE:
-            return
-        last = found[-1].id
+def count_of_team(team_id: str, filters: Filters) -> int:
+    return db.session.execute(select(func.count()).select_from(_of_team(team_id, filters).subquery())).scalar_one()
+
+
+def part_of_team(team_id: str, filters: Filters, after: str | None, limit: int) -> list[AuditRow]:
+    """The `limit` entries before the entry `after`, newest first."""
+    query = _of_team(team_id, filters)
+    older = query.where(AuditEntry.id < after) if after else query
+    return _rows(_all(older.order_by(AuditEntry.id.desc()).limit(limit)))
 
 
 def choices_of_team(team_id: str) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:

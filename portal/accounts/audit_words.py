@@ -19,6 +19,8 @@ WORDS = {
     "user.recovery_codes_made": "Made new recovery codes",
     "user.session_ended": "Ended a session",
     "user.sessions_ended": "Signed out everywhere else",
+    "user.notifications_changed": "Changed what to be told of",
+    "user.unsubscribed": "Stopped mails of a kind by the link in one",
     "team.created": "Created the team",
     "team.name_changed": "Renamed the team",
     "team.billing_email_changed": "Changed the billing e-mail",
@@ -71,6 +73,7 @@ WORDS = {
     "portal.opened": "Went to the customer portal",
     "entitlement.overridden": "Made an exception to what the plan gives",
     "entitlement.override_revoked": "Ended an exception to what the plan gives",
+    "export.asked": "Asked for an export",
     "alarm.resolved": "Closed an alarm",
 }
 

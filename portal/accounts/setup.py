@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import structlog
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from flask_security import Security
 from flask_security.signals import user_registered
 from sqlalchemy.exc import SQLAlchemyError
@@ -73,9 +73,12 @@ def _on_registered(_app: Flask, user: User, form_data: dict[str, Any] | None = N
 
 
 def _note_seen(response: Response) -> Response:
-    """A session that is used stays alive. The request is over: what it has left unsaved was not to be saved."""
+    """A session that is used stays alive, by its person and not by a page that asks on its own (`g.unattended`).
+
+    The request is over: what it has left unsaved was not to be saved.
+    """
     found = session_in_use()
-    if found is not None and not found.seen_lately:
+    if found is not None and not found.seen_lately and "unattended" not in g:
         try:
             db.session.rollback()
             with unit_of_work():

@@ -1,4 +1,4 @@
-"""Mails about money, once for each fact, to the team's billing contacts."""
+"""News about money, once for each fact, to whoever looks after the team's billing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select
 
-from portal.accounts.billing_contacts import billing_contacts
 from portal.accounts.models import Team
 from portal.billing.change_models import LEAVE_KINDS, ChangePreview, PendingChange
 from portal.billing.models import Invoice, Subscription
@@ -20,7 +19,7 @@ from portal.core.money import money_words
 from portal.core.times import day_words, moment_words
 from portal.notifications import messages
 from portal.notifications.messages import Message
-from portal.notifications.outbox import is_put, put_mail
+from portal.notifications.notify import notify_team
 
 NEEDS_ACTION = "payment_action_required"
 PAID_LATELY = timedelta(days=3)
@@ -108,10 +107,8 @@ def _next_period(preview: ChangePreview) -> str:
 
 
 def tell(team_id: str, fact: str, message: Callable[[str], Message]) -> None:
-    """Put a mail for each of the team's billing contacts, in the current unit; the same `fact` twice is one mail."""
-    for key, address in billing_contacts(team_id).items():
-        if not is_put(f"{fact}:{key}"):
-            put_mail(message(address), f"{fact}:{key}")
+    """Tell the team in the current unit, by mail and in the inbox; the same `fact` twice is told once."""
+    notify_team(team_id, fact, message)
 
 
 def _price(subscription: Subscription) -> str:

@@ -26,7 +26,9 @@ OTHER_PAGES = frozenset(
         "api_sessions",
         "api_usage",
         "catalog",
+        "exports",  # which shows the lists of billing only where billing is open
         "health",
+        "inbox",
         "metrics",
         "notifications",
         "security",

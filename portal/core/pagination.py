@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -11,10 +10,8 @@ from sqlalchemy import Select, func, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from portal.core.database import Model, db
-from portal.core.unit_of_work import end_read
 
 ROWS = 25
-EXPORT_ROWS = 500
 
 M = TypeVar("M", bound=Model)
 
@@ -36,12 +33,15 @@ class Page(Generic[M]):
 
 @dataclass(frozen=True)
 class Listing(Generic[M]):
-    """All rows of one team that a filter lets through. `at` is the moment they are ordered by, their id decides ties."""
+    """All rows of one team, or of one person, that a filter lets through. `at` is the moment they are ordered by, their id
+    decides ties.
+    """
 
     model: type[M]
     at: InstrumentedAttribute[Any]
     query: Select[M]
-    team_id: str
+    team_id: str | None = None
+    user_id: str | None = None
 
     def page(self, before: str | None, after: str | None) -> Page[M]:
         """The page of rows older than `before`, or newer than `after`, or the newest. 400 for a row that is not there."""
@@ -51,7 +51,7 @@ class Listing(Generic[M]):
         else:
             older = self.query.where(self._key < place) if before else self.query
             rows = self._read(older.order_by(self.at.desc(), self._id.desc()).limit(ROWS))
-        total = self._count(self.query)
+        total = self.count()
         if not rows:
             return Page([], 1, total, None, None)
         first = self._count(self.query.where(self._key > self._key_of(rows[0]))) + 1
@@ -60,13 +60,13 @@ class Listing(Generic[M]):
             rows, first, total, self._ref(rows[0]) if first > 1 else None, self._ref(rows[-1]) if more else None
         )
 
-    def all(self) -> Iterator[M]:
-        """Every row, newest first, read in parts: whoever takes them may be slow, and no transaction waits for that."""
-        part = self.query
-        while rows := self._read(part.order_by(self.at.desc(), self._id.desc()).limit(EXPORT_ROWS)):
-            end_read()
-            yield from rows
-            part = self.query.where(self._key < self._key_of(rows[-1]))
+    def part(self, after: str | None, limit: int) -> list[M]:
+        """The `limit` rows that follow the row `after`, newest first, for whoever reads all of them part by part."""
+        query = self.query.where(self._key < self._place(after)) if after else self.query
+        return self._read(query.order_by(self.at.desc(), self._id.desc()).limit(limit))
+
+    def count(self) -> int:
+        return self._count(self.query)
 
     @property
     def _id(self) -> Any:
@@ -88,7 +88,8 @@ class Listing(Generic[M]):
         if row_id is None:
             return None
         entity: Any = self.model
-        mine = (self._id == row_id.replace("\x00", "")) & (entity.team_id == self.team_id)
+        owned = entity.team_id == self.team_id if self.team_id else entity.user_id == self.user_id
+        mine = (self._id == row_id.replace("\x00", "")) & owned
         found = db.session.execute(select(self.at, self._id).where(mine)).one_or_none()
         if found is None:
             abort(400)

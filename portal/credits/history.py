@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, Select, select
 
 from portal.core.database import db
 from portal.credits.models import CreditEntry, CreditGrant
@@ -57,20 +57,13 @@ def history(
     team_id: str, only: str | None = None, *, before: int | None = None, after: int | None = None
 ) -> HistoryPage:
     """A page of entries below `before` or above `after`; the newest without either."""
-    query = (
-        select(CreditEntry, CreditGrant.kind, CreditGrant.source)
-        .outerjoin(CreditGrant, (CreditGrant.team_id == CreditEntry.team_id) & (CreditGrant.id == CreditEntry.grant_id))
-        .where(CreditEntry.team_id == team_id)
-        .limit(PAGE_ROWS + 1)
-    )
-    if only in FILTERS:
-        query = query.where(CreditEntry.kind.in_(FILTERS[only]))
+    query = entries_of(team_id, only).limit(PAGE_ROWS + 1)
     if after is not None:
         query = query.where(CreditEntry.version > after).order_by(CreditEntry.version)
     else:
         below = [CreditEntry.version < before] if before is not None else []
         query = query.where(*below).order_by(CreditEntry.version.desc())
-    found = [_row(row) for row in db.session.execute(query)]
+    found = [row_of(row) for row in db.session.execute(query)]
     more, rows = len(found) > PAGE_ROWS, found[:PAGE_ROWS]
     if after is not None:
         rows.reverse()
@@ -79,7 +72,17 @@ def history(
     return HistoryPage(rows, rows[0].version if newer else None, rows[-1].version if older else None)
 
 
-def _row(row: Row[CreditEntry, str | None, str | None]) -> HistoryRow:
+def entries_of(team_id: str, only: str | None = None) -> Select[CreditEntry, str | None, str | None]:
+    """The team's entries with kind and source of the lot each is about; `only` those that `FILTERS` has under it."""
+    query = (
+        select(CreditEntry, CreditGrant.kind, CreditGrant.source)
+        .outerjoin(CreditGrant, (CreditGrant.team_id == CreditEntry.team_id) & (CreditGrant.id == CreditEntry.grant_id))
+        .where(CreditEntry.team_id == team_id)
+    )
+    return query.where(CreditEntry.kind.in_(FILTERS[only])) if only in FILTERS else query
+
+
+def row_of(row: Row[CreditEntry, str | None, str | None]) -> HistoryRow:
     entry, grant_kind, source = row
     what, about = _words(entry, grant_kind, source or "")
     return HistoryRow(entry.version, entry.at, what, about, entry.amount, entry.balance_after)

@@ -1,4 +1,4 @@
-"""Sending what waits in the outbox, and telling the operator of alarms."""
+"""Sending what waits in the outbox, clearing old entries of inboxes away, and telling the operator of alarms."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from flask import current_app
 from portal.core.jobs import ROUND
 from portal.core.schedule import Task
 from portal.core.unit_of_work import unit_of_work
+from portal.notifications import inbox
 from portal.notifications.alarm_mail import mail_new_alarms
 from portal.notifications.mail_transport import transport
 from portal.notifications.outbox import drain
@@ -28,5 +29,13 @@ def tell_of_alarms() -> int:
         return mail_new_alarms(recipient)
 
 
+def forget_old_entries() -> int:
+    with unit_of_work():
+        return inbox.sweep()
+
+
 DRAINS = (drain_outbox,)
-SCHEDULE = {"notifications.alarm_mail": Task(tell_of_alarms, timedelta(seconds=30))}
+SCHEDULE = {
+    "notifications.alarm_mail": Task(tell_of_alarms, timedelta(seconds=30)),
+    "notifications.old_entries": Task(forget_old_entries, timedelta(hours=1)),
+}

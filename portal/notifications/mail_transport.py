@@ -5,6 +5,7 @@ from __future__ import annotations
 import smtplib
 import ssl
 from email.message import EmailMessage
+from email.policy import EmailPolicy
 from urllib.parse import unquote, urlsplit
 
 from portal.notifications.messages import Message
@@ -12,6 +13,16 @@ from portal.notifications.outbox import Send
 from portal.settings import Settings
 
 SMTP_SECONDS = 15
+WAY_OUT = "List-Unsubscribe"
+
+
+class _WholeAddresses(EmailPolicy):
+    """The library breaks a long header into encoded words, which no program reads as an address."""
+
+    def fold_binary(self, name: str, value: str) -> bytes:
+        if name == WAY_OUT:
+            return f"{name}: {value}{self.linesep}".encode("ascii")
+        return super().fold_binary(name, value)
 
 
 def transport(settings: Settings) -> Send:
@@ -30,8 +41,12 @@ def _send(url: str, sender: str, message: Message) -> None:
     address.
     """
     parts = urlsplit(url)
-    mail = EmailMessage()
+    mail = EmailMessage(policy=_WholeAddresses())
     mail["From"], mail["To"], mail["Subject"] = sender, message.recipient, message.subject
+    if message.unsubscribe:
+        # RFC 8058: the mail program's own button sends one POST there, without asking for a page first.
+        mail[WAY_OUT] = f"<{message.unsubscribe}>"
+        mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     mail.set_content(message.text)
     mail.add_alternative(message.html, subtype="html")
     host = parts.hostname or "localhost"

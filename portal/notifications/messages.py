@@ -9,21 +9,53 @@ from typing import Any
 
 from flask import current_app, has_request_context, render_template
 
+from portal.notifications.kinds import has_inbox_words
+
 BILLING_ADDRESS = "it is a billing address of the team"
+
+
+class Recipient(str):
+    """An address, and the page on which its reader can stop mails of this kind. A plain address has no such page."""
+
+    __slots__ = ("unsubscribe",)
+
+    def __new__(cls, address: str, unsubscribe: str | None = None) -> Recipient:
+        made = super().__new__(cls, address)
+        made.unsubscribe = unsubscribe
+        return made
+
+    unsubscribe: str | None
 
 
 @dataclass(frozen=True)
 class Message:
+    """`words` and `link` are what the inbox shows below the subject, where the message stands there too."""
+
     name: str
     recipient: str
     subject: str
     text: str
     html: str
+    unsubscribe: str | None = None
+    words: str = ""
+    link: str = ""
 
 
 def confirm_email(recipient: str, link: str) -> Message:
     return _render(
         "confirm_email", recipient, link=link, expires_in_words="2 days", why="you signed up with this address"
+    )
+
+
+def welcome(recipient: str, *, person: str, team_link: str, link: str) -> Message:
+    """Once, when the address is confirmed. `team_link` is empty for whoever came by an invitation."""
+    return _render(
+        "welcome",
+        recipient,
+        person=person,
+        team_link=team_link,
+        link=link,
+        why="you confirmed this address for an account",
     )
 
 
@@ -200,10 +232,21 @@ def _render(name: str, recipient: str, **values: object) -> Message:
 
 
 def _filled(name: str, context: dict[str, Any]) -> Message:
+    recipient = context["recipient"]
+    way_out = recipient.unsubscribe if isinstance(recipient, Recipient) else None
+    context["unsubscribe"] = way_out
+    text = render_template(f"email/{name}/body.txt", **context)
     return Message(
         name=name,
-        recipient=context["recipient"],
-        subject=" ".join(render_template(f"email/{name}/subject.txt", **context).split()),
-        text=render_template(f"email/{name}/body.txt", **context),
+        recipient=recipient,
+        subject=_in_one_line(f"email/{name}/subject.txt", context),
+        text=f"{text.rstrip()}\nStop mails of this kind: {way_out}\n" if way_out else text,
         html=render_template(f"email/{name}/body.html", **context),
+        unsubscribe=way_out,
+        words=_in_one_line(f"email/{name}/inbox.txt", context) if has_inbox_words(name) else "",
+        link=context.get("link", ""),
     )
+
+
+def _in_one_line(template: str, context: dict[str, Any]) -> str:
+    return " ".join(render_template(template, **context).split())

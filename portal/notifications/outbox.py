@@ -41,6 +41,7 @@ def put_mail(message: Message, dedupe_key: str | None = None) -> None:
         "subject": message.subject,
         "text": message.text,
         "html": message.html,
+        "unsubscribe": message.unsubscribe,
     }
     values = {"id": item_id, "topic": TOPIC_MAIL, "dedupe_key": dedupe_key or item_id, "payload": payload}
     db.session.execute(insert(OutboxItem).values(values).on_conflict_do_nothing(index_elements=["dedupe_key"]))
@@ -148,4 +149,11 @@ def _record(item: OutboxItem, values: dict[str, object]) -> None:
 
 def _message(item: OutboxItem) -> Message:
     payload = item.payload
-    return Message(payload["message"], payload["to"], payload["subject"], payload["text"], payload["html"])
+    return Message(
+        payload["message"],
+        payload["to"],
+        payload["subject"],
+        payload["text"],
+        payload["html"],
+        payload.get("unsubscribe"),
+    )

@@ -14,6 +14,7 @@ from portal.core import unit_of_work
 from portal.core.addresses import own_address
 from portal.core.database import db
 from portal.notifications import messages
+from portal.notifications.notify import notify_person
 from portal.notifications.outbox import put_mail
 
 # Anybody can make us write these to any address, so there is a limit for each.
@@ -21,6 +22,8 @@ ASKED_BY_STRANGERS = {"confirm_email", "reset_password", "already_registered"}
 # Where nothing is saved for an unknown address. Nobody is to read from the time an answer takes which one it is, so the
 # commit does not wait for the disk; a mail that is lost with the machine is asked for once more.
 SAVED_FOR_THE_KNOWN = {"reset_instructions", "confirmation_instructions"}
+# What has been done to an account, for whoever it belongs to.
+NOTICES = {"reset_notice", "change_notice"}
 
 
 class OutboxMailUtil(MailUtil):
@@ -37,7 +40,10 @@ class OutboxMailUtil(MailUtil):
             return  # written to nobody: see `accounts.door_forms`
         if message.name in ASKED_BY_STRANGERS and not throttle.may_mail(message.recipient):
             return
-        put_mail(message)
+        if _name(template) in NOTICES and user is not None:
+            notify_person(user.id, message, link=own_address("accounts.security"))
+        else:
+            put_mail(message)
         if _name(template) in SAVED_FOR_THE_KNOWN:
             db.session.execute(text("set local synchronous_commit to off"))
         # Some of the library's views send without saving anything, and so would not commit.
@@ -55,7 +61,7 @@ def _message(template: str, recipient: str, context: dict[str, Any]) -> messages
         return messages.confirm_email(recipient, _own(context["confirmation_link"]))
     if name == "reset_instructions":
         return messages.reset_password(recipient, _own(context["reset_link"]))
-    if name in {"reset_notice", "change_notice"}:
+    if name in NOTICES:
         return messages.password_reset_notice(recipient, own_address("security.forgot_password"))
     if name == "welcome_existing":
         link = context.get("confirmation_link")

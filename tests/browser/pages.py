@@ -38,6 +38,7 @@ from tests.browser import bill_pages as bill
 from tests.browser import change_pages as change
 from tests.browser import leave_pages as leave
 from tests.browser import member_pages
+from tests.browser import news_pages as news
 from tests.browser.bill_pages import debtor
 from tests.browser.bundle_pages import DONE, FAILED, PENDING, bundle_page, too_many
 from tests.browser.change_pages import changer
@@ -71,6 +72,7 @@ class Company:
     changer: Person
     leaver: Person
     debtor: Person
+    reader: Person
 
     @classmethod
     def invite(cls, stack: RunningStack) -> Company:
@@ -86,6 +88,7 @@ class Company:
             changer=newcomer(stack, "Harvest Foods"),
             leaver=newcomer(stack, "Autumn Leaves"),
             debtor=newcomer(stack, "Willow Works"),
+            reader=newcomer(stack, "Tidewater Press"),
         )
 
 
@@ -137,6 +140,10 @@ def crowd(company: Company) -> Person:
 
 def guest(company: Company) -> Person:
     return company.guest
+
+
+def reader(company: Company) -> Person:
+    return company.reader
 
 
 def at(path: str) -> Callable[[Visitor, Company], object]:
@@ -779,6 +786,23 @@ PAGES = (
     Scene("mail-plan-planned", "notifications.dev_mail_message", changer, change.mail("planned")),
     Scene("mail-seats-changed", "notifications.dev_mail_message", changer, change.mail("seats")),
     Scene("mail-addons-changed", "notifications.dev_mail_message", changer, change.mail("addons")),
+    Scene("inbox", "inbox.inbox", reader, news.inbox_page()),
+    Scene("inbox-narrowed", "inbox.inbox", reader, news.inbox_page("?severity=danger")),
+    Scene("inbox-history", "inbox.inbox", reader, news.history),
+    Scene("inbox-empty", "inbox.inbox", reader, news.up_to_date),
+    Scene("switches", "inbox.switches", reader, at("/account/notifications")),
+    Scene("switches-member", "inbox.switches", member, at("/account/notifications")),
+    Scene("unsubscribe", "inbox.unsubscribe", nobody, news.way_out("payment_failed")),
+    Scene("unsubscribed", "inbox.unsubscribe", nobody, news.way_out("card_expiring", "Stop these mails")),
+    Scene("unsubscribe-over", "inbox.unsubscribe", nobody, at("/unsubscribe/no-such-link")),
+    Scene("mail-welcome", "notifications.dev_mail_message", reader, news.welcome),
+    Scene("mail-seats-stoppable", "notifications.dev_mail_message", nobody, news.stoppable_mail),
+    Scene("exports", "exports.exports", reader, news.exports_page(all_states=True)),
+    Scene("exports-empty", "exports.exports", reader, news.exports_page()),
+    Scene(
+        "exports-narrowed", "exports.exports", reader, news.exports_page("?of=payments&status=failed&since=2026-11-01")
+    ),
+    Scene("exports-running", "exports.ask", reader, news.second_export),
     Scene("api-docs", "api.docs", nobody, at("/docs/api")),
     Scene("api-docs-signed-in", "api.docs", owner, at("/docs/api#errors")),
     Scene("not-found", ERROR, nobody, at("/nothing-here")),
@@ -819,7 +843,6 @@ PAGES = (
 
 # Routes that answer GET without a page of their own, and what they answer.
 NOT_PAGES = {
-    "accounts.audit_csv": "a file",
     "api-docs.openapi_json": "JSON",
     "api_billing.list_invoices": "JSON",
     "api_billing.read_billing": "JSON",
@@ -828,15 +851,16 @@ NOT_PAGES = {
     "api_usage.list_usage_events": "JSON",
     "api_usage.read_usage": "JSON",
     "billing.checkout_status": "the part of the return page that asks again; looked at within it",
-    "billing.invoices_csv": "a file",
     "billing.payment_try_status": "the part of the page of a payment that asks again; looked at within it",
-    "billing.payments_csv": "a file",
     "billing.plan_change_status": "the part of the page of a change that asks again; looked at within it",
     "billing.portal_return_status": "the part of the return page that asks again; looked at within it",
     "catalog.accent_css": "a stylesheet",
     "catalog.home": "a redirect",
+    "exports.download": "a file",
+    "exports.progress": "the row of an export that asks again; looked at within its page",
     "health.healthz": "JSON",
     "health.readyz": "JSON",
+    "inbox.unread": "the count in the frame of every page; looked at with them",
     "metrics.metrics": "figures for a monitoring system, as text",
     "notifications.dev_mail_html": "a mail for the frame on its page, with the literal colours that mails need",
     "security.confirm_email": "a redirect",

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,15 @@ from portal.core.unit_of_work import unit_of_work
 from portal.credits import ledger
 from portal.credits.models import CreditEntry, CreditGrant
 from portal.credits.queries import balance
+from portal.exports import making
 from tests.cast import Cast
 from tests.conftest import empty_tables
+from tests.exporting import ask, fetch, newest, workbook_rows
 from tests.purchases import BUSINESS_CREDITS, make_buyer, nothing_waits, paid_grants, states, violations
 from tests.refund_desk import RefundDesk
 from tests.stage import Stage
 from tests.web.api.backend import backend_of
+from tests.web.billing.test_history import NOON, keep, payment
 from tests.worker_process import ROOT, environment_of, until
 
 POINTS_MIN = 20
@@ -297,3 +301,21 @@ def test_killed_at_every_point_of_beginning_a_checkout_there_is_one_customer_and
         if customer["metadata"].get("team_id") in teams:
             pages = stage.stripe("GET", "/v1/checkout/sessions", customer=customer["id"])["data"]
             assert len([page for page in pages if page["status"] == "open" and page["id"] in known]) == 1
+
+
+def test_killed_at_every_point_an_export_goes_on_and_is_whole(app: Flask, cast: Cast, crasher: Crasher) -> None:
+    """Before each statement that writes and around each commit. There is no file before the last commit."""
+    keep(*[payment(cast.team_id, amount=number, occurred_at=NOON + timedelta(hours=number)) for number in (3, 2, 1)])
+    writing = ("before INSERT", "before UPDATE", "before DELETE", "before commit", "after commit")
+    for point in count():
+        assert ask(cast.owner, cast.team_id, "payments", "xlsx") == 303
+        undisturbed = crasher.run("export", kill_at=point, among=writing, rows_a_step=2)
+        until(nothing_is_locked, "the database has noticed")
+        file = f"/teams/{cast.team_id}/exports/{newest().id}/file"
+        assert cast.owner.client.get(file).status_code == (200 if newest().state == "done" else 404)
+        making.drain(100)
+        assert [row[4] for row in workbook_rows(fetch(cast.owner, newest()))[1:]] == [0.03, 0.02, 0.01], point
+        if undisturbed is not None:
+            break
+        empty_tables(app, "exports", "export_parts", "notifications", "audit_entries")
+    assert point >= 12

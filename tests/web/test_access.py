@@ -24,9 +24,7 @@ from tests.web.security.rows import address_of, rows_of_team
 TEAM_ROUTES: dict[tuple[str, str], Action] = {
     ("billing.overview", "GET"): Action.VIEW_BILLING,
     ("billing.payments", "GET"): Action.VIEW_BILLING,
-    ("billing.payments_csv", "GET"): Action.VIEW_BILLING,
     ("billing.invoices", "GET"): Action.VIEW_BILLING,
-    ("billing.invoices_csv", "GET"): Action.VIEW_BILLING,
     ("billing.invoice", "GET"): Action.VIEW_BILLING,
     ("billing.next_invoice", "GET"): Action.VIEW_BILLING,
     ("billing.pay_invoice", "POST"): Action.MANAGE_BILLING,
@@ -63,6 +61,10 @@ TEAM_ROUTES: dict[tuple[str, str], Action] = {
     ("billing.checkout_return", "GET"): Action.BUY,
     ("billing.checkout_status", "GET"): Action.BUY,
     ("credits.credits", "GET"): Action.VIEW_BILLING,
+    ("exports.exports", "GET"): Action.VIEW_BILLING,
+    ("exports.ask", "POST"): Action.VIEW_BILLING,
+    ("exports.progress", "GET"): Action.VIEW_BILLING,
+    ("exports.download", "GET"): Action.VIEW_BILLING,
     ("accounts.api_keys", "GET"): Action.VIEW_API_KEYS,
     ("accounts.create_api_key", "POST"): Action.MANAGE_API_KEYS,
     ("accounts.revoke_api_key", "POST"): Action.MANAGE_API_KEYS,
@@ -78,7 +80,6 @@ TEAM_ROUTES: dict[tuple[str, str], Action] = {
     ("accounts.team_settings", "GET"): Action.MANAGE_TEAM,
     ("accounts.change_team_settings", "POST"): Action.MANAGE_TEAM,
     ("accounts.audit", "GET"): Action.VIEW_AUDIT,
-    ("accounts.audit_csv", "GET"): Action.VIEW_AUDIT,
 }
 
 # For whoever is signed in, whatever their teams.
@@ -87,7 +88,8 @@ PERSONAL = {
     "accounts.security", "accounts.password", "accounts.change_password", "accounts.email", "accounts.ask_for_email",
     "accounts.withdraw_email", "accounts.end_session", "accounts.end_sessions", "accounts.two_factor_setup",
     "accounts.turn_two_factor_on", "accounts.turn_two_factor_off", "accounts.new_recovery_codes", "security.verify",
-    "accounts.accept_invitation_here",
+    "accounts.accept_invitation_here", "inbox.inbox", "inbox.unread", "inbox.open_entry", "inbox.dismiss_entry",
+    "inbox.read_all", "inbox.dismiss_all", "inbox.switches", "inbox.change_switches",
 }  # fmt: skip
 
 # Pages of the library that ours stand for; nobody gets there.
@@ -104,6 +106,7 @@ PUBLIC = {
     "security.forgot_password", "security.reset_password", "security.confirm_email", "security.send_confirmation",
     "security.two_factor_token_validation", "security.mf_recovery", "accounts.new_email", "accounts.confirm_email",
     "accounts.invitation", "accounts.accept_invitation", "billing.new_billing_email", "billing.confirm_billing_email",
+    "inbox.unsubscribe", "inbox.stop",
 }  # fmt: skip
 
 # For programs, which prove themselves by key or signature; tested with the API and the webhook route.

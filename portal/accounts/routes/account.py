@@ -20,6 +20,7 @@ from portal.core.addresses import own_address
 from portal.core.reader import DEFAULT_LOCALE
 from portal.core.unit_of_work import unit_of_work
 from portal.notifications import messages
+from portal.notifications.notify import notify_person
 from portal.notifications.outbox import put_mail
 
 __all__ = ["bp"]
@@ -123,7 +124,8 @@ def ask_for_email() -> ResponseReturnValue:
             put_mail(_mail_to_new_address(form.email.data, token))
         if throttle.may_warn(user.id):
             stop = own_address("security.forgot_password")
-            put_mail(messages.email_change_asked_notice(user.email, form.email.data, stop))
+            warning = messages.email_change_asked_notice(user.email, form.email.data, stop)
+            notify_person(user.id, warning, link=own_address("accounts.email"))
     flash("If the address can be used, a link is on its way to it.", "success")
     return redirect(url_for("accounts.email"), 303)
 
@@ -173,7 +175,8 @@ def _apply(token: str, kept_session_id: str | None) -> Changed:
     sessions.end_others(changed.user.id, kept_session_id)
     audit.record(audit.by_user(changed.user.id), "user.email_changed")
     for address in (changed.before, changed.after):
-        put_mail(messages.email_changed_notice(address, changed.after, own_address("accounts.security")))
+        notice = messages.email_changed_notice(address, changed.after, own_address("accounts.security"))
+        notify_person(changed.user.id, notice, in_inbox=address == changed.after)
     return changed
 
 

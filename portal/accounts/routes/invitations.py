@@ -22,7 +22,7 @@ from portal.core.htmx import is_htmx
 from portal.core.times import moment_words
 from portal.core.unit_of_work import unit_of_work
 from portal.notifications import messages
-from portal.notifications.outbox import put_mail
+from portal.notifications.notify import notify_address
 
 __all__ = ["bp"]
 
@@ -142,16 +142,16 @@ def _mail(invitation: Invitation, token: str) -> None:
     sender, team = signed_in_user(), invitation.team
     if not throttle.may_invite(sender.id, team.id, invitation.email):
         raise _TooMany
-    put_mail(
-        messages.invitation(
-            invitation.email,
-            team_name=team.name,
-            inviter=sender.display_name,
-            role=ROLE_WORDS[Role(invitation.role)].lower(),
-            ends=moment_words(invitation.expires_at, team.time_zone),
-            link=own_address("accounts.invitation", token=token),
-        )
+    message = messages.invitation(
+        invitation.email,
+        team_name=team.name,
+        inviter=sender.display_name,
+        role=ROLE_WORDS[Role(invitation.role)].lower(),
+        ends=moment_words(invitation.expires_at, team.time_zone),
+        link=own_address("accounts.invitation", token=token),
     )
+    # Signed in with the address, no token is needed: the list of teams has the invitation.
+    notify_address(message, f"invitation:{invitation.id}", link=own_address("accounts.teams"))
 
 
 def _join(found: Invitation) -> ResponseReturnValue:

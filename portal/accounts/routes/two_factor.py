@@ -16,7 +16,7 @@ from portal.catalog.current import catalog
 from portal.core.addresses import own_address
 from portal.core.unit_of_work import unit_of_work
 from portal.notifications import messages
-from portal.notifications.outbox import put_mail
+from portal.notifications.notify import notify_person
 
 __all__ = ["bp"]
 
@@ -89,4 +89,5 @@ def _setup_page(user: User, form: CodeForm) -> str:
 
 def _tell(user: User, action: str, state: str) -> None:
     audit.record(audit.by_user(user.id), action)
-    put_mail(messages.two_factor_notice(user.email, state, own_address("accounts.password")))
+    notice = messages.two_factor_notice(user.email, state, own_address("accounts.password"))
+    notify_person(user.id, notice, link=own_address("accounts.security"))

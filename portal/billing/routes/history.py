@@ -1,8 +1,8 @@
-"""The lists of payments and invoices, as pages and as CSV."""
+"""The lists of payments and invoices."""
 
 from __future__ import annotations
 
-from flask import Response, render_template, request
+from flask import render_template, request
 
 from portal.accounts.access import current_team, team_page
 from portal.billing import invoice_list, payment_history
@@ -11,7 +11,6 @@ from portal.billing.models import PAYMENT_STATUSES, PAYMENT_TYPES
 from portal.billing.routes.overview import bp
 from portal.billing.subscriptions import live_subscription
 from portal.core.authz import Action
-from portal.core.csv_export import csv_answer
 
 
 @bp.get("/teams/<team_id>/payments")
@@ -31,13 +30,6 @@ def payments() -> str:
     )
 
 
-@bp.get("/teams/<team_id>/payments.csv")
-@team_page(Action.VIEW_BILLING)
-def payments_csv() -> Response:
-    rows = map(payment_history.csv_row, payment_history.listing(current_team().id, _payment_filters()).all())
-    return csv_answer("payments", payment_history.CSV_HEADER, rows)
-
-
 @bp.get("/teams/<team_id>/invoices")
 @team_page(Action.VIEW_BILLING)
 def invoices() -> str:
@@ -52,13 +44,6 @@ def invoices() -> str:
         rows=[invoice_list.row_of(invoice) for invoice in page.rows],
         statuses={name: label for name, (label, _) in invoice_list.INVOICE_LABELS.items()},
     )
-
-
-@bp.get("/teams/<team_id>/invoices.csv")
-@team_page(Action.VIEW_BILLING)
-def invoices_csv() -> Response:
-    rows = map(invoice_list.csv_row, invoice_list.listing(current_team().id, _invoice_filters()).all())
-    return csv_answer("invoices", invoice_list.CSV_HEADER, rows)
 
 
 def _payment_filters() -> Filters:

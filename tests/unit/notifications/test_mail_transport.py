@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ def mail_server(offers: tuple[bytes, ...] = ()) -> Iterator[tuple[int, list[byte
             wire.write(b"220 here\r\n")
             for line in wire:
                 heard.append(line.strip())
-                if not _answer(wire, line.split()[0].upper(), offers):
+                if not _answer(wire, line.split()[0].upper(), offers, heard):
                     return
 
     thread = threading.Thread(target=serve, daemon=True)
@@ -41,14 +42,14 @@ def mail_server(offers: tuple[bytes, ...] = ()) -> Iterator[tuple[int, list[byte
         thread.join(5)
 
 
-def _answer(wire: Any, verb: bytes, offers: tuple[bytes, ...]) -> bool:
+def _answer(wire: Any, verb: bytes, offers: tuple[bytes, ...], heard: list[bytes]) -> bool:
     if verb == b"EHLO":
         lines = [b"here", *offers]
         wire.write(b"".join(b"250%s%s\r\n" % (b"-" if line is not lines[-1] else b" ", line) for line in lines))
     elif verb == b"DATA":
         wire.write(b"354 go on\r\n")
-        while wire.readline().strip() != b".":
-            pass
+        while (line := wire.readline().strip()) != b".":
+            heard.append(line)
         wire.write(b"250 kept\r\n")
     elif verb == b"STARTTLS":
         return False
@@ -74,3 +75,12 @@ def test_a_password_is_not_sent_to_a_server_that_cannot_encrypt() -> None:
     with mail_server((b"AUTH PLAIN LOGIN",)) as (port, heard), pytest.raises(Exception, match="STARTTLS"):
         _send(f"smtp://me:secret@127.0.0.1:{port}", "billing@example.com", MAIL)
     assert not any(line.upper().startswith((b"AUTH", b"MAIL")) for line in heard)
+
+
+@pytest.mark.parametrize("way", [None, "https://billing.example.com/unsubscribe/" + "WyJ1c2VyXzAxTThDNURXVj" * 6])
+def test_rfc8058_a_mail_that_can_be_stopped_says_so_to_the_mail_program(way: str | None) -> None:
+    with mail_server() as (port, heard):
+        _send(f"smtp://127.0.0.1:{port}", "billing@example.com", replace(MAIL, unsubscribe=way))
+    headers = [line.decode() for line in heard if line.startswith(b"List-Unsubscribe")]
+    one_click = "List-Unsubscribe-Post: List-Unsubscribe=One-Click"
+    assert headers == ([f"List-Unsubscribe: <{way}>", one_click] if way else [])

@@ -22,6 +22,7 @@ OTHER_VALUES = {
     "token": "no-such-token",
     "mail_id": "mail_none",
     "session_id": "session_none",
+    "entry_id": "note_none",
 }
 
 

@@ -22,6 +22,7 @@ from portal.core import clock
 from portal.core.database import db
 from portal.core.ids import new_id
 from portal.core.unit_of_work import unit_of_work
+from portal.exports.models import Export, ExportPart
 from tests.cast import make_user
 
 Make = Callable[[str, str], str]
@@ -125,10 +126,24 @@ def make_tax_id(team_id: str, _user_id: str) -> str:
     return tax_id.id
 
 
+def make_export(team_id: str, user_id: str) -> str:
+    """One that is done, so that its file can be fetched."""
+    now = clock.now()
+    export = Export(
+        id=new_id("exp"), team_id=team_id, user_id=user_id, source="invoices", format="csv", arguments={},
+        time_zone="UTC", state="done", rows_total=0, size_bytes=4, finished_at=now, expires_at=now + timedelta(days=7),
+    )  # fmt: skip
+    db.session.add(export)
+    db.session.flush()
+    db.session.add(ExportPart(export_id=export.id, number=0, data=b"Date"))
+    return export.id
+
+
 # The name of the id in the route, and what makes such a row of a team (in a unit that is open) and returns its id.
 ROWS: dict[str, Make] = {
     "change_id": make_change,
     "checkout_id": make_checkout,
+    "export_id": make_export,
     "invitation_id": make_invitation,
     "invoice_id": make_invoice,
     "key_id": make_key,
@@ -139,8 +154,9 @@ ROWS: dict[str, Make] = {
     "visit_id": make_visit,
 }
 
-# Ids that are no row of a team's: files, links that prove themselves, development's mailbox, a person's own sessions.
-NOT_OF_TEAMS = {"filename", "token", "mail_id", "team_id", "session_id"}
+# Ids that are no row of a team's: files, links that prove themselves, development's mailbox, a person's own sessions and
+# entries of the inbox.
+NOT_OF_TEAMS = {"filename", "token", "mail_id", "team_id", "session_id", "entry_id"}
 
 
 def kinds_without_a_row(app: Flask) -> set[str]:

@@ -1,0 +1,1 @@
+"""Lists as files, made by the worker: asked for, watched, fetched, and gone after a week."""
