@@ -65,7 +65,7 @@ def make_invitation(team_id: str, user_id: str) -> str:
     return invitation.id
 
 
-NOTHING_ASKED = {"update": None, "wanted": None, "then": None, "release": False, "rarer": []}
+NOTHING_ASKED: dict[str, Any] = {"update": None, "wanted": None, "then": None, "release": False, "rarer": []}
 
 
 def make_preview(team_id: str, user_id: str) -> str:
