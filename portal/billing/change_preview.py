@@ -166,7 +166,7 @@ def _params(
     if discount:
         update["discounts"] = discounts  # left out, those that there are stay
     params |= {"update": update, "wanted": wanted_quantities(live, terms, target)}
-    if wish.kind != "plan" and coming is not None:
+    if wish.kind in ("seats", "addon") and coming is not None:
         seats = wish.kind == "seats"
         after = (
             seats_after(coming, target.seats or 0, members) if seats else addons_after(coming, target, wish.addon_key)
