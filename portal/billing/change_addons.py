@@ -10,7 +10,7 @@ from portal.catalog.addon_queries import AddonPrice, addons_beside
 def addons_wished(terms: Terms, addon_key: str, quantity: int) -> Addons:
     """The subscription's add-ons with so many of one. Raises `ChangeRefused`.
 
-    Who has one keeps its price, also when it is sold at another by now or not at all; of that there can be less, not more.
+    Who has one keeps its price when it is sold at another by now. Of what is not sold any more there can be less, not more.
     """
     held = {price.addon_key: (price, number) for price, number in terms.addons}
     price, number = held.get(addon_key, (None, 0))

@@ -152,8 +152,8 @@ def _params(
 ) -> dict[str, Any]:
     """What Stripe will be asked for: an `update` at once, a plan for `then`, and whether what was planned is dropped.
 
-    `wanted` are the items that the subscription has once the update was made, `rarer` the prices that are not due with each
-    period of the plan.
+    `wanted` are the items that the subscription has once the update was made, `rarer` the prices that in the end are not due
+    with each period of the plan.
     """
     target = decision.target
     params: dict[str, Any] = {"update": None, "wanted": None, "then": None, "release": wish.kind == "undo"}
@@ -167,10 +167,12 @@ def _params(
     if discount:
         update["discounts"] = discounts  # left out, those that there are stay
     params |= {"update": update, "wanted": wanted_quantities(live, terms, target)}
-    if wish.kind == "seats" and coming is not None:
-        return params | {"then": _then(terms, seats_after(coming, target.seats or 0, members), discounts)}
-    if wish.kind == "addon" and coming is not None:
-        return params | {"then": _then(terms, addons_after(coming, target, wish.addon_key), discounts)}
+    if wish.kind in ("seats", "addon") and coming is not None:
+        seats = wish.kind == "seats"
+        after = (
+            seats_after(coming, target.seats or 0, members) if seats else addons_after(coming, target, wish.addon_key)
+        )
+        return params | {"then": _then(terms, after, discounts), "rarer": _paid_rarer(after)}
     return params | {"release": coming is not None}
 
 

@@ -62,6 +62,7 @@ def main() -> int:
         table.distribution("event to changed right", took),
     ]
     table.write(tables, about, f"{CONNECTIONS} connections, {ROUNDS} rounds")
+    say("\n".join(tables[-1]))
     missed = [name for name, target in TARGETS.items() if ratios[name] < target]
     for name, target in TARGETS.items():
         say(f"{name}: {ratios[name]:.2f} of the bare insert, wanted {target}")

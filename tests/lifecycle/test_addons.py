@@ -213,6 +213,21 @@ def test_a_change_of_seats_forgets_no_add_on_that_is_planned(stage: Stage, cast:
     changer.assert_mirrored()
 
 
+def test_a_year_that_is_to_become_months_keeps_what_is_paid_by_the_year(stage: Stage, cast: Cast) -> None:
+    changer = on(stage, cast, "pro", "year")
+    have(changer, "audit_log")
+    have(changer, "longer_history")
+    changer.change("pro", "month")
+    assert planned(changer) == {"audit_log": 1, "longer_history": 1}
+    preview, _ = changer.change_seats(11)
+    assert preview.shown["recurring_total"] == 9_900 + 1_200 + 1_900
+    assert [line["amount"] for line in preview.shown["yearly"]] == [6_000]
+    changer.pass_period()
+    assert held(changer) == {"audit_log_month": 1, "longer_history_year": 1}
+    assert changer.invoices()[0]["total"] == preview.shown["next_total"] == 9_900 + 1_200 + 1_900 + 6_000
+    changer.assert_mirrored()
+
+
 def test_a_canceled_plan_takes_its_add_ons_with_it(stage: Stage, cast: Cast) -> None:
     changer = on(stage, cast)
     have(changer, "audit_log")

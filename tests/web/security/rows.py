@@ -68,6 +68,9 @@ def make_invitation(team_id: str, user_id: str) -> str:
     return invitation.id
 
 
+NOTHING_ASKED: dict[str, Any] = {"update": None, "wanted": None, "then": None, "release": False, "rarer": []}
+
+
 def make_preview(team_id: str, user_id: str) -> str:
     made_at = clock.now()
     shown = {
@@ -76,8 +79,8 @@ def make_preview(team_id: str, user_id: str) -> str:
     }  # fmt: skip
     preview = ChangePreview(
         id=new_id("prev"), team_id=team_id, user_id=user_id, subscription_stripe_id="sub_1", kind="plan",
-        timing="period_end", plan_key="pro", interval="month", seats=10, params={"update": None, "then": {}, "release": False},
-        basis={"status": "active"}, shown=shown, amount_due=0, currency="usd", proration_date=made_at,
+        timing="period_end", plan_key="pro", interval="month", seats=10, params=NOTHING_ASKED,
+        basis={"status": "active", "items": {}}, shown=shown, amount_due=0, currency="usd", proration_date=made_at,
         created_at=made_at, expires_at=made_at + timedelta(minutes=10),
     )  # fmt: skip
     db.session.add(preview)
