@@ -18,6 +18,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from flask import Flask
     from werkzeug.middleware.proxy_fix import ProxyFix
 
+    from portal.core.bundles import init_bundles
     from portal.core.cookies import PeoplesSessions
     from portal.core.error_tracking import init_error_tracking
     from portal.core.errors import init_errors
@@ -60,6 +61,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         for blueprint in module.BLUEPRINTS:
             app.register_blueprint(blueprint)
     init_static_files(app)
+    init_bundles(app)
     init_security_headers(app, settings)
     return app
 

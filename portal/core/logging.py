@@ -76,7 +76,7 @@ def init_request_logging(app: Flask) -> None:
     @app.after_request
     def end(response: Response) -> Response:
         response.headers["Request-Id"] = request_id()
-        if request.path not in SILENT_PATHS and request.endpoint != "static":
+        if request.path not in SILENT_PATHS and request.endpoint not in ("static", "bundles.bundle"):
             rule = request.url_rule
             log.info(
                 "request",

@@ -151,7 +151,7 @@ def init_metrics(app: Flask, sources: Iterable[Gauges]) -> None:
 
     @app.after_request
     def measure(response: Response) -> Response:
-        if request.endpoint not in ("static", "metrics.metrics"):
+        if request.endpoint not in ("static", "bundles.bundle", "metrics.metrics"):
             rule, method = request.url_rule, request.method
             HTTP.labels(
                 rule.rule if rule else "none", method if method in METHODS else "other", response.status_code

@@ -6,7 +6,7 @@ from flask import Flask, Response, request
 
 from portal.settings import Settings
 
-PUBLIC_ENDPOINTS = {"static", "catalog.pricing", "catalog.accent_css"}
+PUBLIC_ENDPOINTS = {"static", "bundles.bundle", "catalog.pricing", "catalog.accent_css"}
 
 
 def content_policy(settings: Settings) -> str:

@@ -854,6 +854,7 @@ NOT_PAGES = {
     "billing.payment_try_status": "the part of the page of a payment that asks again; looked at within it",
     "billing.plan_change_status": "the part of the page of a change that asks again; looked at within it",
     "billing.portal_return_status": "the part of the return page that asks again; looked at within it",
+    "bundles.bundle": "our style and our scripts",
     "catalog.accent_css": "a stylesheet",
     "catalog.home": "a redirect",
     "exports.download": "a file",

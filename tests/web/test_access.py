@@ -100,7 +100,7 @@ CLOSED = {
 
 # For everybody; what they show or take is not a team's.
 PUBLIC = {
-    "static", "api.docs", "catalog.home", "catalog.pricing", "catalog.accent_css", "health.healthz", "health.readyz",
+    "static", "bundles.bundle", "api.docs", "catalog.home", "catalog.pricing", "catalog.accent_css", "health.healthz", "health.readyz",
     "accounts.appearance", "accounts.check_mail", "notifications.dev_mail", "notifications.dev_mail_message",
     "notifications.dev_mail_html", "security.login", "security.logout", "security.register", "security.static",
     "security.forgot_password", "security.reset_password", "security.confirm_email", "security.send_confirmation",
