@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 
 ROWS_A_STEP = 2_000
 # A workbook is put together in one step, and more rows than this would take longer than a step may.
-ROWS_MAX = {"csv": 1_000_000, "xlsx": 100_000}
+ROWS_MAX = {"csv": 1_000_000, "xlsx": 50_000}
 ATTEMPTS_MAX = 5
 FORMAT_WORDS = {"csv": "CSV", "xlsx": "Excel"}
 

@@ -109,7 +109,7 @@ def test_labels_are_bounded(app: Flask, cast: Cast, stage: Stage) -> None:
         "method": {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"},
         "type": set(HANDLERS) | {"other"},
         "outcome": {"kept", "duplicate", "held", "ignored", "refused", "done", "parked", "retried", "dead"},
-        "queue": {"events", "mails"},
+        "queue": {"events", "mails", "exports"},
         "state": {"pending", "parked", "held"},
         "task": set(tasks()),
         # Of every catalog that a test of this process has sold from.
