@@ -167,7 +167,11 @@ def _tell_failed(invoice: Invoice, subscription: Subscription | None, day: int) 
 def _tell_given_up(invoice: Invoice, subscription: Subscription) -> None:
     ended = subscription.status == "canceled"
     amount, plan_name = money_words(invoice.amount_due, invoice.currency), _plan_name(subscription)
-    link = own_address("catalog.pricing", team=invoice.team_id) if ended else invoice_page(invoice)
+    link = (
+        own_address("catalog.pricing", team=invoice.team_id)
+        if ended
+        else invoice.hosted_invoice_url or invoice_page(invoice)
+    )
     tell(
         invoice.team_id,
         f"{GIVEN_UP}:{invoice.stripe_id}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import structlog
-from flask import flash, redirect, render_template, url_for
+from flask import abort, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 
@@ -13,6 +13,7 @@ from portal.accounts.billing_email import LinkOver
 from portal.accounts.models import Team
 from portal.billing import billing_details
 from portal.billing.billing_details import DetailsRefused
+from portal.billing.customers import has_customer
 from portal.billing.forms import BillingEmailForm, DetailsForm, TaxIdForm, filled_with
 from portal.billing.gateway import GatewayError, gateway
 from portal.billing.models import TaxId
@@ -116,6 +117,8 @@ def add_tax_id() -> ResponseReturnValue:
 def remove_tax_id(tax_id: str) -> ResponseReturnValue:
     team = current_team()
     row = load_for(team.id, TaxId, tax_id)
+    if not has_customer(team.id):
+        abort(404)  # nothing stands on invoices of somebody whom Stripe does not have (any more)
     try:
         billing_details.remove_tax_id(gateway(), team, signed_in_user().id, row)
     except GatewayError:
