@@ -75,11 +75,11 @@ def _is_done(work: Work, live: Json) -> bool:
 
 
 def _done(stripe: Gateway, work: Work, live: Json) -> Outcome:
-    """With the invoice it has brought. A plan that goes on does so whether or not that was paid, which is then said."""
+    """With the invoice it has brought. A plan ends or goes on whether or not that was paid, which is then said."""
     latest = str(ref(live.get("latest_invoice")))
     if latest == work.preview.basis["latest_invoice"]:
         return made(None)
-    if work.preview.kind == "unpause" and stripe.invoice(latest)["status"] == "open":
+    if stripe.invoice(latest)["status"] == "open":
         return Outcome("done", latest, code="not_paid")
     return made(latest)
 

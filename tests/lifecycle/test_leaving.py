@@ -141,6 +141,23 @@ def test_ended_now_by_another_policy_of_the_catalog(
     assert violations() == []
 
 
+def test_a_last_invoice_that_is_not_paid_is_said_to_be_open(
+    cast: Cast, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changer = on(stage, cast)
+    changer.change_seats(27)
+    changer.switch_card("pm_card_chargeCustomerFail")
+    extensions = stage.app.extensions
+    monkeypatch.setitem(extensions, "catalog", replace(extensions["catalog"], cancel_now="no_refund"))
+    preview, change = changer.leave("cancel_now")
+    assert (change.state, changer.mirrored().status) == ("done", "canceled")
+    assert (changer.invoices()[0]["status"], changer.invoices()[0]["amount_due"]) == ("open", preview.amount_due)
+    page = page_of(changer, f"plan/changes/{change.id}")
+    assert "its last invoice stays open" in page
+    assert "Charged" not in page
+    changer.assert_mirrored()
+
+
 def test_a_planned_change_is_dropped_by_canceling_and_that_is_said_before_and_after(cast: Cast, stage: Stage) -> None:
     changer = on(stage, cast)
     changer.change("pro")
