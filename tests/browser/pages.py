@@ -779,7 +779,7 @@ PAGES = (
     Scene("paused", "billing.plan_change", leaver, leave.paused),
     Scene("cancel-paused", "billing.cancel_page", leaver, leave.cancel_paused),
     Scene("mail-plan-canceled", "notifications.dev_mail_message", leaver, leave.mail("canceled")),
-    Scene("mail-plan-ended", "notifications.dev_mail_message", leaver, leave.mail("ended")),
+    Scene("mail-plan-over", "notifications.dev_mail_message", leaver, leave.mail("ended")),
     Scene("mail-plan-resumed", "notifications.dev_mail_message", leaver, leave.mail("resumed")),
     Scene("mail-plan-paused", "notifications.dev_mail_message", leaver, leave.mail("paused")),
     Scene("mail-plan-changed", "notifications.dev_mail_message", changer, change.mail("plan")),

@@ -1,13 +1,12 @@
 """A worker that is killed at every point of a change at which something leaves the process: one change, one charge.
 
 For each of them a change of its own, until one comes by fewer of them: a worker is killed there, another one comes, and
-then it is made, once, and as it was shown.
+then it is made, once, and as it was shown. A third of the points is tried unless all are asked for (`points_of`).
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
-from itertools import count
 
 import pytest
 from flask import Flask
@@ -16,7 +15,7 @@ from sqlalchemy import text
 from portal.billing.change_models import PendingChange
 from portal.core.database import db
 from tests.cast import Cast
-from tests.lifecycle.test_crash_points import Crasher, crasher, nothing_is_locked
+from tests.lifecycle.test_crash_points import Crasher, crasher, nothing_is_locked, points_of
 from tests.plan_changes import Changer, read
 from tests.purchases import make_buyer, violations
 from tests.stage import Stage
@@ -38,7 +37,7 @@ def test_killed_at_every_point_a_change_is_made_once(
     changer = Changer.on(stage, cast.owner, cast.team_id, "business")
     if kind == "declined":
         changer.switch_card(DECLINES)
-    for point in count():
+    for point in points_of(kind):
         before = len(changer.invoices())
         change_id = _agree(changer, kind)
         undisturbed = crasher.run("change", kill_at=point, among=TELLING)
@@ -64,7 +63,7 @@ def test_killed_at_every_point_a_plan_is_left_or_goes_on_once(
     app: Flask, stage: Stage, crasher: Crasher, act: str
 ) -> None:
     """Each time by another team, since a plan ends only once."""
-    for point in count():
+    for point in points_of(act):
         changer = Changer.on(stage, *make_buyer(app, f"Team {point}"), "business", wait=DAY)
         if act == "unpause":
             changer.leave("pause")
