@@ -25,6 +25,7 @@ OTHER_PAGES = frozenset(
         "api_credits",
         "api_sessions",
         "api_usage",
+        "bundles",
         "catalog",
         "exports",  # which shows the lists of billing only where billing is open
         "health",

@@ -38,7 +38,7 @@ def change_card(cast: Cast, stage: Stage, number: str) -> None:
     """Press the button on our page and fill in the form of the hosted one."""
     pressed = cast.owner.client.post(f"/teams/{cast.team_id}/portal", data={"flow": "payment_method_update"})
     assert pressed.status_code == 303
-    form = {"card_number": number, "exp": "12 / 34", "cvc": "123", "name": "Owner"}
+    form = {"card_number": number, "exp": "12 / 99", "cvc": "123", "name": "Owner"}
     address = f"{str(pressed.location).partition('?')[0].rstrip('/')}/payment-methods/add"
     answer = requests.post(address, data=form, allow_redirects=False, timeout=20)
     assert answer.status_code == 303, answer.text

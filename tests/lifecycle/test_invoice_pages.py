@@ -19,10 +19,10 @@ HTMX = {"HX-Request": "true"}
 
 
 def notes() -> list[tuple[str, int, int, int]]:
-    query = select(CreditNote).order_by(CreditNote.created_at, CreditNote.stripe_id)
+    query = select(CreditNote)
     found = list(db.session.execute(query, execution_options={"populate_existing": True}).scalars())
     db.session.remove()
-    return [(note.status, note.amount, note.before_payment, note.after_payment) for note in found]
+    return sorted((note.status, note.amount, note.before_payment, note.after_payment) for note in found)
 
 
 def credit(stage: Stage, invoice: Invoice, cents: int, **ways: Any) -> dict[str, Any]:

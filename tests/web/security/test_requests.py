@@ -316,13 +316,13 @@ def test_s58_every_answer_carries_the_headers(app: Flask, cast: Cast) -> None:
         assert "Strict-Transport-Security" not in answer.headers, "the address of this app is not https"
         if answer.status_code == 200 and path.startswith("/teams"):
             assert answer.headers["Cache-Control"] == "no-store", path
-    assert {"static", "catalog.pricing", "catalog.accent_css"} == set(PUBLIC_ENDPOINTS)
+    assert {"static", "bundles.bundle", "catalog.pricing", "catalog.accent_css"} == set(PUBLIC_ENDPOINTS)
 
 
 def test_s58_what_a_signed_in_person_sees_is_kept_nowhere(app: Flask, cast: Cast) -> None:
     for route in addresses(app, cast):
         answer = ask(cast.owner.client, "GET", route.path)
-        if route.endpoint not in ("static", "security.static", "catalog.accent_css"):
+        if route.endpoint not in ("static", "security.static", "bundles.bundle", "catalog.accent_css"):
             assert answer.headers["Cache-Control"] == "no-store", route
 
 
