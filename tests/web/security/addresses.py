@@ -16,9 +16,10 @@ from tests.web.security.rows import address_of, rows_of_team
 
 UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
 
-# Values for ids that are no team's row: a file that exists, a link that is none, a mail that is none.
+# Values for ids that are no team's row: files that exist, a link that is none, a mail that is none.
 OTHER_VALUES = {
     "filename": "css/base.css",
+    "name": "portal.css",
     "token": "no-such-token",
     "mail_id": "mail_none",
     "session_id": "session_none",

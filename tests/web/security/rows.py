@@ -159,7 +159,7 @@ ROWS: dict[str, Make] = {
 
 # Ids that are no row of a team's: files, links that prove themselves, development's mailbox, a person's own sessions and
 # entries of the inbox.
-NOT_OF_TEAMS = {"filename", "token", "mail_id", "team_id", "session_id", "entry_id"}
+NOT_OF_TEAMS = {"filename", "name", "token", "mail_id", "team_id", "session_id", "entry_id"}
 
 
 def kinds_without_a_row(app: Flask) -> set[str]:
