@@ -52,7 +52,7 @@ def test_credit_notes_lower_what_the_invoice_shows_and_asks_for(cast: Cast, stag
     credit(stage, debtor.invoice(), 500, refund_amount=500, reason="order_change")
     stage.stripe("POST", f"/v1/credit_notes/{first['id']}", memo="Sorry")
     stage.deliver_all()
-    assert notes()[2] == ("issued", 500, 0, 500)
+    assert ("issued", 500, 0, 500) in notes()
     invoice = debtor.invoice()
     assert (invoice.status, invoice.amount_paid, invoice.credited_after) == ("paid", 3_000, 500)
     page = debtor.see(f"invoices/{invoice.id}")
