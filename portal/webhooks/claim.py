@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -25,6 +25,7 @@ from portal.core.failpoints import failpoint
 from portal.core.unit_of_work import unit_of_work
 from portal.webhooks.counters import count_event
 from portal.webhooks.models import WAITING, StripeEvent
+from portal.webhooks.same import Same, settle_same
 
 log = structlog.get_logger(__name__)
 
@@ -54,6 +55,7 @@ class Claimed:
     attempts: int
     lease_token: str
     waiting_for: timedelta
+    claimed_at: datetime
 
 
 def claim() -> Claimed | None:
@@ -74,10 +76,10 @@ def claim() -> Claimed | None:
     return event
 
 
-def _due() -> Select[StripeEvent, timedelta]:
+def _due() -> Select[StripeEvent, timedelta, datetime]:
     over = StripeEvent.lease_until.is_(None) | (StripeEvent.lease_until < func.now())
     return (
-        select(StripeEvent, cast(func.now() - _waiting_since(), Interval))
+        select(StripeEvent, cast(func.now() - _waiting_since(), Interval), func.now())
         .where(
             StripeEvent.state.in_(WAITING),
             StripeEvent.run_at <= app_now(),
@@ -96,7 +98,7 @@ def _waiting_since() -> Any:
     return func.coalesce(StripeEvent.released_at, StripeEvent.received_at)
 
 
-def _lease(row: StripeEvent, waiting_for: timedelta) -> Claimed:
+def _lease(row: StripeEvent, waiting_for: timedelta, claimed_at: datetime) -> Claimed:
     """Write the lease. Should this worker die, another one follows at once, and later ones with growing pauses:
     whatever it is that kills them must not kill them in a circle.
     """
@@ -114,15 +116,20 @@ def _lease(row: StripeEvent, waiting_for: timedelta) -> Claimed:
         attempts=row.attempts,
         lease_token=token,
         waiting_for=waiting_for,
+        claimed_at=claimed_at,
     )
 
 
 @contextmanager
-def applying(event: Claimed) -> Iterator[Session]:
-    """The unit in which an event's effects and its `done` commit together, if the lease is still ours."""
+def applying(event: Claimed, *same: Same) -> Iterator[Session]:
+    """The unit in which an event's effects and its `done` commit together, if the lease is still ours.
+
+    What waits and asks for the `same` is done with it.
+    """
     failpoint("webhooks.fetched")
     with unit_of_work() as session:
         yield session
+        settle_same(event.event_id, event.claimed_at, same)
         _settle(event, state="done", finished_at=app_now(), last_error=None)
         failpoint("webhooks.applied")
     failpoint("webhooks.committed")

@@ -56,7 +56,9 @@ def test_killed_anywhere_a_purchase_is_applied_once(cast: Cast, stage: Stage, wo
     until(nothing_waits, "all is applied")
 
     assert_applied_once(cast)
-    attempts = set(db.session.execute(select(StripeEvent.attempts).where(StripeEvent.state == "done")).scalars())
+    # What was done with another event was never tried itself.
+    tried = (StripeEvent.state == "done") & (StripeEvent.attempts > 0)
+    attempts = set(db.session.execute(select(StripeEvent.attempts).where(tried)).scalars())
     assert attempts <= {1, 2}
     assert 2 in attempts or point == "webhooks.committed"
     workers.kill_all()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from portal.webhooks import event_types as types
 from portal.webhooks.claim import Claimed
 from portal.webhooks.envelope import THIN_PREFIX
 from portal.webhooks.handlers.checkout import on_checkout
@@ -19,47 +20,22 @@ from portal.webhooks.handlers.payment_method import on_payment_method
 from portal.webhooks.handlers.schedule import on_subscription_schedule
 from portal.webhooks.handlers.subscription import on_subscription, on_trial_will_end
 
-HANDLERS: dict[str, Callable[[Claimed], None]] = {
-    "checkout.session.completed": on_checkout,
-    "checkout.session.async_payment_succeeded": on_checkout,
-    "checkout.session.async_payment_failed": on_checkout,
-    "checkout.session.expired": on_checkout,
-    "customer.subscription.created": on_subscription,
-    "customer.subscription.updated": on_subscription,
-    "customer.subscription.deleted": on_subscription,
-    "customer.subscription.paused": on_subscription,
-    "customer.subscription.resumed": on_subscription,
-    "customer.subscription.pending_update_applied": on_subscription,
-    "customer.subscription.pending_update_expired": on_subscription,
-    "customer.subscription.trial_will_end": on_trial_will_end,
-    "customer.updated": on_customer_updated,
-    "customer.tax_id.created": on_tax_id,
-    "customer.tax_id.updated": on_tax_id,
-    "customer.tax_id.deleted": on_tax_id,
-    "credit_note.created": on_credit_note,
-    "credit_note.updated": on_credit_note,
-    "credit_note.voided": on_credit_note,
-    "invoice.finalized": on_invoice,
-    "invoice.paid": on_invoice,
-    "invoice.payment_succeeded": on_invoice,
-    "invoice.payment_failed": on_invoice,
-    "invoice.voided": on_invoice,
-    "invoice.payment_action_required": on_payment_action_required,
-    "subscription_schedule.created": on_subscription_schedule,
-    "subscription_schedule.updated": on_subscription_schedule,
-    "subscription_schedule.released": on_subscription_schedule,
-    "subscription_schedule.canceled": on_subscription_schedule,
-    "subscription_schedule.completed": on_subscription_schedule,
-    "payment_intent.succeeded": on_payment_intent,
-    "payment_intent.payment_failed": on_payment_intent,
-    "charge.refunded": on_charge_refunded,
-    "refund.created": on_refund,
-    "refund.updated": on_refund,
-    "refund.failed": on_refund,
-    "payment_method.attached": on_payment_method,
-    "payment_method.detached": on_payment_method,
-    "payment_method.updated": on_payment_method,
-}
+_HANDLERS: tuple[tuple[tuple[str, ...], Callable[[Claimed], None]], ...] = (
+    (types.CHECKOUT, on_checkout),
+    (types.SUBSCRIPTION, on_subscription),
+    (types.TRIAL_WILL_END, on_trial_will_end),
+    (types.SCHEDULE, on_subscription_schedule),
+    (types.CUSTOMER, on_customer_updated),
+    (types.TAX_ID, on_tax_id),
+    (types.CREDIT_NOTE, on_credit_note),
+    (types.INVOICE, on_invoice),
+    (types.ACTION_REQUIRED, on_payment_action_required),
+    (types.PAYMENT_INTENT, on_payment_intent),
+    (types.CHARGE_REFUNDED, on_charge_refunded),
+    (types.REFUND, on_refund),
+    (types.PAYMENT_METHOD, on_payment_method),
+)
+HANDLERS = {event_type: handler for group, handler in _HANDLERS for event_type in group}
 
 
 def handler_of(event_type: str) -> Callable[[Claimed], None] | None:

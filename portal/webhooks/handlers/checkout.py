@@ -12,6 +12,7 @@ from portal.billing.sync import fetch_subscription_state, mirror_subscription_st
 from portal.credits.bundle_grants import grant_for_checkout
 from portal.credits.subscription_grants import grant_for_invoices
 from portal.webhooks.claim import Claimed, applying
+from portal.webhooks.same import as_subscription
 
 
 def on_checkout(event: Claimed) -> None:
@@ -19,7 +20,7 @@ def on_checkout(event: Claimed) -> None:
     page = stripe.checkout_session(str(event.object_id))
     subscription_id = ref(page.get("subscription"))
     state = fetch_subscription_state(stripe, subscription_id) if subscription_id else None
-    with applying(event):
+    with applying(event, *as_subscription(state)):
         checkout = mirror_checkout(page)
         if checkout is not None:
             grant_for_checkout(checkout)

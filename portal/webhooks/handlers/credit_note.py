@@ -9,13 +9,14 @@ from portal.billing.mirror import ref
 from portal.billing.purchases import fetch_purchase_of_invoice
 from portal.credits.settlement import settle
 from portal.webhooks.claim import Claimed, applying
+from portal.webhooks.same import as_invoice
 
 
 def on_credit_note(event: Claimed) -> None:
     stripe = gateway()
     note = fetch_credit_note(stripe, str(event.object_id))
     purchase = fetch_purchase_of_invoice(stripe, str(ref(note.data["invoice"])))
-    with applying(event):
+    with applying(event, *as_invoice(purchase)):
         for invoice in settle(purchase).invoices:
             tell_of_news(invoice)
             if purchase.invoice is not None and invoice.stripe_id == purchase.invoice.stripe_id:

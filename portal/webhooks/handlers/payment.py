@@ -9,12 +9,13 @@ from portal.billing.purchases import fetch_purchase_of_intent
 from portal.billing.refunds import fetch_refund, mirror_refund_of_charge
 from portal.credits.settlement import settle
 from portal.webhooks.claim import Claimed, applying
+from portal.webhooks.same import as_payment
 
 
 def on_payment_intent(event: Claimed) -> None:
     stripe = gateway()
     purchase = fetch_purchase_of_intent(stripe, str(event.object_id))
-    with applying(event):
+    with applying(event, *as_payment(purchase)):
         teams = {payment.team_id for payment in settle(purchase).payments}
     for team_id in teams if purchase.declines else ():
         close_tested_pages(stripe, team_id, event.event_id)
