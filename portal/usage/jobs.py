@@ -27,7 +27,8 @@ def make_usage_months() -> int:
 
 
 def drop_usage_months() -> int:
-    dropped = _unless_locked(drop_old_months, [])
+    nothing: list[str] = []
+    dropped = _unless_locked(drop_old_months, nothing)
     if dropped:
         log.info("usage_months_dropped", tables=dropped)
     return len(dropped)
