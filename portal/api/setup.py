@@ -9,6 +9,7 @@ from typing import Any
 from flask import Flask, Response
 from flask_smorest import Api
 
+from portal.api import usage_batch  # noqa: F401  adds its call to those of usage
 from portal.api.billing import bp as billing_calls
 from portal.api.credits import bp as credits_calls
 from portal.api.document import completed
@@ -16,6 +17,7 @@ from portal.api.limits import init_api_limits
 from portal.api.schemas.errors import ErrorAnswer
 from portal.api.sessions import bp as session_calls
 from portal.api.usage import bp as usage_calls
+from portal.api.usage_refusals import init_metered_routes
 from portal.api.version import API_VERSION
 from portal.extensions import csrf
 from portal.settings import Settings
@@ -70,3 +72,4 @@ def init_app(app: Flask, settings: Settings) -> None:
         csrf.exempt(calls)
         api.register_blueprint(calls)
     init_api_limits(app)
+    init_metered_routes(app)

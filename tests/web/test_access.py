@@ -18,6 +18,7 @@ from portal.core.authz import PERMISSIONS, Action, Role
 from portal.core.database import db
 from portal.core.ids import new_id
 from tests.cast import Cast
+from tests.conftest import TABLES
 from tests.web.security.rows import address_of, rows_of_team
 
 # Routes of a team: endpoint and method to the permission that it asks for.
@@ -111,7 +112,7 @@ PUBLIC = {
 
 # For programs, which prove themselves by key or signature; tested with the API and the webhook route.
 PROGRAMS = {
-    "webhooks.stripe_webhook", "api-docs.openapi_json", "api_usage.create_usage", "api_usage.read_usage",
+    "webhooks.stripe_webhook", "api-docs.openapi_json", "api_usage.create_usage", "api_usage.read_usage", "api_usage.create_usage_batch",
     "api_usage.list_usage_events", "api_credits.read_credits", "api_billing.read_billing",
     "api_billing.read_entitlements", "api_billing.list_invoices", "api_sessions.create_checkout_session",
     "api_sessions.create_portal_session", "metrics.metrics",
@@ -193,7 +194,7 @@ def _both_teams(cast: Cast) -> tuple[tuple[str, str], tuple[str, str]]:
 
 def table_contents() -> dict[str, list[str]]:
     """Every row of every table as text, sorted."""
-    names = db.session.execute(text("select tablename from pg_tables where schemaname = 'public'")).scalars().all()
+    names = db.session.execute(TABLES).scalars().all()
     rows = {
         name: sorted(db.session.execute(select(text("t::text")).select_from(text(f"{name} t"))).scalars())
         for name in names
