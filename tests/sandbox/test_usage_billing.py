@@ -170,20 +170,20 @@ def test_tiers_are_told_when_they_are_asked_for(sandbox: Driver, tiered: Json) -
 @pytest.mark.parametrize(
     ("used", "lines"),
     [
-        ("0", [("0 × Tokens (Tier 1 at $0.00 / month)", 0)]),
-        ("10", [("10 × Tokens (Tier 1 at $0.00 / month)", 0)]),
+        ("0", [("0 \u00d7 Tokens (Tier 1 at $0.00 / month)", 0)]),
+        ("10", [("10 \u00d7 Tokens (Tier 1 at $0.00 / month)", 0)]),
         (
             "25",
             [
-                ("10 × Tokens (Tier 1 at $0.00 / month)", 0),
-                ("15 × Tokens (Tier 2 at $0.001 / month)", 2),
+                ("10 \u00d7 Tokens (Tier 1 at $0.00 / month)", 0),
+                ("15 \u00d7 Tokens (Tier 2 at $0.001 / month)", 2),
             ],
         ),
         (
             "1234567",
             [
-                ("10 × Tokens (Tier 1 at $0.00 / month)", 0),
-                ("1234557 × Tokens (Tier 2 at $0.001 / month)", 123_456),
+                ("10 \u00d7 Tokens (Tier 1 at $0.00 / month)", 0),
+                ("1234557 \u00d7 Tokens (Tier 2 at $0.001 / month)", 123_456),
             ],
         ),
     ],
@@ -247,17 +247,17 @@ def test_another_metered_price_bills_what_was_used_at_the_old_one_and_counts_fro
     invoice = newest(sandbox, customer)
     assert told(invoice) == told(would)
     assert told(invoice) == [
-        ("10 × Tokens (Tier 1 at $0.00 / month)", 0),
-        ("2000 × Tokens (Tier 2 at $0.001 / month)", 200),
+        ("10 \u00d7 Tokens (Tier 1 at $0.00 / month)", 0),
+        ("2000 \u00d7 Tokens (Tier 2 at $0.001 / month)", 200),
     ]
     assert (invoice["status"], invoice["total"], would["total"]) == ("paid", 200, 200)
     assert "quantity" not in changed["items"]["data"][1]
     use(sandbox, customer, "1001")
     sandbox.pass_by(25)
     assert told(newest(sandbox, customer)) == [
-        ("1000 × Tokens (Tier 1 at $0.00 / month)", 0),
-        ("1 × Tokens (Tier 2 at $0.10 / month)", 10),
-        ("1 × Pro (at $49.00 / month)", 4900),
+        ("1000 \u00d7 Tokens (Tier 1 at $0.00 / month)", 0),
+        ("1 \u00d7 Tokens (Tier 2 at $0.10 / month)", 10),
+        ("1 \u00d7 Pro (at $49.00 / month)", 4900),
     ]
 
 

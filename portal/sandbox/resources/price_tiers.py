@@ -99,7 +99,8 @@ class Part:
 
 def graduated(tiers: list[Object], usage: Decimal) -> list[Part]:
     """Return what falls into which tier, each rounded by itself; the first is told even when nothing was used."""
-    parts, begin = [], Decimal(0)
+    parts: list[Part] = []
+    begin = Decimal(0)
     for number, tier in enumerate(tiers, 1):
         end = usage if tier["up_to"] is None else min(usage, Decimal(tier["up_to"]))
         units = max(end - begin, Decimal(0))

@@ -19,7 +19,7 @@ from portal.sandbox.parameters import (
     Text,
     merge_metadata,
 )
-from portal.sandbox.registry import Included, Reference, Resource, fetch, register, render
+from portal.sandbox.registry import Included, Reference, Resource, Shape, fetch, register, render
 from portal.sandbox.resources import price_tiers, products
 from portal.sandbox.store import Object, equals, one_of
 
@@ -255,7 +255,7 @@ def _tiers(call: Call, price: Object) -> list[Object] | None:
     return price_tiers.of(fetch(call, "price", price["id"]))
 
 
-_SHAPE = {"product": Reference("product"), "tiers": Included(_tiers)}
+_SHAPE: Shape = {"product": Reference("product"), "tiers": Included(_tiers)}
 register(Resource("price", "price", _SHAPE))
 ENDPOINTS = (
     Endpoint("POST", "/v1/prices", CREATE, create, "price"),
