@@ -59,9 +59,9 @@ def draft(
     customer = fetch(call, "customer", subscription["customer"])
     waiting = invoice_items.pending(call, customer["id"], subscription["id"])
     sources = [invoice_items.as_line(call, one) for one in waiting]
-    sources += usage
     ordered = [item for item in items if not prices.is_metered(fetch(call, "price", item["price"]))]
     sources += [recurring(call, item, until=subscription["cancel_at"]) for item in ordered]
+    sources += usage
     lines = less_discount(call, subscription, sources)
     invoice = invoices.draft(call, customer, subscription, reason, lines)
     if any(line.off for line in lines):

@@ -255,9 +255,9 @@ def test_another_metered_price_bills_what_was_used_at_the_old_one_and_counts_fro
     use(sandbox, customer, "1001")
     sandbox.pass_by(25)
     assert told(newest(sandbox, customer)) == [
+        ("1 \u00d7 Pro (at $49.00 / month)", 4900),
         ("1000 \u00d7 Tokens (Tier 1 at $0.00 / month)", 0),
         ("1 \u00d7 Tokens (Tier 2 at $0.10 / month)", 10),
-        ("1 \u00d7 Pro (at $49.00 / month)", 4900),
     ]
 
 
