@@ -32,37 +32,49 @@ INDEXES = {
     "ix_usage_events_team_id_occurred_at": "(team_id, occurred_at)",
 }
 
-# The later of the start of the day and the start of the team's month of use, which `usage/periods.py` computes too. A day
-# that has been split already stays split as it was, for what is reported late.
-STARTS_AT = f"""
-create function usage_starts_at(the_team text, the_moment timestamptz) returns timestamptz language plpgsql stable as $$
+# A team's month of use, by the rule that `usage/periods.py` has for the pages.
+MONTH = f"""
+create function usage_month_of(the_team text, the_moment timestamptz, out starts timestamptz, out ends timestamptz)
+language plpgsql stable as $$
 declare
     sub record;
     at timestamp := the_moment at time zone 'UTC';
-    day timestamptz := date_trunc('day', at) at time zone 'UTC';
     anchor timestamp;
     months integer;
-    month timestamptz;
-    split timestamptz;
 begin
     select s.interval, s.current_period_start as starts, s.current_period_end as ends into sub from subscriptions s
     where s.team_id = the_team and s.status in ({LIVE}) and not s.duplicate
         and s.current_period_start is not null and s.current_period_end is not null;
     if found and sub.interval = 'month' and sub.starts <= the_moment and the_moment < sub.ends then
-        month := sub.starts;
-    else
-        if found then
-            anchor := case when sub.ends <= the_moment then sub.ends else sub.starts end at time zone 'UTC';
-        else
-            select t.created_at at time zone 'UTC' into anchor from teams t where t.id = the_team;
-        end if;
-        months := (extract(year from at) - extract(year from anchor)) * 12
-            + extract(month from at) - extract(month from anchor);
-        if anchor + make_interval(months => months) > at then
-            months := months - 1;
-        end if;
-        month := (anchor + make_interval(months => months)) at time zone 'UTC';
+        starts := sub.starts;
+        ends := sub.ends;
+        return;
     end if;
+    if found then
+        anchor := case when sub.ends <= the_moment then sub.ends else sub.starts end at time zone 'UTC';
+    else
+        select t.created_at at time zone 'UTC' into anchor from teams t where t.id = the_team;
+    end if;
+    months := (extract(year from at) - extract(year from anchor)) * 12
+        + extract(month from at) - extract(month from anchor);
+    if anchor + make_interval(months => months) > at then
+        months := months - 1;
+    end if;
+    starts := (anchor + make_interval(months => months)) at time zone 'UTC';
+    ends := (anchor + make_interval(months => months + 1)) at time zone 'UTC';
+end $$
+"""
+
+# The later of the start of the day and that of the month. A day that has been split already stays split as it was, for
+# what is reported late.
+STARTS_AT = """
+create function usage_starts_at(the_team text, the_moment timestamptz) returns timestamptz language plpgsql stable as $$
+declare
+    day timestamptz := date_trunc('day', the_moment at time zone 'UTC') at time zone 'UTC';
+    month timestamptz;
+    split timestamptz;
+begin
+    select m.starts into month from usage_month_of(the_team, the_moment) m;
     select max(d.starts_at) into split from usage_daily d
     where d.team_id = the_team and d.starts_at > day and d.starts_at <= the_moment;
     return greatest(day, month, split);
@@ -175,7 +187,7 @@ def upgrade() -> None:
     op.execute("set lock_timeout = '4s'")
     _exchange(until)
     _daily()
-    for function in (STARTS_AT, COUNT, PARTS, MAKE, DROP):
+    for function in (MONTH, STARTS_AT, COUNT, PARTS, MAKE, DROP):
         op.execute(function)
     for function in ("make_usage_partitions()", "drop_usage_partitions(timestamptz)"):
         op.execute(f"revoke all on function {function} from public")
@@ -333,6 +345,7 @@ def downgrade() -> None:
     for function in (
         "count_use_of_before()",
         "usage_starts_at(text, timestamptz)",
+        "usage_month_of(text, timestamptz)",
         "make_usage_partitions()",
         "drop_usage_partitions(timestamptz)",
         "usage_partitions()",
