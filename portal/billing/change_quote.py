@@ -150,7 +150,12 @@ def _nothing_now(invoice: Json) -> Shown:
 
 
 def _line(line: Json) -> Json:
-    return {"description": line.get("description") or "", "amount": line["amount"], "price": _price_of(line)}
+    return {
+        "description": line.get("description") or "",
+        "amount": line["amount"],
+        "price": _price_of(line),
+        "quantity": line.get("quantity"),
+    }
 
 
 def holds(shown: Shown, now: Shown) -> bool:

@@ -20,6 +20,7 @@ from portal.core.unit_of_work import unit_of_work
 from portal.usage import jobs, meter_reports
 from portal.usage.gauges import meter_gauges
 from portal.usage.models import UsageDay
+from portal.usage.report_dates import date_of
 from portal.usage.report_models import MeterDrift, MeterReport
 from tests.cast import Cast
 from tests.metered import METER, again, answers_lost, at_stripe, let_drafts_wait, report, reports
@@ -191,7 +192,7 @@ def test_two_workers_that_write_at_the_same_time_write_one(backend: Backend) -> 
     jobs.freeze_reports()
     with unit_of_work():
         for row in owed:
-            meter_reports._write(row, meter_reports.date_of(row.starts_at, clock.now(), None), {})
+            meter_reports._write(row, date_of(row.starts_at, clock.now(), None), {})
     assert states(backend.team_id) == [(1, 6, "pending")]
 
 
