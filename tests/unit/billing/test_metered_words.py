@@ -50,7 +50,16 @@ def test_an_invoice_is_named_by_its_plan_and_not_by_a_tier() -> None:
 
 @pytest.mark.parametrize(
     ("used", "cents"),
-    [(0, 0), (10_000, 0), (10_001, 0), (10_004, 0), (10_005, 1), (11_000, 100), (12_345, 235), (10_000 + 10**12, 10**11)],
+    [
+        (0, 0),
+        (10_000, 0),
+        (10_001, 0),
+        (10_004, 0),
+        (10_005, 1),
+        (11_000, 100),
+        (12_345, 235),
+        (10_000 + 10**12, 10**11),
+    ],
 )
 def test_an_overage_is_rounded_as_stripe_rounds_it(used: int, cents: int) -> None:
     assert priced().overage_cents(used) == cents
