@@ -153,7 +153,7 @@ class Changer:
         items = db.session.execute(select(SubscriptionItem).where(SubscriptionItem.team_id == self.team_id)).scalars()
         found = sorted((item.stripe_id, item.stripe_price_id, item.quantity) for item in items)
         db.session.remove()
-        assert found == sorted((one["id"], one["price"]["id"], one["quantity"]) for one in live["items"]["data"])
+        assert found == sorted((one["id"], one["price"]["id"], one.get("quantity", 1)) for one in live["items"]["data"])
         assert ours.status == live["status"]
         assert (ours.cancel_at is not None) == (live["cancel_at"] is not None or live["cancel_at_period_end"])
         assert ours.cancel_feedback == live["cancellation_details"]["feedback"]
@@ -202,7 +202,7 @@ def planned_at_stripe(live: Json) -> tuple[Any, ...] | None:
     comes = _phases_to_come(schedule)
     if not comes:
         return None
-    keys = {item["price"]: item["quantity"] for item in comes[0]["items"]}
+    keys = {item["price"]: item["quantity"] for item in comes[0]["items"] if "quantity" in item}
     names = {price: lookup_key(price) for price in keys}
     plan = next(name for name in names.values() if name.startswith("turnpike_plan_"))
     _, _, key, interval = plan.split("_")
@@ -215,7 +215,7 @@ def addons_planned_at_stripe(live: Json) -> dict[str, int] | None:
     comes = _phases_to_come(live["schedule"])
     if not comes:
         return None
-    found = {lookup_key(item["price"]): item["quantity"] for item in comes[0]["items"]}
+    found = {lookup_key(item["price"]): item["quantity"] for item in comes[0]["items"] if "quantity" in item}
     addons = {key.removeprefix("turnpike_addon_"): number for key, number in found.items() if "_addon_" in key}
     return {key.rsplit("_", 1)[0]: number for key, number in addons.items()}
 

@@ -19,7 +19,7 @@ def addons_after(preview: ChangePreview) -> Addons:
     """The add-ons that the preview was made with, by the items that Stripe will have."""
     then, wanted = preview.params["then"], preview.params["wanted"]
     if wanted is None:
-        wanted = {item["price"]: item["quantity"] for item in then["items"]} if then else {}
+        wanted = {item["price"]: item["quantity"] for item in then["items"] if "quantity" in item} if then else {}
     found = [(addon_for_stripe_price(price_id), number) for price_id, number in wanted.items()]
     return tuple(sorted(((price, number) for price, number in found if price), key=lambda one: one[0].name))
 

@@ -26,6 +26,8 @@ class DiffGateway(CouponGateway, Protocol):
 
     def active_products(self) -> list[Json]: ...
 
+    def active_meters(self) -> list[Json]: ...
+
 
 @dataclass
 class Diff:
@@ -51,7 +53,7 @@ def diff_catalog(gateway: DiffGateway, catalog: Catalog) -> Diff:
     changes, wanted = _database_changes(catalog)
     found = Diff(changes)
     _diff_products(gateway, wanted, found)
-    _diff_prices(gateway, wanted, found)
+    _diff_prices(gateway, wanted, _diff_meters(gateway, wanted, found), found)
     plan = plan_coupons(gateway, catalog)
     found.stripe += [step.words for step in plan.steps]
     found.problems += plan.problems
@@ -83,12 +85,30 @@ def _diff_products(gateway: DiffGateway, wanted: list[WantedPrice], found: Diff)
     ]
 
 
-def _diff_prices(gateway: DiffGateway, wanted: list[WantedPrice], found: Diff) -> None:
+def _diff_meters(gateway: DiffGateway, wanted: list[WantedPrice], found: Diff) -> dict[str, str]:
+    """Compare the meters; returns Stripe's ids of those that there are, by key."""
+    terms = {price.meter.key: price.meter for price in wanted if price.meter}
+    active = {meter["event_name"]: meter for meter in gateway.active_meters()} if terms else {}
+    ids = {}
+    for key, meter in terms.items():
+        there = active.get(meter.event_name)
+        if there is None:
+            found.stripe.append(f"make meter {meter.event_name}")
+            continue
+        ids[key] = str(there["id"])
+        if not meter.fits(there):
+            found.problems.append(f"meter {there['id']} ({meter.event_name}) counts in another way")
+        elif there["display_name"] != meter.name:
+            found.stripe.append(f"rename meter {meter.event_name} to {meter.name}")
+    return ids
+
+
+def _diff_prices(gateway: DiffGateway, wanted: list[WantedPrice], meters: dict[str, str], found: Diff) -> None:
     held = {price["lookup_key"]: price for price in gateway.find_prices([price.lookup_key for price in wanted])}
     used = set[str]()
     for price in wanted:
         there = held.get(price.lookup_key)
-        if there is None or not says_the_same(there, price):
+        if there is None or not says_the_same(there, price, meters):
             found.stripe.append(f"make price {price.lookup_key}")
             continue
         used.add(there["id"])

@@ -12,6 +12,7 @@ from portal.billing.addons import addon_items
 from portal.billing.card_words import Card, card_of
 from portal.billing.change_models import ChangePreview
 from portal.billing.change_status import wish_fields
+from portal.billing.metered_words import shown_words
 from portal.billing.models import Subscription
 from portal.billing.payment_methods import charged_payment_method
 from portal.billing.seats import Seats, seats_of
@@ -118,7 +119,7 @@ def preview_page(team_id: str, preview: ChangePreview) -> PreviewPage:
         before_name=f"{before.name}, now" if before else "Now",
         after_name=_after_name(preview, before, after),
         rows=_rows(preview, subscription, seats, before, after),
-        shown=preview.shown,
+        shown=shown_words(preview.shown),
         next_at=next_at,
         every=EVERY[preview.interval],
         expired=preview.expires_at <= clock.now(),

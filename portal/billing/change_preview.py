@@ -28,6 +28,7 @@ from portal.billing.change_terms import (
     Terms,
     basis_of,
     item_changes,
+    ordered,
     period_of,
     planned,
     read_terms,
@@ -153,11 +154,12 @@ def _params(
     """What Stripe will be asked for: an `update` at once, a plan for `then`, and whether what was planned is dropped.
 
     `wanted` are the items that the subscription has once the update was made, `rarer` the prices that in the end are not due
-    with each period of the plan.
+    with each period of the plan, `metered` those of what is billed by use.
     """
     target = decision.target
     params: dict[str, Any] = {"update": None, "wanted": None, "then": None, "release": wish.kind == "undo"}
     params["rarer"] = _paid_rarer(target)
+    params["metered"] = sorted({str(price.stripe_price_id) for price in (*terms.metered, *target.metered)})
     if wish.kind == "undo":
         return params
     discounts = _kept_discounts(live) + ([{"promotion_code": discount}] if discount else [])
@@ -183,7 +185,8 @@ def _paid_rarer(target: Target) -> list[str]:
 def _then(terms: Terms, target: Target, discounts: list[Json]) -> Json:
     """The phase that begins when the period ends. `changes` are what brings the subscription there from what it is now."""
     return {
-        "items": [{"price": price, "quantity": number} for price, number in target_items(target)],
+        "items": [ordered(price, number) for price, number in target_items(target)],
+        "usage_ends": bool({price.price_id for price in terms.metered} - {price.price_id for price in target.metered}),
         "interval": target.plan.interval,
         "discounts": discounts,
         "changes": item_changes(terms, target),

@@ -19,20 +19,26 @@ def quote(gateway: Gateway, subscription: Json, params: Json, period_end: int) -
     """Ask Stripe what a change would bill. Raises `GatewayError`."""
     update, then = params["update"], params["then"]
     after = _recurring(gateway, subscription, {"items": then["changes"]}, then["discounts"]) if then else None
+    metered = params.get("metered", [])
     afterwards = _Afterwards(subscription, params.get("rarer", []))
     if update is None:
         assert after is not None, "a change is made now or then"
         return _nothing_now(after) | afterwards.told(after, period_end, afterwards.due(after, period_end))
     invoice = gateway.preview_invoice(_asked(subscription, update, update.get("discounts")))
-    if after is None:
+    of_period = [line for line in invoice["lines"]["data"] if not is_proration(line) and _price_of(line) not in metered]
+    if after is None and of_period:
         after = _recurring(gateway, subscription, update, update.get("discounts"))
-        waiting = invoice["total"]
-    else:  # the next invoice is of what is planned, which the change is to reach as well
+        waiting = invoice["total"] - sum(_net(line) for line in _usage(invoice, metered))
+    else:
+        # The next invoice is of what is planned, which the change is to reach as well; or what comes first is a month's use
+        # beside a plan that is paid by the year.
+        after = after or _recurring(gateway, subscription, update, update.get("discounts"))
         prorations = sum(line["amount"] for line in invoice["lines"]["data"] if is_proration(line))
         waiting = afterwards.due(after, period_end) + prorations
-    if not _is_due_now(invoice, period_end):
+    if not _is_due_now(update, of_period, period_end):
         return _nothing_now(invoice) | afterwards.told(after, period_end, waiting)
-    next_at = period_end if then else min(line["period"]["end"] for line in after["lines"]["data"])
+    whole = [line for line in after["lines"]["data"] if _price_of(line) not in metered]
+    next_at = period_end if then else min(line["period"]["end"] for line in whole)
     return receipt(invoice) | afterwards.told(after, next_at, afterwards.due(after, next_at))
 
 
@@ -94,10 +100,15 @@ def _details(update: Json) -> Json:
     return {name: update[name] for name in ("items", "proration_behavior", "proration_date") if name in update}
 
 
-def _is_due_now(invoice: Json, period_end: int) -> bool:
+def _is_due_now(update: Json, of_period: list[Json], period_end: int) -> bool:
     """Whether it is billed at once. What is billed with the next period has a line for that, which begins then."""
-    whole = [line for line in invoice["lines"]["data"] if not is_proration(line)]
-    return all(line["period"]["start"] < period_end for line in whole)
+    waits = update.get("proration_behavior") == "create_prorations"
+    return not waits and all(line["period"]["start"] < period_end for line in of_period)
+
+
+def _usage(invoice: Json, metered: list[str]) -> list[Json]:
+    """What was used so far: it is on the next invoice, whose sum nobody knows yet."""
+    return [line for line in invoice["lines"]["data"] if not is_proration(line) and _price_of(line) in metered]
 
 
 def is_proration(line: Json) -> bool:
@@ -139,7 +150,12 @@ def _nothing_now(invoice: Json) -> Shown:
 
 
 def _line(line: Json) -> Json:
-    return {"description": line.get("description") or "", "amount": line["amount"], "price": _price_of(line)}
+    return {
+        "description": line.get("description") or "",
+        "amount": line["amount"],
+        "price": _price_of(line),
+        "quantity": line.get("quantity"),
+    }
 
 
 def holds(shown: Shown, now: Shown) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from portal.billing.change_addons import addons_kept, addons_planned, addons_wished, refuse_loss
 from portal.billing.change_refused import ChangeRefused
 from portal.billing.change_terms import Planned, Target, Terms
+from portal.catalog.metered_queries import metered_prices_of
 from portal.catalog.models import Plan
 from portal.catalog.queries import plan_by_key, price_for
 
@@ -88,11 +89,14 @@ def target_of(plan_key: str, interval: str, seats: int | None, terms: Terms, mem
         raise ChangeRefused("not_sold")
     seat = terms.seat if same and terms.seat else price_for(plan_key, interval, "seat")
     addons = terms.addons if same else addons_kept(terms.addons, plan_key, interval)
+    # Whoever keeps the plan keeps what was agreed to for its use.
+    metered = terms.metered if same else tuple(metered_prices_of(plan_key))
     if plan.seats_included is None:
-        return Target(price, None, 0, None, addons)
+        return Target(price, None, 0, None, addons, metered)
     number = seats if seats is not None else _seats_kept(plan, terms, members, sold=seat is not None)
     _check_seats(plan, number, members, sold=seat is not None and seat.stripe_price_id is not None)
-    return Target(price, seat, max(number - plan.seats_included, 0), max(number, plan.seats_included), addons)
+    extra = max(number - plan.seats_included, 0)
+    return Target(price, seat, extra, max(number, plan.seats_included), addons, metered)
 
 
 def _seats_kept(plan: Plan, terms: Terms, members: int, *, sold: bool) -> int:
@@ -120,25 +124,26 @@ def seats_after(coming: Planned, seats: int, members: int) -> Target:
     """What a planned change is to bring when the team has this many seats: it must not forget any of them."""
     plan = _plan(coming.plan.plan_key)
     if plan.seats_included is None:
-        return Target(coming.plan, None, 0, None, coming.addons)
+        return Target(coming.plan, None, 0, None, coming.addons, coming.metered)
     seat = price_for(coming.plan.plan_key, coming.plan.interval, "seat")
     most = plan.seats_max if seat is not None else plan.seats_included
     if most is not None and max(seats, members) > most:
         raise ChangeRefused("planned_seats", plan=plan.name, seats=most)
     number = max(seats, plan.seats_included)
-    return Target(coming.plan, seat, number - plan.seats_included, number, coming.addons)
+    return Target(coming.plan, seat, number - plan.seats_included, number, coming.addons, coming.metered)
 
 
 def addons_after(coming: Planned, target: Target, addon_key: str) -> Target:
     """What a planned change is to bring when the team has these add-ons: it must forget neither them nor its seats."""
     seat = price_for(coming.plan.plan_key, coming.plan.interval, "seat") if coming.seats_extra else None
-    return Target(coming.plan, seat, coming.seats_extra, None, addons_planned(coming, target.addons, addon_key))
+    addons = addons_planned(coming, target.addons, addon_key)
+    return Target(coming.plan, seat, coming.seats_extra, None, addons, coming.metered)
 
 
 def _as_it_is(terms: Terms) -> Target:
     included = _plan(terms.plan.plan_key).seats_included
     seats = included + terms.seats_extra if included else None
-    return Target(terms.plan, terms.seat, terms.seats_extra, seats, terms.addons)
+    return Target(terms.plan, terms.seat, terms.seats_extra, seats, terms.addons, terms.metered)
 
 
 def _plan(key: str) -> Plan:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from portal.billing.change_claim import Work
-from portal.billing.change_terms import period_of, quantities
+from portal.billing.change_terms import ordered, period_of, quantities
 from portal.billing.gateway import Gateway, InvalidRequest
 from portal.billing.mirror import Json, ref
 
@@ -37,16 +37,19 @@ def _plan(stripe: Gateway, work: Work, live: Json, schedule: Json | None) -> Non
 
 def _now(live: Json, start: int) -> Json:
     """The current phase, as the subscription is, until the period that is paid for ends."""
-    items = [{"price": price, "quantity": number} for price, number in quantities(live).items()]
+    items = [ordered(price, number) for price, number in quantities(live).items()]
     discounts = [{"discount": str(ref(one))} for one in live.get("discounts") or []]
     phase: Json = {"start_date": start, "end_date": period_of(live)[1], "items": items, "proration_behavior": "none"}
     return phase | ({"discounts": discounts} if discounts else {})
 
 
 def _then(wanted: Json) -> Json:
+    """There is no time left to give back when it begins. But what was used at a metered price that ends then would go unbilled
+    without prorations (https://docs.stripe.com/billing/subscriptions/usage-based/manage-billing-setup).
+    """
     phase: Json = {
         "items": wanted["items"],
         "duration": {"interval": wanted["interval"], "interval_count": 1},
-        "proration_behavior": "none",
+        "proration_behavior": "create_prorations" if wanted.get("usage_ends") else "none",
     }
     return phase | ({"discounts": wanted["discounts"]} if wanted["discounts"] else {})

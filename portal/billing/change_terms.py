@@ -1,4 +1,5 @@
-"""What a subscription is made of, as far as our pages change it: a plan with its interval, further seats, and add-ons.
+"""What a subscription is made of, as far as our pages change it: a plan with its interval, further seats, add-ons, and the
+prices of what the plan counts.
 
 All of it is read from Stripe's object, since a change must be asked for against what is true there.
 """
@@ -10,10 +11,13 @@ from typing import Any
 
 from portal.billing.mirror import Json, ref
 from portal.catalog.addon_queries import AddonPrice, addon_for_stripe_price
+from portal.catalog.metered_queries import MeteredPrice, metered_for_stripe_price, metered_prices
 from portal.catalog.queries import PlanPrice, plan_for_stripe_price
 
 # How many of which add-on; there is one price of each.
 Addons = tuple[tuple[AddonPrice, int], ...]
+# By Stripe's price: how many are ordered; of what a meter counts nobody orders any.
+Quantities = dict[str, int | None]
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,9 @@ class AddonItem:
 
 @dataclass(frozen=True)
 class Terms:
-    """`plan_item` and `seat_item` are the ids of Stripe's items; `seat` is what a further seat costs now, if there is one."""
+    """`plan_item` and `seat_item` are the ids of Stripe's items, as are those beside the metered prices; `seat` is what a
+    further seat costs now, if there is one.
+    """
 
     plan: PlanPrice
     plan_item: str
@@ -36,6 +42,11 @@ class Terms:
     seat_item: str | None
     seats_extra: int
     addon_items: tuple[AddonItem, ...] = ()
+    metered_items: tuple[tuple[str, MeteredPrice], ...] = ()
+
+    @property
+    def metered(self) -> tuple[MeteredPrice, ...]:
+        return tuple(price for _, price in self.metered_items)
 
     @property
     def addons(self) -> Addons:
@@ -51,6 +62,7 @@ class Target:
     seats_extra: int
     seats: int | None
     addons: Addons = ()
+    metered: tuple[MeteredPrice, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,6 +74,7 @@ class Planned:
     plan: PlanPrice
     seats_extra: int
     addons: Addons = ()
+    metered: tuple[MeteredPrice, ...] = ()
 
 
 def read_terms(subscription: Json) -> Terms | None:
@@ -78,38 +91,54 @@ def read_terms(subscription: Json) -> Terms | None:
         plan_item=plan_item["id"],
         seat=seat,
         seat_item=seat_item["id"] if seat_item else None,
-        seats_extra=_quantity(seat_item) if seat_item else 0,
+        seats_extra=_number(seat_item) if seat_item else 0,
         addon_items=tuple(
-            AddonItem(item["id"], price, _quantity(item), item["current_period_end"])
+            AddonItem(item["id"], price, _number(item), item["current_period_end"])
             for item in subscription["items"]["data"]
             if (price := addon_for_stripe_price(item["price"]["id"])) is not None
+        ),
+        metered_items=tuple(
+            (str(item["id"]), counted)
+            for item in subscription["items"]["data"]
+            if is_metered(item) and (counted := metered_for_stripe_price(item["price"]["id"])) is not None
         ),
     )
 
 
-def quantities(subscription: Json) -> dict[str, int]:
+def is_metered(item: Json) -> bool:
+    """Whether an item is of what a meter counts."""
+    return bool((item["price"].get("recurring") or {}).get("usage_type") == "metered")
+
+
+def quantities(subscription: Json) -> Quantities:
     """How many a subscription has of each of Stripe's prices."""
-    return {item["price"]["id"]: _quantity(item) for item in subscription["items"]["data"]}
+    return {item["price"]["id"]: None if is_metered(item) else _number(item) for item in subscription["items"]["data"]}
 
 
-def _quantity(item: Json) -> int:
+def _number(item: Json) -> int:
     return 1 if item.get("quantity") is None else int(item["quantity"])
 
 
-def wanted_quantities(subscription: Json, terms: Terms, target: Target) -> dict[str, int]:
+def ordered(price: str | None, number: int | None) -> Json:
+    """An item as Stripe is asked for it: of what a meter counts without a number."""
+    return {"price": price} if number is None else {"price": price, "quantity": number}
+
+
+def wanted_quantities(subscription: Json, terms: Terms, target: Target) -> Quantities:
     """The same for what it is to become; what our pages do not change stays as it is."""
     own = {terms.plan.stripe_price_id, terms.seat.stripe_price_id if terms.seat else None}
-    own |= {price.stripe_price_id for price, _ in terms.addons}
+    own |= {price.stripe_price_id for price, _ in terms.addons} | {price.stripe_price_id for price in terms.metered}
     kept = {price: number for price, number in quantities(subscription).items() if price not in own}
     return kept | {str(price): number for price, number in target_items(target)}
 
 
-def target_items(target: Target) -> list[tuple[str | None, int]]:
-    """The items of the plan, its further seats and its add-ons, as price and number."""
-    items = [(target.plan.stripe_price_id, 1)]
+def target_items(target: Target) -> list[tuple[str | None, int | None]]:
+    """The items of the plan, its further seats, its add-ons and what it counts, as price and number."""
+    items: list[tuple[str | None, int | None]] = [(target.plan.stripe_price_id, 1)]
     if target.seat and target.seats_extra:
         items.append((target.seat.stripe_price_id, target.seats_extra))
-    return items + [(price.stripe_price_id, number) for price, number in target.addons]
+    items += [(price.stripe_price_id, number) for price, number in target.addons]
+    return items + [(price.stripe_price_id, None) for price in target.metered]
 
 
 def item_changes(terms: Terms, target: Target) -> list[Json]:
@@ -125,7 +154,7 @@ def item_changes(terms: Terms, target: Target) -> list[Json]:
             changes.append(where | wanted)
     elif terms.seat_item:
         changes.append({"id": terms.seat_item, "deleted": True})
-    return changes + _addon_changes(terms, target)
+    return changes + _addon_changes(terms, target) + _metered_changes(terms, target)
 
 
 def _addon_changes(terms: Terms, target: Target) -> list[Json]:
@@ -140,9 +169,25 @@ def _addon_changes(terms: Terms, target: Target) -> list[Json]:
     return changes + [{"price": price.stripe_price_id, "quantity": number} for price, number in wanted.values()]
 
 
+def _metered_changes(terms: Terms, target: Target) -> list[Json]:
+    """The price of a meter becomes that of the same meter, so that its item goes on."""
+    changes: list[Json] = []
+    wanted = {price.meter_key: price for price in target.metered}
+    for item_id, held in terms.metered_items:
+        price = wanted.pop(held.meter_key, None)
+        if price is None:
+            changes.append({"id": item_id, "deleted": True})
+        elif price.stripe_price_id != held.stripe_price_id:
+            changes.append({"id": item_id, "price": price.stripe_price_id})
+    return changes + [{"price": price.stripe_price_id} for price in wanted.values()]
+
+
 def period_of(subscription: Json) -> tuple[int, int]:
-    """Start and end of the current period, in epoch seconds."""
-    items = subscription["items"]["data"]
+    """Start and end of the current period, in epoch seconds. What is counted by the month beside a yearly plan has months of
+    its own, at whose ends nothing happens to the plan.
+    """
+    every = subscription["items"]["data"]
+    items = [item for item in every if not is_metered(item)] or every
     return max(item["current_period_start"] for item in items), min(item["current_period_end"] for item in items)
 
 
@@ -158,14 +203,15 @@ def planned(subscription: Json) -> Planned | None:
     plan = next((price for price, _ in found if price is not None and price.purpose == "plan"), None)
     if plan is None:
         return None
-    extra = sum(number for price, number in found if price is not None and price.purpose == "seat")
+    extra = sum(number or 0 for price, number in found if price is not None and price.purpose == "seat")
     addons = [(addon_for_stripe_price(price), number) for price, number in _of_phase(comes[0]).items()]
-    kept = tuple((price, number) for price, number in addons if price is not None)
-    return Planned(str(schedule["id"]), comes[0]["start_date"], plan, extra, kept)
+    kept = tuple((price, number or 0) for price, number in addons if price is not None)
+    metered = tuple(metered_prices(list(_of_phase(comes[0]))))
+    return Planned(str(schedule["id"]), comes[0]["start_date"], plan, extra, kept, metered)
 
 
-def _of_phase(phase: Json) -> dict[str, int]:
-    return {str(ref(item["price"])): _quantity(item) for item in phase["items"]}
+def _of_phase(phase: Json) -> Quantities:
+    return {str(ref(item["price"])): item.get("quantity") for item in phase["items"]}
 
 
 def basis_of(subscription: Json) -> dict[str, Any]:
@@ -185,4 +231,4 @@ def basis_of(subscription: Json) -> dict[str, Any]:
 
 def _told(coming: Planned) -> list[Any]:
     addons = [[price.price_id, number] for price, number in coming.addons]
-    return [coming.at, coming.plan.price_id, coming.seats_extra, *addons]
+    return [coming.at, coming.plan.price_id, coming.seats_extra, *addons, *(price.price_id for price in coming.metered)]

@@ -28,6 +28,7 @@ from portal.billing.promotion_codes import find_promotion_code, is_about_code
 from portal.billing.subscriptions import live_subscription
 from portal.billing.trial_uses import trial_used
 from portal.catalog.current import catalog
+from portal.catalog.metered_queries import metered_prices_of
 from portal.catalog.queries import BundlePrice, PlanPrice
 from portal.core.ids import new_id
 from portal.core.unit_of_work import unit_of_work
@@ -184,6 +185,13 @@ def _still_open(gateway: Gateway, checkout: Checkout) -> Started | None:
     return None
 
 
+def _metered_prices(order: Order) -> list[str]:
+    """Stripe's prices of what the plan counts."""
+    if not isinstance(order.item, PlanPrice):
+        return []
+    return [str(price.stripe_price_id) for price in metered_prices_of(order.item.plan_key)]
+
+
 def _make_page(gateway: Gateway, place: _Place, buyer: Buyer, order: Order, addresses: ReturnAddresses) -> Json:
     checkout = place.checkout
     customer_id = ensure_customer(gateway, checkout.team_id)
@@ -192,7 +200,8 @@ def _make_page(gateway: Gateway, place: _Place, buyer: Buyer, order: Order, addr
     closed = Checkout.stripe_id.in_(place.earlier) & (Checkout.state == "replaced")
     with unit_of_work() as session:
         used = _has_trial(order) and trial_used(checkout.team_id, buyer.user_id)
-        params = page_params(checkout, order, buyer, customer_id, addresses, catalog().checkout, trial_used=used)
+        options, metered = catalog().checkout, _metered_prices(order)
+        params = page_params(checkout, order, buyer, customer_id, addresses, options, metered=metered, trial_used=used)
         session.execute(update(Checkout).where(closed).values(state="expired"))
         unset = (Checkout.id == checkout.id) & (Checkout.params == {})
         session.execute(update(Checkout).where(unset).values(params=params))

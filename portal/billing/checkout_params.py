@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from portal.billing.checkout_order import Buyer, Order, ReturnAddresses
@@ -21,9 +22,12 @@ def page_params(
     addresses: ReturnAddresses,
     options: CheckoutOptions,
     *,
+    metered: Sequence[str] = (),
     trial_used: bool = False,
 ) -> Json:
     """The parameters of the page. All that is said of the price is which one it is: Stripe knows its amount.
+
+    `metered` are Stripe's prices of what the plan counts besides, of which nobody orders a number.
 
     With `trial_used` the plan begins without its trial, and the page says why.
     """
@@ -32,7 +36,7 @@ def page_params(
     common: Json = {
         "customer": customer_id,
         "client_reference_id": checkout.team_id,
-        "line_items": [{"price": item.stripe_price_id, "quantity": 1}],
+        "line_items": [{"price": item.stripe_price_id, "quantity": 1}, *({"price": price} for price in metered)],
         "metadata": metadata,
         "success_url": addresses.success.format(checkout_id=checkout.id),
         "cancel_url": addresses.cancel.format(checkout_id=checkout.id),

@@ -8,6 +8,7 @@ made from a row that was committed before. In a request a call has 8 s and no re
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 
@@ -16,6 +17,7 @@ import structlog
 from flask import current_app, has_request_context
 
 from portal.billing.gateway_counters import measured
+from portal.billing.meter_terms import MeterTerms
 from portal.core.ids import new_id
 from portal.core.unit_of_work import in_transaction
 from portal.settings import Settings
@@ -273,11 +275,12 @@ class Gateway:
     # Catalog
 
     def find_prices(self, lookup_keys: list[str]) -> list[Json]:
-        """The active prices that carry these lookup keys (Stripe answers at most ten keys a call)."""
+        """The active prices that carry these lookup keys, with their tiers (Stripe answers at most ten keys a call)."""
         found: list[Json] = []
         for start in range(0, len(lookup_keys), 10):
             keys = lookup_keys[start : start + 10]
-            page = self._read(self._v1.prices.list, {"lookup_keys": keys, "active": True, "limit": PAGE})
+            query: Json = {"lookup_keys": keys, "active": True, "limit": PAGE, "expand": ["data.tiers"]}
+            page = self._read(self._v1.prices.list, query)
             found += page["data"]
         return found
 
@@ -302,6 +305,39 @@ class Gateway:
 
     def create_price(self, params: Json, idempotency_key: str) -> Json:
         return self._change(self._v1.prices.create, idempotency_key, params)
+
+    # Meters
+
+    def active_meters(self) -> list[Json]:
+        return self._read_all(self._v1.billing.meters.list, {"status": "active"})
+
+    def ensure_meter(self, meter: MeterTerms) -> Json:
+        """The active meter for the events of this one, made or renamed if need be: there can be no second one of its name.
+
+        Raises `InvalidRequest` when the one that there is adds up in another way.
+        """
+        found = next((one for one in self.active_meters() if one["event_name"] == meter.event_name), None)
+        if found is None:
+            return self._set(self._v1.billing.meters.create, f"meter-{new_id('mtr')}", meter.params)
+        if not meter.fits(found):
+            raise InvalidRequest(
+                f"Stripe's meter {found['id']} for events of the name {meter.event_name} counts in another way;"
+                " deactivate it there, then run this again"
+            )
+        if found["display_name"] == meter.name:
+            return found
+        key = f"meter-{found['id']}-{found['updated']}"
+        return self._set(self._v1.billing.meters.update, key, found["id"], {"display_name": meter.name})
+
+    def report_usage(self, params: Json, idempotency_key: str) -> Json:
+        """Raises `InvalidRequest` with the code `duplicate_meter_event` when its identifier has been taken already."""
+        return self._change(self._v1.billing.meter_events.create, idempotency_key, params)
+
+    def usage_between(self, meter_id: str, customer_id: str, start: int, end: int) -> Decimal:
+        """What the events of a customer add up to within a time; both ends are full minutes in epoch seconds."""
+        query: Json = {"customer": customer_id, "start_time": start, "end_time": end}
+        found = self._read(self._v1.billing.meters.event_summaries.list, meter_id, query)["data"]
+        return sum((Decimal(str(one["aggregated_value"])) for one in found), Decimal(0))
 
     # Coupons and promotion codes
 

@@ -13,6 +13,7 @@ from portal.billing.invoice_list import InvoiceRow, row_of
 from portal.billing.invoice_models import CreditNote, PaymentTry
 from portal.billing.invoice_sums import Sums, sums_of
 from portal.billing.leased_work import OPEN_STATES
+from portal.billing.metered_words import Said, line_words
 from portal.billing.models import Invoice, Payment
 from portal.billing.pay_now import left_to_pay
 from portal.billing.payment_history import PaymentRow
@@ -88,7 +89,7 @@ def _line(line: dict[str, Any]) -> Line:
     since, until = (datetime.fromtimestamp(line[name], UTC) for name in ("period_start", "period_end"))
     lasts = until > since
     return Line(
-        line.get("description") or "",
+        line_words(Said(line["price"], line.get("description"), line.get("quantity"), line["amount"])),
         line.get("quantity"),
         since if lasts else None,
         until if lasts else None,

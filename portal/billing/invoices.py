@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from portal.billing.gateway import Gateway
+from portal.billing.metered_words import invoice_words, said_at_stripe
 from portal.billing.mirror import Fetched, Json, fetch, lock_customer, moment, ref, store
 from portal.billing.models import Invoice
 
@@ -33,7 +34,7 @@ def mirror_invoice(fetched: Fetched) -> Invoice:
         "amount_paid": data["amount_paid"],
         "credited_before": data.get("pre_payment_credit_notes_amount") or 0,
         "credited_after": data.get("post_payment_credit_notes_amount") or 0,
-        "description": data.get("description") or (lines[0].get("description") if lines else None) or "",
+        "description": invoice_words(data.get("description"), [said_at_stripe(line) for line in lines]),
         "lines": [_line(line) for line in lines],
         "hosted_invoice_url": data.get("hosted_invoice_url"),
         "invoice_pdf": data.get("invoice_pdf"),

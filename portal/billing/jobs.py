@@ -10,7 +10,7 @@ from functools import partial
 
 from sqlalchemy import delete, select
 
-from portal.billing import change_work, pay_work, subscription_check
+from portal.billing import change_work, metered_items, pay_work, subscription_check
 from portal.billing.billing_details import emails_to_send, send_email
 from portal.billing.change_models import ChangePreview, PendingChange
 from portal.billing.dunning import failing_invoices, teams_with_ending_cards, tell_of_expiring_card, tell_of_failure
@@ -76,6 +76,13 @@ def check_subscriptions() -> int:
     return subscription_check.check(gateway(), _apply) if billing_is_on() else 0
 
 
+def add_metered_items() -> int:
+    """To subscriptions that were sold with them and do not have them."""
+    if not billing_is_on():
+        return 0
+    return metered_items.add(gateway(), metered_items.missing())
+
+
 def send_billing_emails() -> int:
     """Those that Stripe does not have yet, because it was away when they were chosen."""
     with unit_of_work():
@@ -97,5 +104,6 @@ SCHEDULE = {
     "billing.emails": Task(send_billing_emails, timedelta(minutes=5)),
     "billing.failing_payments": Task(tell_of_failing_payments, timedelta(minutes=10)),
     "billing.expiring_cards": Task(tell_of_expiring_cards, timedelta(days=1), first_in=timedelta(minutes=10)),
+    "billing.metered_items": Task(add_metered_items, timedelta(days=1), first_in=timedelta(minutes=30)),
     "billing.subscriptions": Task(check_subscriptions, timedelta(days=1), first_in=timedelta(hours=1)),
 }

@@ -13,6 +13,7 @@ from portal.billing.change_models import ChangePreview, PendingChange
 from portal.billing.leave_preview import standing_of
 from portal.billing.leave_rules import RUNNING, Standing, may
 from portal.billing.leave_words import Row, consequences, day_of, dropped, going_on, name_of
+from portal.billing.metered_words import shown_words
 from portal.billing.models import Subscription
 from portal.billing.payment_methods import charged_payment_method
 from portal.billing.portal_configuration import CANCEL_REASONS
@@ -112,7 +113,7 @@ def preview_page(team_id: str, preview: ChangePreview) -> LeavePreviewPage:
     return LeavePreviewPage(
         preview=preview,
         title=f"End {name} now" if ends else f"Let {name} go on",
-        shown=preview.shown,
+        shown=shown_words(preview.shown),
         rows=consequences(subscription, "cancel_now", shares=bool(preview.params["give_back"]))
         if ends
         else going_on(preview, subscription),

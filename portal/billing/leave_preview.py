@@ -18,7 +18,7 @@ from portal.billing.change_models import ChangePreview, PendingChange
 from portal.billing.change_preview import VALID_FOR, open_change, unchanged
 from portal.billing.change_quote import Shown, receipt
 from portal.billing.change_refused import ChangeRefused
-from portal.billing.change_terms import basis_of, period_of, planned
+from portal.billing.change_terms import basis_of, is_metered, period_of, planned
 from portal.billing.gateway import Gateway, NotFound
 from portal.billing.leave_rules import Standing, refuse
 from portal.billing.mirror import Json, moment, ref
@@ -32,6 +32,8 @@ from portal.core.ids import new_id
 from portal.core.unit_of_work import end_read, unit_of_work
 
 COMMENT_LENGTH_MAX = 500
+# What two receipts of the same moment are added up by.
+SUMS = ("lines", "subtotal", "discount", "tax", "total", "from_balance", "amount_due")
 # How far our clock and Stripe's, and asking and doing, may lie apart.
 CLOCKS_APART = timedelta(minutes=5)
 
@@ -133,7 +135,8 @@ def _ending_now(live: Json, made_at: datetime) -> dict[str, Any]:
     ends_at = int((made_at + VALID_FOR).timestamp())
     if catalog().cancel_now == "prorate" and ends_at < period_of(live)[1]:
         give_back = {"cancel_at": ends_at, "proration_behavior": "always_invoice"}
-        return {"quoted": give_back, "give_back": give_back, "invoice_now": False}
+        counted = any(is_metered(item) for item in live["items"]["data"])
+        return {"quoted": give_back, "give_back": give_back, "invoice_now": counted}
     return {"quoted": {"cancel_now": True, "proration_behavior": "none"}, "give_back": None, "invoice_now": True}
 
 
@@ -187,7 +190,21 @@ def quote(gateway: Gateway, live: Json, params: Json) -> Shown:
         return unchanged(end)
     ends = [line["period"]["end"] for line in invoice["lines"]["data"]]
     afterwards = {"next_at": max(ends, default=end), "next_total": None, "recurring_total": None, "recurring_tax": 0}
-    return receipt(invoice) | afterwards
+    return _with_usage(gateway, live, params, receipt(invoice)) | afterwards
+
+
+def _with_usage(gateway: Gateway, live: Json, params: Json, shown: Shown) -> Shown:
+    """Where the rest is given back, what was used is billed by an invoice of its own, when the plan ends right after that."""
+    if not (params.get("give_back") and params["invoice_now"]):
+        return shown
+    ending = {"cancel_now": True, "proration_behavior": "none"}
+    try:
+        used = receipt(gateway.preview_invoice({"subscription": live["id"], "subscription_details": ending}))
+    except NotFound:  # nothing was used beyond what is included
+        return shown
+    covered = min(max(-shown["total"], 0), used["amount_due"])  # what is given back pays for it first
+    used |= {"from_balance": used["from_balance"] + covered, "amount_due": used["amount_due"] - covered}
+    return shown | {name: shown[name] + used[name] for name in SUMS}
 
 
 def next_period_ends(preview: ChangePreview) -> datetime:

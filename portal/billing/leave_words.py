@@ -12,9 +12,10 @@ from portal.accounts.seats import members_of
 from portal.billing.billing_mail import team_zone
 from portal.billing.change_models import ChangePreview, PendingChange
 from portal.billing.leave_preview import next_period_ends
-from portal.billing.models import Subscription
+from portal.billing.models import Subscription, SubscriptionItem
 from portal.billing.seats import seat_items
 from portal.catalog.current import catalog
+from portal.catalog.metered_queries import metered_prices
 from portal.catalog.models import Plan, PlanAccess
 from portal.catalog.queries import free_plan, plan_by_key
 from portal.core.database import db
@@ -55,11 +56,22 @@ def _money(subscription: Subscription, act: str) -> str:
             f"Nothing is charged while the plan is paused. What is paid for until {day} is not given back: let the plan go on"
             f" before that day and nothing is charged; later, a new period begins then and costs {_price(subscription)}."
         )
-    if act in ("cancel_now", "ended"):
+    if act == "ended":
         return "Nothing more is charged for the plan." + _open_invoice(subscription)
+    if act == "cancel_now":
+        return "Nothing more is charged for the plan." + _open_invoice(subscription) + _usage(subscription)
     if subscription.status == "trialing":
         return f"Nothing is charged. The trial goes on until {day}."
-    return "Nothing more is charged for the plan." + (_open_invoice(subscription) or f" It is paid for until {day}.")
+    until = _open_invoice(subscription) or f" It is paid for until {day}."
+    return "Nothing more is charged for the plan." + until + _usage(subscription)
+
+
+def _usage(subscription: Subscription) -> str:
+    """What is counted is charged after it was used."""
+    prices = select(SubscriptionItem.stripe_price_id).where(SubscriptionItem.subscription_id == subscription.id)
+    counted = metered_prices(list(db.session.execute(prices).scalars()))
+    names = " and ".join(price.meter_name for price in counted)
+    return f" What was used until then beyond what is included ({names}) is on a last invoice." if counted else ""
 
 
 def _open_invoice(subscription: Subscription) -> str:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from portal.billing.gateway import Gateway, InvalidRequest, NotFound
 from portal.billing.invoice_sums import Sums, sums_of
+from portal.billing.metered_words import line_words, said_at_stripe
 from portal.billing.mirror import Json, moment
 from portal.billing.models import Subscription
 from portal.billing.subscriptions import live_subscription
@@ -53,7 +54,7 @@ def _told(invoice: Json, at: datetime | None) -> NextInvoice:
     return NextInvoice(
         at=at or moment(invoice.get("next_payment_attempt") or invoice["period_end"]),
         currency=invoice["currency"],
-        lines=[(line.get("description") or "", line["amount"]) for line in invoice["lines"]["data"]],
+        lines=[(line_words(said_at_stripe(line)), line["amount"]) for line in invoice["lines"]["data"]],
         sums=sums_of(
             invoice["subtotal"],
             sum(one["amount"] for one in invoice.get("total_discount_amounts") or []),

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, delete, select
 
 from portal.billing.gateway import Gateway
 from portal.billing.invoices import subscription_of
+from portal.billing.metered_words import invoice_words, said_at_stripe
 from portal.billing.mirror import Fetched, Json, fetch, lock_customer, moment, overwrite, ref, store
 from portal.billing.models import Checkout, Payment, Subscription
 from portal.catalog.queries import plan_by_key
@@ -92,13 +93,11 @@ def _description(data: Json, invoice: Fetched | None, page: Json | None) -> str:
     bought = db.session.execute(ordered).scalar() if ordered is not None else None
     if bought is not None:
         return f"Bundle of {bought:,} credits"
-    return (invoice_words(invoice.data) if invoice else data.get("description")) or "Payment"
+    return (_invoice_words(invoice.data) if invoice else data.get("description")) or "Payment"
 
 
-def invoice_words(invoice: Json) -> str:
-    """What an invoice is for, in one line: its own description, else that of its first line."""
-    lines = invoice["lines"]["data"]
-    return invoice.get("description") or (lines[0].get("description") if lines else None) or ""
+def _invoice_words(invoice: Json) -> str:
+    return invoice_words(invoice.get("description"), [said_at_stripe(line) for line in invoice["lines"]["data"]])
 
 
 def mirror_rest(invoice: Fetched, intents: Iterable[Fetched]) -> None:
@@ -121,7 +120,7 @@ def mirror_rest(invoice: Fetched, intents: Iterable[Fetched]) -> None:
         "status": "succeeded",
         "amount": rest,
         "currency": data["currency"],
-        "description": invoice_words(data),
+        "description": _invoice_words(data),
         "invoice_stripe_id": invoice.stripe_id,
         "occurred_at": moment((data.get("status_transitions") or {}).get("paid_at") or data["created"]),
     }

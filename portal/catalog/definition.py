@@ -113,14 +113,19 @@ class Included:
 
 @dataclass(frozen=True)
 class PriceDefinition:
-    """A price that Stripe has to know. `interval` is None for what is bought once. Amounts are in the minor unit."""
+    """A price that Stripe has to know. `interval` is None for what is bought once. Amounts are in the minor unit.
 
-    purpose: Literal["plan", "seat", "bundle", "addon"]
+    The price of a plan's meter is for what is used beyond `included` units a month, and its amount is that of 1,000 units.
+    """
+
+    purpose: Literal["plan", "seat", "bundle", "addon", "metered"]
     owner_key: str
     interval: Interval | None
     unit_amount_cents: int
     currency: str
     lookup_key: str
+    meter_key: str | None = None
+    included: int | None = None
 
 
 @dataclass(frozen=True)
@@ -166,7 +171,7 @@ class Plan:
         return max(self.monthly_cents * MONTHS_A_YEAR - self.yearly_cents, 0) or None
 
     def prices(self, currency: str) -> list[PriceDefinition]:
-        """The prices of a paid plan and its further seats; none for free and custom plans."""
+        """The prices of a paid plan, its further seats and its meters; none for free and custom plans."""
         if self.kind != "paid":
             return []
         return [
@@ -174,6 +179,23 @@ class Plan:
             for interval in INTERVALS
             for purpose in RECURRING
             if (cents := self.cents(interval) if purpose == "plan" else self.seat_cents(interval)) is not None
+        ] + self._metered_prices(currency)
+
+    def _metered_prices(self, currency: str) -> list[PriceDefinition]:
+        """What a plan includes is counted by the month, also where the plan is paid by the year: one price serves both."""
+        return [
+            PriceDefinition(
+                "metered",
+                self.key,
+                "month",
+                terms.overage_per_1000_cents,
+                currency,
+                f"turnpike_metered_{self.key}_{meter_key}",
+                meter_key=meter_key,
+                included=terms.included,
+            )
+            for meter_key, terms in self.meters.items()
+            if terms.overage_per_1000_cents is not None
         ]
 
     def lookup_key(self, purpose: str, interval: Interval) -> str:

@@ -117,6 +117,8 @@ class AddonFeature(Model):
 class Price(Model):
     """What a plan, a further seat of it, an add-on, or a bundle costs, in the minor unit of `currency`.
 
+    Of a plan's meter it is what 1,000 units cost beyond the `included` ones of a month.
+
     A trigger refuses to change what a price says: another amount is another row (and another price at Stripe), and the
     old one stays, inactive, for those who have subscribed to it. `attempts` counts the tries to make the price at
     Stripe whose outcome was never learned; it is a part of the idempotency key.
@@ -124,7 +126,12 @@ class Price(Model):
 
     __tablename__ = "prices"
     __table_args__ = (
-        CheckConstraint("purpose in ('plan', 'seat', 'bundle', 'addon')", name="purpose"),
+        CheckConstraint("purpose in ('plan', 'seat', 'bundle', 'addon', 'metered')", name="purpose"),
+        CheckConstraint(
+            "case purpose when 'metered' then num_nonnulls(meter_id, included, plan_id) = 3 and included >= 0"
+            " and unit_amount_cents > 0 and interval = 'month' else num_nonnulls(meter_id, included) = 0 end",
+            name="meter",
+        ),
         CheckConstraint(
             "num_nonnulls(plan_id, bundle_id, addon_id) = 1 and (bundle_id is null) = (interval is not null)"
             " and case purpose when 'bundle' then bundle_id when 'addon' then addon_id else plan_id end is not null",
@@ -138,7 +145,13 @@ class Price(Model):
             "uq_prices_one_of_plan",
             *("plan_id", "interval", "currency", "purpose"),
             unique=True,
-            postgresql_where=text("active and plan_id is not null"),
+            postgresql_where=text("active and plan_id is not null and meter_id is null"),
+        ),
+        Index(
+            "uq_prices_one_of_meter",
+            *("plan_id", "meter_id", "currency"),
+            unique=True,
+            postgresql_where=text("active and meter_id is not null"),
         ),
         Index(
             "uq_prices_one_of_bundle",
@@ -159,6 +172,8 @@ class Price(Model):
     plan_id: Mapped[str | None] = mapped_column(PrefixedId, ForeignKey("plans.id"))
     bundle_id: Mapped[str | None] = mapped_column(PrefixedId, ForeignKey("bundles.id"))
     addon_id: Mapped[str | None] = mapped_column(PrefixedId, ForeignKey("addons.id"))
+    meter_id: Mapped[str | None] = mapped_column(PrefixedId, ForeignKey("meters.id"))
+    included: Mapped[int | None] = mapped_column(BigInteger)
     interval: Mapped[str | None]
     unit_amount_cents: Mapped[int] = mapped_column(BigInteger)
     currency: Mapped[str]
@@ -170,6 +185,7 @@ class Price(Model):
     plan: Mapped[Plan | None] = relationship()
     bundle: Mapped[Bundle | None] = relationship()
     addon: Mapped[Addon | None] = relationship()
+    meter: Mapped[Meter | None] = relationship()
 
     def __init__(self, **values: Any) -> None:
         # Not `price`: that is how Stripe's own identifiers begin.
@@ -232,7 +248,10 @@ class PlanAccess(Model):
 
 
 class Meter(Model):
-    """Something the product counts: in mode `credits` a use takes `cost_credits`, in mode `metered` plans include some."""
+    """Something the product counts: in mode `credits` a use takes `cost_credits`, in mode `metered` plans include some.
+
+    `stripe_meter_id` is the Billing Meter that a metered one is counted by at Stripe, once there is one.
+    """
 
     __tablename__ = "meters"
     __table_args__ = (
@@ -247,6 +266,7 @@ class Meter(Model):
     mode: Mapped[str]
     cost_credits: Mapped[int | None] = mapped_column(BigInteger)
     position: Mapped[int]
+    stripe_meter_id: Mapped[str | None] = mapped_column(PrefixedId, unique=True)
     archived_at: Mapped[UtcDateTime | None]
 
     def __init__(self, **values: Any) -> None:

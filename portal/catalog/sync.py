@@ -81,7 +81,7 @@ def sync_database(catalog: Catalog) -> Changes:
             changes.changed.append(f"contents of addon {addon.key}")
     owners: Owners = {
         (noun, key): row.id
-        for noun, rows in (("plan", plans), ("bundle", bundles), ("addon", addons))
+        for noun, rows in (("plan", plans), ("bundle", bundles), ("addon", addons), ("meter", meters))
         for key, row in rows.items()
     }
     _sync_prices(catalog.prices(), owners, changes)
@@ -228,7 +228,7 @@ def retire(prices: Iterable[Price]) -> None:
     db.session.execute(update(Price).where(Price.id.in_(ids)).values(active=False))
 
 
-Terms = tuple[str, str | None, str | None, str | None, str | None, int, str, str]
+Terms = tuple[str, str | None, str | None, str | None, str | None, int | None, str | None, int, str, str]
 
 
 def terms_of(price: Price) -> Terms:
@@ -238,6 +238,8 @@ def terms_of(price: Price) -> Terms:
         price.plan_id,
         price.bundle_id,
         price.addon_id,
+        price.meter_id,
+        price.included,
         price.interval,
         price.unit_amount_cents,
         price.currency,
@@ -250,10 +252,12 @@ def _terms(definition: PriceDefinition, owners: Owners) -> Terms:
 
 
 def _new_price(definition: PriceDefinition, owners: Owners) -> Price:
-    noun = "plan" if definition.purpose == "seat" else definition.purpose
+    noun = "plan" if definition.purpose in ("seat", "metered") else definition.purpose
     return Price(
         purpose=definition.purpose,
         **{f"{noun}_id": owners[noun, definition.owner_key]},
+        meter_id=owners["meter", definition.meter_key] if definition.meter_key else None,
+        included=definition.included,
         interval=definition.interval,
         unit_amount_cents=definition.unit_amount_cents,
         currency=definition.currency,
@@ -269,6 +273,8 @@ def renewed(price: Price) -> Price:
         plan_id=price.plan_id,
         bundle_id=price.bundle_id,
         addon_id=price.addon_id,
+        meter_id=price.meter_id,
+        included=price.included,
         interval=price.interval,
         unit_amount_cents=price.unit_amount_cents,
         currency=price.currency,

@@ -6,6 +6,7 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
+from portal.billing import metered_items
 from portal.billing.catalog_diff import Diff, diff_catalog
 from portal.billing.catalog_sync import Report, sync_catalog
 from portal.billing.coupon_sync import sync_coupons
@@ -62,6 +63,24 @@ def _portal_lines() -> list[str]:
     except GatewayError as error:
         return [f"The customer portal is not set up, Stripe's own settings apply: {error.message}"]
     return [f"{done} at Stripe: the customer portal's configuration"] if done else []
+
+
+@group.command("meter-existing")
+@click.argument("plan")
+@click.option("--yes", is_flag=True, help="Do it; otherwise it is only told.")
+def meter_existing(plan: str, yes: bool) -> None:
+    """Bill what PLAN counts to all who have the plan and subscribed before it had an overage, at the terms of now.
+
+    They have not agreed to that by subscribing: agree on it with them first. Only what they use from then on is billed.
+    """
+    wanted = metered_items.missing_for(plan)
+    if yes:
+        try:
+            click.echo(f"{metered_items.add(gateway(), wanted)} of {len(wanted)} subscriptions changed")
+        except GatewayError as error:
+            raise click.ClickException(f"{error.message}\nRun this again to go on.") from error
+        return
+    click.echo("\n".join([one.subscription_stripe_id for one in wanted] or ["Nobody has the plan without it."]))
 
 
 @group.command("diff")

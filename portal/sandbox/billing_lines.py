@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from portal.sandbox import discounting
 from portal.sandbox.call import Call
 from portal.sandbox.registry import fetch
+from portal.sandbox.resources import prices
 from portal.sandbox.resources.invoice_lines import LineSource
 from portal.sandbox.rounding import part_of
 from portal.sandbox.store import Object
@@ -35,7 +36,7 @@ def recurring(call: Call, item: Object, *, free: bool = False, until: int | None
         currency=price["currency"],
         price=price,
         quantity=quantity,
-        amount=0 if free else part_of(price["unit_amount"] * quantity, last - start, end - start),
+        amount=0 if free else part_of(prices.cost(price, quantity), last - start, end - start),
         description=f"Trial period for {name}" if free else f"{quantity} \u00d7 {name} (at {unit_price(price)})",
         period=(start, last),
         subscription=item["subscription"],

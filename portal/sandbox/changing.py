@@ -6,13 +6,13 @@ as a draft. Nothing is charged here, so that a preview can do the very same.
 
 from dataclasses import dataclass, replace
 
-from portal.sandbox import proration, renewing
+from portal.sandbox import proration, renewing, usage_billing
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Values
 from portal.sandbox.errors import invalid
 from portal.sandbox.item_changes import ItemChange, read_items
 from portal.sandbox.registry import fetch
-from portal.sandbox.resources import invoice_items, subscription_items
+from portal.sandbox.resources import invoice_items, prices, subscription_items
 from portal.sandbox.store import Object
 
 # While it waits or is free, a change moves no money.
@@ -84,7 +84,7 @@ def _begins_to_cost(call: Call, items: list[ItemChange]) -> bool:
 
 
 def _cost(call: Call, item: Object | None) -> int:
-    return fetch(call, "price", item["price"])["unit_amount"] * item["quantity"] if item else 0
+    return prices.cost(fetch(call, "price", item["price"]), item["quantity"]) if item else 0
 
 
 def apply(call: Call, subscription: Object, change: Change) -> Object | None:
@@ -97,7 +97,8 @@ def apply(call: Call, subscription: Object, change: Change) -> Object | None:
         for one in change.items if whole else changed:
             if one.old is not None:
                 proration.give_back(call, customer, one.old, change.at)
-    items = [_save(call, subscription, one) for one in change.items if one.new is not None]
+        _settle_usage(call, subscription, customer, change)
+    items = [_save(call, subscription, one, change.at) for one in change.items if one.new is not None]
     for one in change.items:
         if one.new is None and one.old is not None:
             call.store.delete(one.old["id"])
@@ -110,9 +111,22 @@ def apply(call: Call, subscription: Object, change: Change) -> Object | None:
     return draft_of_prorations(call, subscription) if change.invoices_at_once else None
 
 
-def _save(call: Call, subscription: Object, change: ItemChange) -> Object:
+def _settle_usage(call: Call, subscription: Object, customer: Object, change: Change) -> None:
+    """Bill what was used at a metered price that goes or becomes another; the next one counts from there."""
+    for one in change.items:
+        if one.is_change and one.old is not None and _is_metered(call, one.old):
+            usage_billing.settle(call, subscription, customer, one.old, change.at)
+
+
+def _is_metered(call: Call, item: Object) -> bool:
+    return prices.is_metered(fetch(call, "price", item["price"]))
+
+
+def _save(call: Call, subscription: Object, change: ItemChange, at: int) -> Object:
     item = change.new
     assert item is not None
+    if change.is_change and _is_metered(call, item):
+        item |= {"_counts_from": at}
     if change.old is not None:
         return call.store.save(item)
     call.store.insert("subscription_item", item)
@@ -127,7 +141,7 @@ def _ask_for_the_rest(call: Call, subscription: Object, customer: Object, change
     costs = proration.nets(call, subscription, items)
     touched = {one.new["id"] for one in change.items if one.is_change and one.new is not None}
     for item in items:
-        if item["id"] in touched:
+        if item["id"] in touched and not _is_metered(call, item):
             proration.ask_for(call, customer, item, costs[item["id"]], change.at, subscription["cancel_at"])
 
 

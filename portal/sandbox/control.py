@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Flask, Response, request
 
-from portal.sandbox import deliveries, destinations
+from portal.sandbox import deliveries, destinations, draft_time
 from portal.sandbox.api import authenticate, error_response, json_response
 from portal.sandbox.chaos import book
 from portal.sandbox.chaos.rules import SETTINGS, Rule, rule_of
@@ -66,6 +66,16 @@ def advance(sandbox: Sandbox, seconds: int) -> None:
     with sandbox.store.transaction():
         sandbox.clock.advance(seconds)
     sandbox.settle()
+
+
+def _draft_time(sandbox: Sandbox) -> Object:
+    """`/_sandbox/draft_time`: for how many seconds invoices with usage stay drafts; a POST says so."""
+    call = sandbox.call()
+    if request.method == "POST":
+        fields = {"seconds": Integer(minimum=0, maximum=draft_time.SECONDS_MAX, required=True)}
+        with sandbox.store.transaction():
+            draft_time.change(call, _read(fields, request.get_data())["seconds"])
+    return {"seconds": draft_time.seconds(call)}
 
 
 def _chaos(sandbox: Sandbox) -> Object:
@@ -144,6 +154,7 @@ def _roll_secret(sandbox: Sandbox, endpoint_id: str) -> Object:
 
 _ROUTES: tuple[tuple[str, list[str], Callable[..., Object]], ...] = (
     ("clock", ["GET", "POST"], _clock),
+    ("draft_time", ["GET", "POST"], _draft_time),
     ("chaos", ["GET", "POST", "DELETE"], _chaos),
     ("deliveries", ["GET"], _deliveries),
     ("events/<event_id>/resend", ["POST"], _resend),

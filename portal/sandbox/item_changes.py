@@ -57,8 +57,6 @@ def read_items(call: Call, subscription: Object, sent: list[Values]) -> list[Ite
         old = items.get(values["id"])
         if old is None:
             raise invalid(f"The item {values['id']} does not belong to this subscription.", f"{param}[id]")
-        if {"deleted", "price", "quantity"} & set(values):
-            prices.require_licensed(fetch(call, "price", old["price"]), param)
         changes[old["id"]] = ItemChange(old, None if values.get("deleted") else _changed(call, old, values, param))
     found = [*changes.values(), *added]
     _check(call, subscription, [one.new for one in found if one.new is not None])
@@ -70,16 +68,21 @@ def _new(call: Call, subscription: Object, values: Values, param: str) -> Object
         raise invalid("A new item needs a price.", f"{param}[price]", "parameter_missing")
     price = price_of(call, values["price"], f"{param}[price]")
     rates = tax_settings.named(call, values.get("tax_rates"), f"{param}[tax_rates]")
-    item = subscription_items.build(call, subscription["id"], price["id"], values.get("quantity", 1), (0, 0), rates)
+    quantity = quantity_of(price, values, param)
+    item = subscription_items.build(call, subscription["id"], price["id"], quantity, (0, 0), rates)
     return item | {"metadata": merge_metadata({}, values.get("metadata", {}))}
 
 
 def _changed(call: Call, old: Object, values: Values, param: str) -> Object:
-    new = dict(old)
+    new, before = dict(old), fetch(call, "price", old["price"])
+    price = before
     if "price" in values and values["price"] != old["price"]:
-        new["price"] = price_of(call, values["price"], f"{param}[price]")["id"]
+        price = price_of(call, values["price"], f"{param}[price]")
+        if prices.is_metered(price) != prices.is_metered(before):
+            raise invalid("What is metered cannot become what is ordered; add another item.", f"{param}[price]")
+        new["price"] = price["id"]
     if "quantity" in values:
-        new["quantity"] = values["quantity"]
+        new["quantity"] = quantity_of(price, values, param)
     if "metadata" in values:
         new["metadata"] = merge_metadata(old["metadata"], values["metadata"])
     if "tax_rates" in values:
@@ -92,8 +95,16 @@ def price_of(call: Call, price_id: str, param: str) -> Object:
     price = fetch(call, "price", price_id, param)
     if price["recurring"] is None or not price["active"]:
         raise invalid(f"The price {price_id} is not recurring or not active.", param)
-    prices.require_licensed(price, param)
     return price
+
+
+def quantity_of(price: Object, sent: Values, param: str) -> int:
+    """Return how many of a price are ordered: one if nothing is said, and none of what is metered."""
+    if not prices.is_metered(price):
+        return int(sent.get("quantity", 1))
+    if "quantity" in sent:
+        raise invalid("A metered price takes no quantity; its meter counts.", f"{param}[quantity]")
+    return 0
 
 
 def _check(call: Call, subscription: Object, items: list[Object]) -> None:

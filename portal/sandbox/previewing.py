@@ -18,7 +18,7 @@ from portal.sandbox.billing_lines import OrderLine
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Values
 from portal.sandbox.errors import ApiError, invalid
-from portal.sandbox.item_changes import price_of
+from portal.sandbox.item_changes import price_of, quantity_of
 from portal.sandbox.registry import fetch, list_object, render
 from portal.sandbox.resources import (
     customers,
@@ -155,7 +155,8 @@ def _of_new_subscription(call: Call, values: Values) -> Object:
         if "price" not in sent:
             raise invalid("An item of a new subscription needs a price.", param, "parameter_missing")
         rates = tax_settings.named(call, sent.get("tax_rates"), param.replace("[price]", "[tax_rates]"))
-        lines.append(OrderLine(price_of(call, sent["price"], param), sent.get("quantity", 1), tax_rates=rates))
+        price = price_of(call, sent["price"], param)
+        lines.append(OrderLine(price, quantity_of(price, sent, param.replace("[price]", "")), tax_rates=rates))
     trial_end = details.get("trial_end")
     order = subscribing.Order(
         customer=customer,

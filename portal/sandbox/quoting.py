@@ -7,7 +7,7 @@ from portal.sandbox.endpoints import Values
 from portal.sandbox.errors import invalid
 from portal.sandbox.parameters import merge_metadata
 from portal.sandbox.registry import fetch
-from portal.sandbox.resources import checkout_items, invoices, payment_methods
+from portal.sandbox.resources import checkout_items, invoices, payment_methods, prices
 from portal.sandbox.resources.discounts import For
 from portal.sandbox.store import Object, equals
 
@@ -47,6 +47,7 @@ def set_lines(call: Call, quote: Object, sent: list[Values]) -> None:
         call.store.delete(item_id)
     for price, quantity, rates in sorted(lines, key=lambda line: line[0]["recurring"] is None):
         product = fetch(call, "product", price["product"], with_deleted=True)
+        prices.require_licensed(price, "line_items")
         amount = price["unit_amount"] * quantity
         call.store.insert("item", checkout_items.build(quote["id"], price, product, quantity, amount, rates))
     quote["currency"] = lines[0][0]["currency"] if lines else None

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from copy import deepcopy
 
-from portal.sandbox import collecting, discounting, events, standing, usage_billing
+from portal.sandbox import collecting, discounting, draft_time, events, standing, usage_billing
 from portal.sandbox.billing_lines import less_discount, recurring
 from portal.sandbox.call import Call
 from portal.sandbox.periods import period_at
@@ -21,11 +21,17 @@ def begin_period(call: Call, subscription: Object, items: list[Object], reason: 
     events.emit_update(call, "customer.subscription.updated", before, subscription)
     if invoice is None or subscription["status"] == "unpaid":
         return  # Nobody has paid for long: what is due is written down and not asked for.
+    if _counts_usage(call, items) and draft_time.waits(call, invoice):
+        return
     collecting.finalize(call, invoice, description="Subscription update")
     if standing.collect(call, invoice, standing.card_of(call, subscription)) is None:
         standing.after_payment(call, invoice)
     else:
         standing.after_refusal(call, invoice)
+
+
+def _counts_usage(call: Call, items: Sequence[Object]) -> bool:
+    return any(prices.is_metered(fetch(call, "price", item["price"])) for item in items)
 
 
 def draft_period(call: Call, subscription: Object, items: list[Object], reason: str) -> Object | None:
@@ -53,9 +59,9 @@ def draft(
     customer = fetch(call, "customer", subscription["customer"])
     waiting = invoice_items.pending(call, customer["id"], subscription["id"])
     sources = [invoice_items.as_line(call, one) for one in waiting]
-    sources += usage
     ordered = [item for item in items if not prices.is_metered(fetch(call, "price", item["price"]))]
     sources += [recurring(call, item, until=subscription["cancel_at"]) for item in ordered]
+    sources += usage
     lines = less_discount(call, subscription, sources)
     invoice = invoices.draft(call, customer, subscription, reason, lines)
     if any(line.off for line in lines):

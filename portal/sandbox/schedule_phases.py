@@ -7,7 +7,7 @@ from portal.sandbox import discounting, events
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Values
 from portal.sandbox.errors import invalid
-from portal.sandbox.item_changes import ITEMS_MAX, QUANTITY, price_of
+from portal.sandbox.item_changes import ITEMS_MAX, QUANTITY, price_of, quantity_of
 from portal.sandbox.parameters import (
     Array,
     Choice,
@@ -22,7 +22,7 @@ from portal.sandbox.parameters import (
 )
 from portal.sandbox.periods import add_interval
 from portal.sandbox.registry import fetch, render
-from portal.sandbox.resources import subscription_items
+from portal.sandbox.resources import prices, subscription_items
 from portal.sandbox.store import Object
 
 PHASES_MAX = 10
@@ -70,19 +70,23 @@ def read(call: Call, sent: list[Values], start: int) -> list[Object]:
 
 
 def _phase(call: Call, values: Values, start: int, param: str) -> Object:
-    prices = [
+    sold = [
         price_of(call, one["price"], f"{param}[items][{number}][price]") for number, one in enumerate(values["items"])
     ]
-    if len({price["id"] for price in prices}) < len(prices):
+    if len({price["id"] for price in sold}) < len(sold):
         raise invalid("A phase cannot have two items with the same price; raise the quantity.", f"{param}[items]")
-    end = _end(call, values, start, prices, param)
+    end = _end(call, values, start, sold, param)
     if end <= start:
         raise invalid("A phase must end after it starts.", f"{param}[end_date]")
     items = [
-        item_of(one["price"], one.get("quantity", 1), merge_metadata({}, one.get("metadata", {})))
-        for one in values["items"]
+        item_of(
+            one["price"],
+            quantity_of(price, one, f"{param}[items][{number}]"),
+            merge_metadata({}, one.get("metadata", {})),
+        )
+        for number, (one, price) in enumerate(zip(values["items"], sold, strict=True))
     ]
-    return build(items, prices[0]["currency"], start, end) | {
+    return build(items, sold[0]["currency"], start, end) | {
         "billing_cycle_anchor": values.get("billing_cycle_anchor"),
         "default_payment_method": values.get("default_payment_method"),
         "description": values.get("description"),
@@ -94,14 +98,14 @@ def _phase(call: Call, values: Values, start: int, param: str) -> Object:
     }
 
 
-def _end(call: Call, values: Values, start: int, prices: list[Object], param: str) -> int:
+def _end(call: Call, values: Values, start: int, sold: list[Object], param: str) -> int:
     if "end_date" in values and "duration" in values:
         raise invalid("Send end_date or duration, not both.", f"{param}[duration]")
     if "end_date" in values:
         return call.now() if values["end_date"] == "now" else int(values["end_date"])
-    if not prices:
+    if not sold:
         raise invalid("A phase needs at least one item.", f"{param}[items]", "parameter_missing")
-    lasts: Values = values.get("duration") or prices[0]["recurring"]
+    lasts: Values = values.get("duration") or sold[0]["recurring"]
     return add_interval(start, lasts["interval"], lasts.get("interval_count", 1))
 
 
@@ -176,13 +180,23 @@ def change_to(call: Call, subscription: Object, phase: Object) -> list[Values]:
         if item["price"] in kept:
             continue
         change: dict[str, Any] = {"id": item["id"]}
-        if wanted:
-            price, new = next(iter(wanted.items()))
-            del wanted[price]
-            sent.append(change | {"price": price, "quantity": new["quantity"]})
+        metered = _is_metered(call, item["price"])
+        price = next((one for one in wanted if _is_metered(call, one) == metered), None)
+        if price is not None:
+            sent.append(change | _ordered(call, wanted.pop(price)))
         else:
             sent.append(change | {"deleted": True})
-    return sent + [{"price": price, "quantity": item["quantity"]} for price, item in wanted.items()]
+    return sent + [_ordered(call, item) for item in wanted.values()]
+
+
+def _is_metered(call: Call, price_id: str) -> bool:
+    return prices.is_metered(fetch(call, "price", price_id))
+
+
+def _ordered(call: Call, item: Object) -> Values:
+    """Return an item of a phase as a subscription is asked for it."""
+    price: Values = {"price": item["price"]}
+    return price if _is_metered(call, item["price"]) else price | {"quantity": item["quantity"]}
 
 
 def of_subscription(call: Call, subscription: Object) -> Object | None:

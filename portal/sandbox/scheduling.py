@@ -3,12 +3,12 @@
 from copy import deepcopy
 from typing import Any
 
-from portal.sandbox import collecting, events, schedule_phases, standing, subscribing
+from portal.sandbox import collecting, events, schedule_phases, standing, subscribing, usage_billing
 from portal.sandbox.billing_lines import OrderLine
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Values
 from portal.sandbox.registry import fetch, render
-from portal.sandbox.resources import payment_methods, subscription_items, subscription_updates
+from portal.sandbox.resources import payment_methods, prices, subscription_items, subscription_updates
 from portal.sandbox.store import Condition, Object, equals
 
 
@@ -35,7 +35,7 @@ def start(call: Call, schedule: Object) -> Object:
     values: Values = {"default_payment_method": chosen, "metadata": phase["metadata"]}
     if phase["discounts"]:
         values["discounts"] = _sent(phase["discounts"])
-    free = sum(line.price["unit_amount"] * line.quantity for line in lines) == 0
+    free = sum(prices.cost(line.price, line.quantity) for line in lines) == 0
     order = subscribing.Order(
         customer=customer,
         lines=lines,
@@ -130,6 +130,8 @@ def apply_phase(call: Call, subscription: Object, phase: Object, proration_behav
     if items:
         values |= {"items": items, "proration_behavior": proration_behavior}
     due = _is_due(call, subscription)
+    if due and proration_behavior != "none":
+        _settle_usage(call, subscription, items)
     if due:
         # The period ends here as well: the renewal bills what there is then, and there is nothing to prorate.
         values |= {"billing_cycle_anchor": {"type": "unchanged"}, "proration_behavior": "none"}
@@ -141,6 +143,15 @@ def apply_phase(call: Call, subscription: Object, phase: Object, proration_behav
     if due:
         _leave_to_renewal(call, subscription)
     return invoice
+
+
+def _settle_usage(call: Call, subscription: Object, changes: list[Values]) -> None:
+    """Let the renewal at this instant bill what was used at a metered price that ends with the period."""
+    customer = fetch(call, "customer", subscription["customer"])
+    touched = {one["id"] for one in changes if "id" in one}
+    for item in subscription_items.of_subscription(call, subscription["id"]):
+        if item["id"] in touched and prices.is_metered(fetch(call, "price", item["price"])):
+            usage_billing.settle(call, subscription, customer, item, call.now())
 
 
 def _leave_to_renewal(call: Call, subscription: Object) -> None:

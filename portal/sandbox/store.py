@@ -44,6 +44,7 @@ CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 
 _INDEXED_PATHS = (
+    "automatically_finalizes_at",
     "cancel_at",
     "current_period_end",
     "current_phase.end_date",

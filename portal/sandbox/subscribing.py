@@ -9,7 +9,8 @@ from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Values
 from portal.sandbox.errors import ApiError, invalid
 from portal.sandbox.periods import add_interval
-from portal.sandbox.resources import invoice_items, invoices, subscription_items, subscriptions
+from portal.sandbox.registry import fetch
+from portal.sandbox.resources import invoice_items, invoices, prices, subscription_items, subscriptions
 from portal.sandbox.store import Object
 
 
@@ -102,10 +103,10 @@ def first_invoice(call: Call, order: Order, subscription: Object) -> Object:
     if order.with_waiting:
         waiting = invoice_items.pending(call, order.customer["id"], subscription["id"])
         sources = [invoice_items.as_line(call, one) for one in waiting]
-    sources += [
-        recurring(call, item, free=order.trial_end is not None)
-        for item in subscription_items.of_subscription(call, subscription["id"])
-    ]
+    items = subscription_items.of_subscription(call, subscription["id"])
+    # Nothing was used yet: in flexible billing there is no line for that.
+    ordered = [item for item in items if not prices.is_metered(fetch(call, "price", item["price"]))]
+    sources += [recurring(call, item, free=order.trial_end is not None) for item in ordered or items]
     sources += [once(call, line, subscription["id"]) for line in order.lines if line.price["recurring"] is None]
     if order.discount is None:
         sources = less_discount(call, subscription, sources)

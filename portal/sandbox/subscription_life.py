@@ -4,7 +4,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
 
-from portal.sandbox import cancelling, collecting, events, pending_updates, scheduling, standing, trial_ends
+from portal.sandbox import cancelling, collecting, draft_time, events, pending_updates, scheduling, standing, trial_ends
 from portal.sandbox.call import Call
 from portal.sandbox.registry import fetch, render
 from portal.sandbox.renewing import begin_period, items_due
@@ -30,6 +30,8 @@ SELECT subscriptions.id FROM (
         AND json_extract(body, '$.status') = 'incomplete' AND created <= :now - :incomplete
     UNION SELECT json_extract(body, '$.parent.subscription_details.subscription') FROM objects
         WHERE type = 'invoice' AND json_extract(body, '$.next_payment_attempt') <= :now
+    UNION SELECT json_extract(body, '$.parent.subscription_details.subscription') FROM objects
+        WHERE type = 'invoice' AND json_extract(body, '$.automatically_finalizes_at') <= :now
     UNION SELECT json_extract(body, '$.subscription') FROM objects
         WHERE type = 'subscription_schedule' AND json_extract(body, '$.current_phase.end_date') <= :now
     UNION SELECT renewing.id FROM objects AS items
@@ -86,9 +88,12 @@ def _next(call: Call, subscription: Object) -> tuple[int, _Act] | None:
 
 
 def _acts(call: Call, subscription: Object) -> list[tuple[int, _Act]]:
+    acts: list[tuple[int, _Act]] = [
+        (draft["automatically_finalizes_at"], partial(draft_time.finish, invoice=draft))
+        for draft in draft_time.waiting(call, subscription["id"])
+    ]
     if subscription["status"] in subscriptions.ENDED:
-        return []
-    acts: list[tuple[int, _Act]] = []
+        return acts
     if subscription["cancel_at"] is not None:
         acts.append((subscription["cancel_at"], _end))
     resumes_at = (subscription["pause_collection"] or {}).get("resumes_at")
@@ -132,7 +137,7 @@ def _try_again(call: Call, subscription: Object, invoice: Object) -> None:
 def _end(call: Call, subscription: Object) -> None:
     """End a plan when it was asked to end; when that was asked stays in `canceled_at`. What waits is billed with it."""
     if subscription["status"] in _COLLECTED and subscription["pause_collection"] is None:
-        cancelling.bill_last(call, subscription, prorates=False)
+        cancelling.bill_last(call, subscription, prorates=False, by_clock=True)
     asked_at, cancel_at, by_period = (
         subscription[name] for name in ("canceled_at", "cancel_at", "cancel_at_period_end")
     )

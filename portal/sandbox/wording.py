@@ -1,6 +1,7 @@
 """Sums, periods and dates as people read them, on hosted pages and in descriptions."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 
 from babel import Locale
 
@@ -42,8 +43,18 @@ def every(recurring: Object | None) -> str:
 def unit_price(price: Object) -> str:
     """Return what one unit costs, such as `$29.00 / month`."""
     period = every(price["recurring"])
+    if price["unit_amount"] is None:
+        return f"by usage / {period}"
     cost = money(price["unit_amount"], price["currency"])
     return f"{cost} / {period}" if period else cost
+
+
+def fine_money(amount: Decimal, currency: str) -> str:
+    """Return an amount of the smallest unit that need not be whole, such as `$0.001`."""
+    if amount == amount.to_integral_value():
+        return money(int(amount), currency)
+    size = amount if currency in _WITHOUT_MINOR_UNIT else amount / 100
+    return f"{_SYMBOLS.get(currency, f'{currency.upper()} ')}{size.normalize():f}"
 
 
 def address(parts: Object) -> str:

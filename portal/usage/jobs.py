@@ -1,22 +1,31 @@
-"""What the worker does for usage: the months of single uses are made ahead, and dropped when they are past."""
+"""What the worker does for usage: the months of single uses are made ahead, and dropped when they are past; what metered
+meters have counted is reported to Stripe, and compared with what Stripe has.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import TypeVar
 
 import structlog
 from psycopg.errors import LockNotAvailable
 from sqlalchemy.exc import OperationalError
 
+from portal.billing.gateway import gateway
+from portal.billing.switch import billing_is_on
+from portal.core.jobs import ROUND
 from portal.core.schedule import Task
-from portal.core.unit_of_work import unit_of_work
+from portal.core.unit_of_work import run_in_unit, unit_of_work
+from portal.usage import meter_check, meter_reports, meter_sending
 from portal.usage.retention import drop_old_months, look_for_missing_months, make_months
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+
+BATCHES_MAX = 50
 
 
 def make_usage_months() -> int:
@@ -46,7 +55,30 @@ def _unless_locked(work: Callable[[], T], otherwise: T) -> T:
         return otherwise
 
 
+def freeze_reports() -> int:
+    """In units of a few hundred, so that one is short and the next begins from what the last one wrote."""
+    written = 0
+    for _ in range(BATCHES_MAX):
+        batch = run_in_unit(partial(meter_reports.freeze, meter_reports.BATCH))
+        written += batch
+        if batch < meter_reports.BATCH:
+            break
+    return written
+
+
+def drain_reports() -> int:
+    """While billing is switched off Stripe is told nothing; what was used meanwhile is reported when it is on again."""
+    return meter_sending.drain(gateway, ROUND) if billing_is_on() else 0
+
+
+def check_meters() -> int:
+    return meter_check.check(gateway()) if billing_is_on() else 0
+
+
+DRAINS = (drain_reports,)
 SCHEDULE = {
     "usage.months": Task(make_usage_months, timedelta(hours=1)),
     "usage.retention": Task(drop_usage_months, timedelta(days=1), first_in=timedelta(minutes=20)),
+    "usage.meter_reports": Task(freeze_reports, timedelta(minutes=10)),
+    "usage.meter_check": Task(check_meters, timedelta(days=1), first_in=timedelta(hours=1)),
 }

@@ -138,3 +138,37 @@ def test_billed_usage(recording: Recording) -> None:
     assert v1.invoices.list({"customer": customer}).data[0].total == 101
     problems, _ = recording.problems()
     assert sorted(problems) == []
+
+
+def test_usage_in_tiers(recording: Recording) -> None:
+    v1, driver = recording.v1, recording.driver
+    formula: Any = {"display_name": "Runs", "event_name": "runs", "default_aggregation": {"formula": "sum"}}
+    meter = v1.billing.meters.create(formula).id
+    product = v1.products.create({"name": "Runs"}).id
+    tiered: list[str] = []
+    for included in (10, 1000):
+        tiers: Any = [{"up_to": included, "unit_amount": 0}, {"up_to": "inf", "unit_amount_decimal": "0.1"}]
+        sent: Any = {"product": product, "currency": "usd", "billing_scheme": "tiered", "tiers_mode": "graduated"}
+        sent |= {"tiers": tiers, "recurring": {"interval": "month", "usage_type": "metered", "meter": meter}}
+        made = v1.prices.create(sent | {"expand": ["tiers"]})
+        assert made.tiers is not None
+        assert [(tier.up_to, str(tier.unit_amount_decimal)) for tier in made.tiers] == [(included, "0"), (None, "0.1")]
+        tiered.append(made.id)
+    plan = driver.price()
+    begun = driver.get(
+        f"/v1/subscriptions/{driver.paid(driver.session(plan, **{'line_items[1][price]': tiered[0]}))['subscription']}"
+    )
+    payload = {"stripe_customer_id": begun["customer"], "value": "2010"}
+    v1.billing.meter_events.create({"event_name": "runs", "payload": payload})
+    item = next(one["id"] for one in begun["items"]["data"] if one["price"]["id"] == tiered[0])
+    driver.pass_by(1)
+    update: Any = {"items": [{"id": item, "price": tiered[1]}], "proration_behavior": "always_invoice"}
+    preview: Any = {"subscription": begun["id"], "subscription_details": update}
+    assert v1.invoices.create_preview(preview).total == 200
+    v1.subscriptions.update(begun["id"], update)
+    schedule = v1.subscription_schedules.create({"from_subscription": begun["id"]})
+    v1.subscription_schedules.retrieve(schedule.id)
+    driver.pass_by(31)
+    problems, checker = recording.problems()
+    assert sorted(problems) == []
+    assert checker.objects["price"] > 2

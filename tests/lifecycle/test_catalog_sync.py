@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,14 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
 from portal import create_app
+from portal.billing.catalog_diff import diff_catalog
 from portal.billing.catalog_sync import CatalogGateway, Report, sync_catalog
-from portal.billing.gateway import Gateway, InFlight, Unavailable
+from portal.billing.gateway import Gateway, InFlight, InvalidRequest, Unavailable
+from portal.billing.meter_terms import MeterTerms
 from portal.catalog.addon_queries import addon_features, addon_for_stripe_price, addons_beside
-from portal.catalog.definition import Catalog, Coupon, PromotionCode
+from portal.catalog.definition import Catalog, Coupon, Included, PromotionCode
 from portal.catalog.loader import load_catalog
+from portal.catalog.metered_queries import metered_for_stripe_price, metered_prices_of
 from portal.catalog.models import Price
 from portal.catalog.queries import (
     bundles,
@@ -45,7 +49,7 @@ from tests.stage import serve_sandbox
 
 DEFAULT = load_catalog("default")
 PRICES = len(DEFAULT.prices())
-PRODUCTS = 3 * 2 + 4 + 2
+PRODUCTS = 3 * 2 + 4 + 2 + 1
 
 pytestmark = pytest.mark.lifecycle
 
@@ -129,11 +133,18 @@ def rows() -> list[Price]:
     return list(db.session.execute(select(Price).execution_options(populate_existing=True)).scalars())
 
 
+def _amount(price: dict[str, Any]) -> int:
+    """Of a metered price, what 1,000 units of the last tier cost."""
+    if price["unit_amount"] is not None:
+        return int(price["unit_amount"])
+    return int(Decimal(price["tiers"][-1]["unit_amount_decimal"]) * 1000)
+
+
 def both_agree(gateway: Gateway) -> None:
     """Every active row stands for the price that Stripe has under its lookup key, with the same amount."""
     active = {row.lookup_key: (row.stripe_price_id, row.unit_amount_cents) for row in rows() if row.active}
     end_read()
-    assert active == {key: (price["id"], price["unit_amount"]) for key, price in on_sale(gateway).items()}
+    assert active == {key: (price["id"], _amount(price)) for key, price in on_sale(gateway).items()}
     assert len(active) == PRICES
 
 
@@ -282,6 +293,81 @@ class TestChanges:
         assert write(DEFAULT).changed == ["addon longer_history", "contents of addon audit_log"]
 
 
+class TestMeters:
+    """What plans include of a meter, and what more of it costs, is at Stripe as it is in the file."""
+
+    def test_a_plan_with_an_overage_has_a_metered_price_in_tiers(self, gateway: Gateway) -> None:
+        sync_catalog(gateway, DEFAULT)
+        (meter,) = gateway.active_meters()
+        assert (meter["event_name"], meter["display_name"]) == ("turnpike_api_calls", "API calls")
+        assert meter["default_aggregation"] == {"formula": "sum"}
+        assert meter["customer_mapping"] == {"type": "by_id", "event_payload_key": "stripe_customer_id"}
+        prices = {
+            key: (
+                price["product"],
+                price["recurring"]["interval"],
+                price["recurring"]["meter"],
+                [(tier["up_to"], tier["unit_amount_decimal"]) for tier in price["tiers"]],
+            )
+            for key, price in on_sale(gateway).items()
+            if price["recurring"] and price["recurring"]["usage_type"] == "metered"
+        }
+        product = "turnpike_meter_api_calls"
+        assert prices == {
+            f"turnpike_metered_{plan}_api_calls": (
+                product, "month", meter["id"], [(included, "0"), (None, unit)],
+            )
+            for plan, included, unit in (("starter", 20_000, "0.15"), ("pro", 100_000, "0.1"), ("business", 500_000, "0.08"))
+        }  # fmt: skip
+        (pro,) = metered_prices_of("pro")
+        assert (pro.included, pro.overage_per_1000_cents, pro.meter_name) == (100_000, 100, "API calls")
+        end_read()
+
+    def test_nothing_included_is_one_tier(self, gateway: Gateway) -> None:
+        sync_catalog(gateway, changed_plan("pro", meters={"api_calls": Included(0, 7)}))
+        made = on_sale(gateway)["turnpike_metered_pro_api_calls"]
+        assert [(tier["up_to"], tier["unit_amount_decimal"]) for tier in made["tiers"]] == [(None, "0.007")]
+        assert sync_catalog(gateway, changed_plan("pro", meters={"api_calls": Included(0, 7)})).created == []
+
+    def test_other_terms_are_another_price_and_the_old_one_stays_for_who_has_it(self, gateway: Gateway) -> None:
+        sync_catalog(gateway, DEFAULT)
+        before = on_sale(gateway)["turnpike_metered_pro_api_calls"]["id"]
+        more = changed_plan("pro", meters={"api_calls": Included(150_000, 100)})
+        assert sync_catalog(gateway, more).created == ["turnpike_metered_pro_api_calls"]
+        both_agree(gateway)
+        kept = metered_for_stripe_price(before)
+        assert kept is not None
+        assert (kept.plan_key, kept.included) == ("pro", 100_000)
+        assert [price.included for price in metered_prices_of("pro")] == [150_000]
+        end_read()
+        none = changed_plan("pro", meters={"api_calls": Included(150_000)})
+        assert sync_catalog(gateway, none).database.archived == ["price turnpike_metered_pro_api_calls"]
+        assert metered_prices_of("pro") == []
+        end_read()
+
+    def test_a_meter_that_got_another_name_is_renamed(self, gateway: Gateway) -> None:
+        sync_catalog(gateway, DEFAULT)
+        renamed = tuple(replace(one, name="Calls") if one.key == "api_calls" else one for one in DEFAULT.meters)
+        assert sync_catalog(gateway, replace(DEFAULT, meters=renamed)).created == []
+        assert [meter["display_name"] for meter in gateway.active_meters()] == ["Calls"]
+        assert gateway.ensure_product("turnpike_meter_api_calls", "Calls", {})["name"] == "Calls"
+
+    def test_a_meter_of_ours_that_counts_in_another_way_is_not_used(self, gateway: Gateway) -> None:
+        counting = {"display_name": "API calls", "event_name": "turnpike_api_calls"}
+        gateway._v1.billing.meters.create(counting | {"default_aggregation": {"formula": "count"}})  # type: ignore[arg-type]
+        with pytest.raises(InvalidRequest, match="counts in another way"):
+            sync_catalog(gateway, DEFAULT)
+        problems = diff_catalog(gateway, DEFAULT).problems
+        assert any("counts in another way" in problem for problem in problems)
+
+    def test_the_difference_is_told_before_it_is_made(self, gateway: Gateway) -> None:
+        told = diff_catalog(gateway, DEFAULT).stripe
+        assert "make meter turnpike_api_calls" in told
+        assert "make price turnpike_metered_pro_api_calls" in told
+        sync_catalog(gateway, DEFAULT)
+        assert [words for words in diff_catalog(gateway, DEFAULT).stripe if "meter" in words] == []
+
+
 class TestTroubles:
     """Whatever goes wrong, the next run ends with exactly the prices there should be."""
 
@@ -405,6 +491,9 @@ class Losing:
 
     def ensure_product(self, product_id: str, name: str, metadata: dict[str, str]) -> dict[str, Any]:
         return self.inner.ensure_product(product_id, name, metadata)
+
+    def ensure_meter(self, meter: MeterTerms) -> dict[str, Any]:
+        return self.inner.ensure_meter(meter)
 
     def create_price(self, params: dict[str, Any], idempotency_key: str) -> dict[str, Any]:
         self.keys.append(idempotency_key)

@@ -35,6 +35,8 @@ from portal.exports import making
 from tests.cast import Cast
 from tests.conftest import TABLES, empty_tables
 from tests.exporting import ask, fetch, newest, workbook_rows
+from tests.metered import at_stripe, reports
+from tests.metered import report as report_use
 from tests.purchases import BUSINESS_CREDITS, make_buyer, nothing_waits, paid_grants, states, violations
 from tests.refund_desk import RefundDesk
 from tests.stage import Stage
@@ -310,6 +312,31 @@ def test_killed_at_every_point_of_beginning_a_checkout_there_is_one_customer_and
         if customer["metadata"].get("team_id") in teams:
             pages = stage.stripe("GET", "/v1/checkout/sessions", customer=customer["id"])["data"]
             assert len([page for page in pages if page["status"] == "open" and page["id"] in known]) == 1
+
+
+def test_killed_at_every_point_of_a_report_of_use_stripe_counts_it_once(
+    app: Flask, cast: Cast, stage: Stage, crasher: Crasher
+) -> None:
+    """Each worker is killed a point further on than the one before it; then another takes over what that has left."""
+    stage.subscribe(cast.owner, cast.team_id, "business")
+    stage.deliver_all()
+    backend = backend_of(app, cast.team_id, cast.owner)
+    for number, point in enumerate(points_of("report of use"), 1):
+        assert backend.use("api_calls", 7).status_code == 200
+        stage.advance(timedelta(minutes=30))
+        answer = crasher.run("report", kill_at=point)
+        until(nothing_is_locked, "the database has noticed")
+        report_use()
+        stage.advance(timedelta(minutes=1))  # what was sent and not answered is due again
+        report_use()
+        assert at_stripe(stage, cast.team_id) == 7 * number, f"point {point}"
+        assert {one.state for one in reports(cast.team_id)} == {"delivered"}
+        if answer is not None:
+            break
+    assert point >= POINTS_MIN
+    assert answer is not None
+    assert {name.split()[0] for name in answer["points"]} == {"before", "after"}
+    assert any("meter_events" in name for name in answer["points"])
 
 
 def test_killed_at_every_point_an_export_goes_on_and_is_whole(app: Flask, cast: Cast, crasher: Crasher) -> None:

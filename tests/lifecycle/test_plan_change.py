@@ -92,7 +92,7 @@ def test_seats_that_are_given_up_make_no_invoice_and_are_credited_on_the_next_on
     preview, change = changer.change_seats(10)
     assert (change.state, preview.amount_due) == ("done", 0)
     assert changer.invoices() == before
-    assert [item["quantity"] for item in changer.live()["items"]["data"]] == [1]
+    assert [item.get("quantity") for item in changer.live()["items"]["data"]] == [1, None]
     changer.assert_mirrored()
     changer.pass_period()
     assert changer.invoices()[0]["total"] == preview.shown["next_total"]
@@ -150,7 +150,7 @@ def test_a_change_of_seats_keeps_what_is_planned(cast: Cast, stage: Stage) -> No
     changer.assert_mirrored()
     changer.pass_period()
     assert (changer.mirrored().plan_key, changer.invoices()[0]["total"]) == ("pro", preview.shown["next_total"])
-    assert {item["quantity"] for item in changer.live()["items"]["data"]} == {1, 17}
+    assert {item.get("quantity") for item in changer.live()["items"]["data"]} == {1, 17, None}
 
 
 def test_an_upgrade_drops_what_was_planned_and_another_downgrade_takes_its_place(cast: Cast, stage: Stage) -> None:

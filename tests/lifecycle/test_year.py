@@ -126,7 +126,7 @@ class Year:
             (
                 item["id"],
                 item["price"]["id"],
-                item["quantity"],
+                item.get("quantity", 1),
                 instant(item["current_period_start"]),
                 instant(item["current_period_end"]),
             )

@@ -12,7 +12,7 @@ from portal.sandbox.hosted.checkout_form import Asked, Entered, read
 from portal.sandbox.hosted.pages import guarded_redirect, plain_page, show
 from portal.sandbox.periods import add_interval
 from portal.sandbox.registry import fetch
-from portal.sandbox.resources import checkout_items, promotion_codes
+from portal.sandbox.resources import checkout_items, prices, promotion_codes
 from portal.sandbox.sandbox import Sandbox
 from portal.sandbox.store import Object
 from portal.sandbox.wording import date, every, money, unit_price
@@ -204,7 +204,7 @@ def _lines(call: Call, session: Object) -> list[dict[str, str]]:
         lines.append(
             {
                 "name": item["description"],
-                "unit": unit_price(price) if quantity == 1 else f"{quantity} \u00d7 {unit_price(price)}",
+                "unit": unit_price(price) if quantity in (0, 1) else f"{quantity} \u00d7 {unit_price(price)}",
                 "amount": money(item["amount_subtotal"], item["currency"]),
             }
         )
@@ -227,12 +227,12 @@ def _then(call: Call, session: Object) -> dict[str, str] | None:
     """Return what a subscription costs after today: the sum, how often, and from when."""
     items = checkout_items.of_session(call, session["id"])
     lines = [(item, fetch(call, "price", item["price"])) for item in items]
-    lines = [(item, price) for item, price in lines if price["recurring"]]
+    lines = [(item, price) for item, price in lines if price["recurring"] and not prices.is_metered(price)]
     if not lines:
         return None
     recurring = lines[0][1]["recurring"]
     coupon = call.store.get("coupon", session["_coupon"]) if session.get("_coupon") else None
-    sums = [(price, price["unit_amount"] * item["quantity"]) for item, price in lines]
+    sums = [(price, prices.cost(price, item["quantity"])) for item, price in lines]
     lasting = coupon is not None and coupon["duration"] != "once"
     off = discounting.shares(coupon, sums) if coupon and lasting else [0] * len(sums)
     total = sum(

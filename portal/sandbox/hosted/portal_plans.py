@@ -4,6 +4,8 @@ from portal.sandbox import plan_offers, portal_changes
 from portal.sandbox.hosted.portal_visit import Visit
 from portal.sandbox.registry import fetch
 from portal.sandbox.resources import subscription_items
+from portal.sandbox.resources.prices import cost as cost_of_order
+from portal.sandbox.resources.prices import is_metered
 from portal.sandbox.resources.subscription_pausing import refusal_of_pause
 from portal.sandbox.store import Object
 from portal.sandbox.wording import date, every, money
@@ -21,17 +23,19 @@ _STATUS = {
 def plan_of(visit: Visit, subscription: Object) -> Object:
     """Return what a page says of a subscription."""
     items = subscription_items.of_subscription(visit.call, subscription["id"])
-    prices = [fetch(visit.call, "price", item["price"]) for item in items]
-    total = sum(price["unit_amount"] * item["quantity"] for item, price in zip(items, prices, strict=True))
+    parts = [(item, fetch(visit.call, "price", item["price"])) for item in items]
+    # What is counted by a meter is on the invoice once it was used.
+    parts = [(item, price) for item, price in parts if not is_metered(price)] or parts
+    total = sum(cost_of_order(price, item["quantity"]) for item, price in parts)
     cost = money(total, subscription["currency"])
-    rate = f"{cost} / {every(prices[0]['recurring'])}"
-    period_end = max(item["current_period_end"] for item in items)
+    rate = f"{cost} / {every(parts[0][1]['recurring'])}"
+    period_end = max(item["current_period_end"] for item, _ in parts)
     word, tone = _STATUS[subscription["status"]]
     if subscription["cancel_at"] is not None:
         word, tone = "Ending", "warn"
     return {
         "id": subscription["id"],
-        "name": ", ".join(name_of(visit, price, item["quantity"]) for item, price in zip(items, prices, strict=True)),
+        "name": ", ".join(name_of(visit, price, item["quantity"]) for item, price in parts),
         "cost": rate,
         "status": word,
         "tone": tone,

@@ -5,7 +5,7 @@ from portal.sandbox.addresses import ADDRESS, SHIPPING
 from portal.sandbox.call import Call
 from portal.sandbox.checkout_opening import open_session, trial_end_of
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
-from portal.sandbox.errors import invalid
+from portal.sandbox.errors import invalid, missing_parameter
 from portal.sandbox.parameters import (
     AMOUNT_MAX,
     CREATED_PAGING,
@@ -22,7 +22,7 @@ from portal.sandbox.parameters import (
     merge_metadata,
 )
 from portal.sandbox.registry import Embedded, Included, Reference, Resource, fetch, register, render
-from portal.sandbox.resources import checkout_items, payment_intents
+from portal.sandbox.resources import checkout_items, payment_intents, prices
 from portal.sandbox.resources.subscriptions import TRIAL_SETTINGS
 from portal.sandbox.store import Condition, Object, equals
 from portal.sandbox.tax_settings import AUTOMATIC_TAX, TAX_RATES, TaxTerms
@@ -92,7 +92,7 @@ CREATE = {
         item=Hash(
             fields={
                 "price": Text(required=True),
-                "quantity": Integer(minimum=1, maximum=QUANTITY_MAX, required=True),
+                "quantity": Integer(minimum=1, maximum=QUANTITY_MAX),
                 "tax_rates": TAX_RATES,
             }
         ),
@@ -141,7 +141,7 @@ def create(call: Call, values: Values) -> Object:
     total = 0
     for (price, quantity), own in zip(lines, rates, strict=True):
         free = trial_end is not None and price["type"] == "recurring"
-        amount = 0 if free else price["unit_amount"] * quantity
+        amount = 0 if free else prices.cost(price, quantity)
         product = fetch(call, "product", price["product"])
         call.store.insert("item", checkout_items.build(session["id"], price, product, quantity, amount, own))
         total += amount
@@ -191,18 +191,27 @@ def _line(call: Call, values: Values, number: int) -> tuple[Object, int]:
     price = fetch(call, "price", sent["price"], param)
     if not price["active"]:
         raise invalid(f"The price {price['id']} is inactive and cannot be bought.", param)
+    if prices.is_metered(price):
+        if "quantity" in sent:
+            raise invalid("A metered price takes no quantity; its meter counts.", f"line_items[{number}][quantity]")
+        return price, 0
+    if "quantity" not in sent:
+        raise missing_parameter(f"line_items[{number}][quantity]")
     return price, sent["quantity"]
 
 
-def _check_prices(mode: str, prices: list[Object]) -> None:
-    recurring = [price["recurring"] for price in prices if price["recurring"]]
+def _check_prices(mode: str, sold: list[Object]) -> None:
+    recurring = [price["recurring"] for price in sold if price["recurring"]]
     if mode == "payment" and recurring:
         raise invalid("Recurring prices can be bought only in subscription mode.", "line_items")
     if mode == "subscription" and not recurring:
         raise invalid("Subscription mode needs at least one recurring price.", "line_items")
-    if len({(one["interval"], one["interval_count"]) for one in recurring}) > 1:
+    ordered = [one for one in recurring if one["usage_type"] == "licensed"]
+    if mode == "subscription" and not ordered:
+        raise invalid("A session of nothing but metered prices is not emulated here.", "line_items")
+    if len({(one["interval"], one["interval_count"]) for one in ordered}) > 1:
         raise invalid("All recurring prices of a session must have the same interval.", "line_items")
-    if len({price["currency"] for price in prices}) > 1:
+    if len({price["currency"] for price in sold}) > 1:
         raise invalid("All prices of a session must have the same currency.", "line_items")
 
 

@@ -8,7 +8,6 @@ from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Endpoint, Values, page
 from portal.sandbox.parameters import PAGING
 from portal.sandbox.registry import Nested, Reference, Resource, fetch, list_object, register, render
-from portal.sandbox.resources import prices
 from portal.sandbox.store import Object, equals
 
 EMBEDDED_MAX = 10
@@ -18,7 +17,8 @@ EMBEDDED_MAX = 10
 class LineSource:
     """What a line bills: `amount` in the smallest unit, for a period in epoch seconds.
 
-    `subscription_item` is None for what is bought once. `invoice_item` is what had been waiting for this invoice, and
+    `unit_decimal` is what one unit costs where that does not follow from the amount: usage need not be a whole number, nor
+    its price. `subscription_item` is None for what is bought once. `invoice_item` is what had been waiting for this invoice, and
     `credited` says which earlier lines a proration gives back. `off` is what the discount of this id takes off, and
     `tax_rates` are the ids of those that are for this line alone.
     """
@@ -29,6 +29,7 @@ class LineSource:
     description: str | None
     period: tuple[int, int]
     price: Object | None
+    unit_decimal: str | None = None
     subscription: str | None = None
     subscription_item: str | None = None
     invoice_item: str | None = None
@@ -76,14 +77,12 @@ def pretax_credits(off: int, discount: str | None) -> list[Object]:
 def _pricing(source: LineSource) -> Object | None:
     if source.price is None:
         return None
-    unit = source.amount // source.quantity if source.quantity else 0
-    if prices.is_metered(source.price):
-        unit = source.price["unit_amount"]  # Usage need not be a whole number.
+    unit = source.unit_decimal or str(source.amount // source.quantity if source.quantity else 0)
     return {
         "price_details": {"price": source.price["id"], "product": source.price["product"]},
         "type": "price_details",
         # A part of a price is no price of its own.
-        "unit_amount_decimal": None if source.proration else str(unit),
+        "unit_amount_decimal": None if source.proration else unit,
     }
 
 

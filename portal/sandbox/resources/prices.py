@@ -1,4 +1,4 @@
-"""Prices: flat per unit, one-time or recurring, for a quantity or for what a meter counts. Tiers are not emulated."""
+"""Prices: one-time or recurring, flat per unit for a quantity; for what a meter counts, flat or in graduated tiers."""
 
 from copy import deepcopy
 from typing import Any
@@ -19,8 +19,8 @@ from portal.sandbox.parameters import (
     Text,
     merge_metadata,
 )
-from portal.sandbox.registry import Reference, Resource, fetch, register, render
-from portal.sandbox.resources import products
+from portal.sandbox.registry import Included, Reference, Resource, Shape, fetch, register, render
+from portal.sandbox.resources import price_tiers, products
 from portal.sandbox.store import Object, equals, one_of
 
 INTERVALS = ("day", "month", "week", "year")
@@ -28,7 +28,7 @@ CURRENCY = Text(pattern="[A-Za-z]{3}")
 _TAX_BEHAVIOR = Choice(options=("exclusive", "inclusive", "unspecified"))
 CREATE = {
     "active": Boolean(),
-    "billing_scheme": Choice(options=("per_unit",)),
+    "billing_scheme": Choice(options=("per_unit", "tiered")),
     "currency": Text(pattern="[A-Za-z]{3}", required=True),
     "lookup_key": Text(max_length=200),
     "metadata": Metadata(),
@@ -55,6 +55,8 @@ CREATE = {
         }
     ),
     "tax_behavior": _TAX_BEHAVIOR,
+    "tiers": price_tiers.TIERS,
+    "tiers_mode": Choice(options=("graduated",)),
     "transfer_lookup_key": Boolean(),
     "unit_amount": Integer(minimum=0, maximum=AMOUNT_MAX),
     "unit_amount_decimal": Text(pattern=r"[0-9]{1,8}"),
@@ -83,13 +85,13 @@ LIST = CREATED_PAGING | {
 }
 
 
-def build(call: Call, values: Values, product_id: str, unit_amount: int) -> Object:
-    """Return a new price that is not stored yet; `unit_amount` is in the currency's smallest unit."""
+def build(call: Call, values: Values, product_id: str, unit_amount: int | None) -> Object:
+    """Return a new price that is not stored yet; `unit_amount` is in the smallest unit, and None where tiers say it."""
     return {
         "id": ids.new_id("price"),
         "object": "price",
         "active": values.get("active", True),
-        "billing_scheme": "per_unit",
+        "billing_scheme": values.get("billing_scheme", "per_unit"),
         "created": call.now(),
         "currency": values["currency"].lower(),
         "custom_unit_amount": None,
@@ -100,11 +102,12 @@ def build(call: Call, values: Values, product_id: str, unit_amount: int) -> Obje
         "product": product_id,
         "recurring": _recurring(values.get("recurring")),
         "tax_behavior": values.get("tax_behavior", "unspecified"),
-        "tiers_mode": None,
+        "tiers_mode": values.get("tiers_mode"),
         "transform_quantity": None,
         "type": "recurring" if "recurring" in values else "one_time",
         "unit_amount": unit_amount,
-        "unit_amount_decimal": str(unit_amount),
+        "unit_amount_decimal": None if unit_amount is None else str(unit_amount),
+        "_tiers": price_tiers.build(values["tiers"]) if "tiers" in values else [],
     }
 
 
@@ -139,7 +142,7 @@ def as_plan(price: Object) -> Object:
         "meter": recurring["meter"],
         "nickname": price["nickname"],
         "product": price["product"],
-        "tiers_mode": None,
+        "tiers_mode": price["tiers_mode"],
         "transform_usage": None,
         "trial_period_days": recurring["trial_period_days"],
         "usage_type": recurring["usage_type"],
@@ -150,19 +153,25 @@ def create(call: Call, values: Values) -> Object:
     """`POST /v1/prices`."""
     if ("product" in values) == ("product_data" in values):
         raise invalid("Send either product or product_data.", "product", "parameter_missing")
-    if ("unit_amount" in values) == ("unit_amount_decimal" in values):
-        raise invalid("Send either unit_amount or unit_amount_decimal.", "unit_amount", "parameter_missing")
     _check_meter(call, values.get("recurring", {}))
+    unit_amount = _unit_amount(values)
     if "product" in values:
         product_id = fetch(call, "product", values["product"], "product")["id"]
     else:
         product_id = products.create(call, values["product_data"])["id"]
-    unit_amount = int(values["unit_amount"] if "unit_amount" in values else values["unit_amount_decimal"])
     price = build(call, values, product_id, unit_amount)
     _claim_lookup_key(call, price["lookup_key"], values)
     call.store.insert("price", price)
     events.emit(call, "price.created", price)
     return render(call, price)
+
+
+def _unit_amount(values: Values) -> int | None:
+    if price_tiers.are_asked_for(values):
+        return None
+    if ("unit_amount" in values) == ("unit_amount_decimal" in values):
+        raise invalid("Send either unit_amount or unit_amount_decimal.", "unit_amount", "parameter_missing")
+    return int(values["unit_amount"] if "unit_amount" in values else values["unit_amount_decimal"])
 
 
 def _check_meter(call: Call, recurring: Values) -> None:
@@ -179,6 +188,11 @@ def _check_meter(call: Call, recurring: Values) -> None:
 def is_metered(price: Object) -> bool:
     """Say whether a price is for usage that a meter counts."""
     return bool((price["recurring"] or {}).get("usage_type") == "metered")
+
+
+def cost(price: Object, quantity: int) -> int:
+    """Return what so many of a price cost when they are ordered, in the smallest unit: nothing for what is metered."""
+    return 0 if is_metered(price) else int(price["unit_amount"] * quantity)
 
 
 def require_licensed(price: Object, param: str) -> None:
@@ -237,7 +251,12 @@ def index(call: Call, values: Values) -> Object:
     return page(call, "price", values, "/v1/prices", filters)
 
 
-register(Resource("price", "price", {"product": Reference("product")}))
+def _tiers(call: Call, price: Object) -> list[Object] | None:
+    return price_tiers.of(fetch(call, "price", price["id"]))
+
+
+_SHAPE: Shape = {"product": Reference("product"), "tiers": Included(_tiers)}
+register(Resource("price", "price", _SHAPE))
 ENDPOINTS = (
     Endpoint("POST", "/v1/prices", CREATE, create, "price"),
     Endpoint("GET", "/v1/prices", LIST, index, "price", lists=True),

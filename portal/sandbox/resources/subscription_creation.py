@@ -56,7 +56,7 @@ def create(call: Call, values: Values) -> Object:
     if chosen is not None:
         payment_methods.require_of_customer(call, chosen, customer["id"], "default_payment_method")
     waits = values.get("payment_behavior") == "default_incomplete"
-    free = waits or trial_end is not None or sum(line.price["unit_amount"] * line.quantity for line in lines) == 0
+    free = waits or trial_end is not None or sum(prices.cost(line.price, line.quantity) for line in lines) == 0
     order = Order(
         customer=customer,
         lines=lines,

@@ -41,9 +41,12 @@ def build(
 
 
 def note_billed(call: Call, source: LineSource, line: Object) -> None:
-    """Keep with an item what was billed for its period, net of discounts: a later change gives back a part of that."""
+    """Keep with an item what was billed for its period, net of discounts: a later change gives back a part of that.
+
+    What was used is not given back.
+    """
     item = call.store.get("subscription_item", source.subscription_item or "")
-    if item is not None:
+    if item is not None and not (source.price and prices.is_metered(source.price)):
         start, end = source.period
         billed = {"amount": source.amount - source.off, "start": start, "end": end, "line": line["id"]}
         call.store.save(item | {"_billed": billed | {"invoice": line["invoice"]}})

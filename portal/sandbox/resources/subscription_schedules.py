@@ -17,8 +17,8 @@ from portal.sandbox.parameters import (
     TimestampOr,
     merge_metadata,
 )
-from portal.sandbox.registry import Reference, Resource, fetch, register, render
-from portal.sandbox.resources import payment_methods, subscription_items, subscriptions
+from portal.sandbox.registry import Reference, Resource, fetch, public, register, render
+from portal.sandbox.resources import payment_methods, prices, subscription_items, subscriptions
 from portal.sandbox.resources.subscription_cancellation import end_now
 from portal.sandbox.store import Condition, Object, equals
 
@@ -277,6 +277,17 @@ def index(call: Call, values: Values) -> Object:
     return page(call, TYPE, values, "/v1/subscription_schedules", filters)
 
 
+def _render(call: Call, schedule: Object) -> Object:
+    phases = [phase | {"items": [_item(call, item) for item in phase["items"]]} for phase in schedule["phases"]]
+    return public(call, schedule) | {"phases": phases}
+
+
+def _item(call: Call, item: Object) -> Object:
+    """Return an item of a phase; of usage nobody orders a number."""
+    metered = prices.is_metered(fetch(call, "price", item["price"]))
+    return {name: value for name, value in item.items() if name != "quantity"} if metered else item
+
+
 register(
     Resource(
         TYPE,
@@ -286,6 +297,7 @@ register(
             "subscription": Reference("subscription"),
             "test_clock": Reference("test_helpers.test_clock"),
         },
+        _render,
     )
 )
 _ONE = "/v1/subscription_schedules/{schedule}"

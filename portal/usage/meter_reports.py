@@ -1,0 +1,120 @@
+"""Writing down what is to be reported to Stripe of the daily totals, before anybody is asked to take it.
+
+Owed of a day's total is what no report holds yet. Each part is written once, with a number, and its words never change
+again, so that it can be sent as often as it takes: `usage/meter_sending.py` does. Two workers that write at the same time
+come to the same number, and one of them writes nothing.
+
+Stripe takes use of the last 35 days. A team that has no customer there waits for one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row, func, select, text
+from sqlalchemy.dialects.postgresql import insert
+
+from portal.billing.models import Invoice, Subscription, SubscriptionItem
+from portal.catalog.models import Meter, Price
+from portal.core import clock, jobs
+from portal.core.alarms import raise_alarm
+from portal.core.database import db
+from portal.core.unit_of_work import after_commit
+from portal.usage.report_dates import BillingPeriod, Dated, date_of
+from portal.usage.report_models import MeterReport
+
+# The same total is reported anew when so much time has passed: twice within the hour for which an invoice is a draft.
+AGAIN_AFTER = timedelta(minutes=25)
+# Of the 35 days that Stripe takes, one is left for sending.
+REPORTED_WITHIN = timedelta(days=34)
+IDENTIFIER_MAX = 100
+BATCH = 500
+
+AFTER_CLOSE = "usage_after_close"
+
+# Archived meters too: what was used of them is still owed.
+OWED = text(
+    "select d.team_id, d.meter, d.starts_at, d.quantity - coalesce(r.quantity, 0) as owed,"
+    " coalesce(r.part, 0) + 1 as part"
+    " from (select team_id, meter, starts_at, sum(quantity)::bigint as quantity from usage_daily"
+    "   where starts_at >= app_now() - :within and meter in"
+    "     (select key from meters where mode = 'metered' and stripe_meter_id is not null)"
+    "   group by team_id, meter, starts_at) d"
+    " join customers c on c.team_id = d.team_id and c.stripe_id is not null and not c.deleted"
+    " left join lateral (select sum(quantity)::bigint as quantity, max(part) as part, max(created_at) as at"
+    "   from meter_reports where team_id = d.team_id and meter = d.meter and starts_at = d.starts_at) r on true"
+    " where d.quantity > coalesce(r.quantity, 0) and (r.at is null or r.at <= app_now() - :again)"
+    " order by d.starts_at, d.team_id, d.meter limit :batch"
+)
+
+
+def freeze(at_most: int = BATCH) -> int:
+    """Write a report for each total of which something is owed, in the current unit of work; returns how many there were."""
+    owed = db.session.execute(OWED, {"within": REPORTED_WITHIN, "again": AGAIN_AFTER, "batch": at_most}).all()
+    if not owed:
+        return 0
+    now = clock.now()
+    periods = billing_periods(sorted({row.team_id for row in owed}))
+    for row in owed:
+        _write(row, date_of(row.starts_at, now, periods.get((row.team_id, row.meter))), periods)
+    after_commit(jobs.hint_soon)
+    return len(owed)
+
+
+def _write(row: Row[Any], dated: Dated, periods: dict[tuple[str, str], BillingPeriod]) -> None:
+    closed = dated.closes_at is not None and _is_billed(periods[row.team_id, row.meter], dated.closes_at)
+    report = MeterReport(
+        team_id=row.team_id,
+        meter=row.meter,
+        starts_at=row.starts_at,
+        part=row.part,
+        quantity=row.owed,
+        identifier=identifier_of(row.team_id, row.meter, row.starts_at, row.part),
+        dated_at=dated.at,
+        after_close=closed,
+    )
+    names = ("id", "team_id", "meter", "starts_at", "part", "quantity", "identifier", "dated_at", "after_close")
+    values = {name: getattr(report, name) for name in names} | {"state": "pending"}
+    written = insert(MeterReport).values(values).on_conflict_do_nothing().returning(MeterReport.id)
+    if db.session.execute(written).scalar() is not None and closed:
+        raise_alarm(AFTER_CLOSE, f"{row.team_id} {row.meter}", quantity=row.owed, starts_at=row.starts_at.isoformat())
+
+
+def identifier_of(team_id: str, meter: str, starts_at: datetime, part: int) -> str:
+    """What Stripe tells a report by: always the same for the same part, and 100 characters at most."""
+    name = f"{team_id}-{starts_at:%Y%m%dT%H%M%S%f}-{part}-{meter}"
+    return name if len(name) <= IDENTIFIER_MAX else hashlib.sha256(name.encode()).hexdigest()
+
+
+def billing_periods(teams: Sequence[str]) -> dict[tuple[str, str], BillingPeriod]:
+    """By team and meter: the newest period that Stripe bills its use in; none where no subscription counts it."""
+    query = (
+        select(SubscriptionItem, Subscription, Meter.key)
+        .join(Subscription, Subscription.id == SubscriptionItem.subscription_id)
+        .join(Price, Price.stripe_price_id == SubscriptionItem.stripe_price_id)
+        .join(Meter, Meter.id == Price.meter_id)
+        .where(SubscriptionItem.team_id.in_(teams), Subscription.duplicate.is_(False))
+        .order_by(Subscription.started_at, SubscriptionItem.current_period_start)
+    )
+    return {
+        (item.team_id, meter): BillingPeriod(
+            start=item.current_period_start,
+            end=min(item.current_period_end, subscription.ended_at or item.current_period_end),
+            subscription_stripe_id=subscription.stripe_id,
+            trial=subscription.trial_end is not None and item.current_period_end <= subscription.trial_end,
+        )
+        for item, subscription, meter in db.session.execute(query)
+    }
+
+
+def _is_billed(period: BillingPeriod, closes_at: datetime) -> bool:
+    """Whether the invoice of the period that closed then was finalized by now. The use of a trial is on none."""
+    if period.trial:
+        return False
+    of_it = Invoice.subscription_stripe_id == period.subscription_stripe_id
+    later = Invoice.created_at >= closes_at - timedelta(minutes=1)
+    finalized = select(func.count()).where(of_it, later, Invoice.finalized_at.is_not(None))
+    return bool(db.session.execute(finalized).scalar_one())

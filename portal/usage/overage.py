@@ -1,0 +1,122 @@
+"""What a team's metered use costs beyond what its plan includes: so far in the period, and by its end as it looks now.
+
+It is worked out as Stripe will: by the price that the subscription has, from the use that is counted at that price. A change
+of plan within the period settles what was used until then on its own invoice, so the rest of the period begins from nothing,
+with all that the new plan includes (`billing/catalog_sync.py` says why). The use of a trial is free.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy import func, select
+
+from portal.billing.models import PlanHistory, Subscription, SubscriptionItem
+from portal.billing.subscriptions import live_subscription
+from portal.catalog.metered_queries import MeteredPrice, metered_prices
+from portal.core import clock
+from portal.core.database import db
+from portal.core.estimates import last_full_days
+from portal.credits.periods import period_containing
+from portal.usage.forecast import Forecast, forecast
+from portal.usage.models import UsageDay
+from portal.usage.report_models import MeterReport
+
+
+@dataclass(frozen=True)
+class Overage:
+    """Of one meter, from `since` until `until`. `used` units are counted at `price`, of which `over` lie beyond what is
+    included and cost `cents` so far. `ahead` is what the units will come to; None where there is too little to go by. The
+    cents of its range are `cents_low`, `cents_likely` and `cents_high`, all before tax. Nothing is charged in a `trial`.
+    """
+
+    price: MeteredPrice
+    since: datetime
+    until: datetime
+    used: int
+    trial: bool
+    ahead: Forecast | None
+
+    @property
+    def over(self) -> int:
+        return max(self.used - self.price.included, 0)
+
+    @property
+    def cents(self) -> int:
+        return self._cents(self.used)
+
+    @property
+    def cents_low(self) -> int:
+        return self._cents(self.ahead.low if self.ahead else self.used)
+
+    @property
+    def cents_likely(self) -> int:
+        return self._cents(self.ahead.total if self.ahead else self.used)
+
+    @property
+    def cents_high(self) -> int:
+        return self._cents(self.ahead.high if self.ahead else self.used)
+
+    def _cents(self, units: int) -> int:
+        return 0 if self.trial else self.price.overage_cents(units)
+
+
+def overages(team_id: str) -> list[Overage]:
+    """Of every meter that the team's subscription is billed for, in the catalog's order; empty where there is none."""
+    subscription = live_subscription(team_id)
+    if subscription is None:
+        return []
+    now = clock.now()
+    query = select(SubscriptionItem).where(SubscriptionItem.subscription_id == subscription.id)
+    items = {item.stripe_price_id: item for item in db.session.execute(query).scalars()}
+    return [_of(subscription, items[price.stripe_price_id or ""], price, now) for price in metered_prices(list(items))]
+
+
+def _of(subscription: Subscription, item: SubscriptionItem, price: MeteredPrice, now: datetime) -> Overage:
+    since, until = item.current_period_start, item.current_period_end
+    if until <= now:  # of the next period we have not heard yet
+        since, until = period_containing(until, "month", now)
+    days = _days(subscription.team_id, price.meter_key, since, until)
+    settled = _settled(subscription, price, since)
+    used = max(sum(days.values()) - settled, 0)
+    return Overage(
+        price=price,
+        since=since,
+        until=until,
+        used=used,
+        trial=subscription.status == "trialing",
+        ahead=forecast(last_full_days(days, now), used, now, until),
+    )
+
+
+def _days(team_id: str, meter: str, since: datetime, until: datetime) -> dict[date, int]:
+    day = func.date(func.timezone("UTC", UsageDay.starts_at))
+    query = (
+        select(day, func.sum(UsageDay.quantity))
+        .where(UsageDay.team_id == team_id, UsageDay.meter == meter)
+        .where(UsageDay.starts_at >= since, UsageDay.starts_at < until)
+        .group_by(day)
+    )
+    return {on: int(quantity) for on, quantity in db.session.execute(query)}
+
+
+def _settled(subscription: Subscription, price: MeteredPrice, since: datetime) -> int:
+    """What was reported in the period at another price, before the plan became what it is: it was billed with the change."""
+    ours = (PlanHistory.subscription_stripe_id == subscription.stripe_id) & (PlanHistory.at >= since)
+    other = select(func.max(PlanHistory.at)).where(
+        PlanHistory.subscription_stripe_id == subscription.stripe_id, PlanHistory.plan_key != price.plan_key
+    )
+    began = select(func.min(PlanHistory.at)).where(
+        ours, PlanHistory.plan_key == price.plan_key, PlanHistory.at > other.scalar_subquery()
+    )
+    changed_at = db.session.execute(began).scalar()
+    if changed_at is None:
+        return 0
+    query = select(func.coalesce(func.sum(MeterReport.quantity), 0)).where(
+        MeterReport.team_id == subscription.team_id,
+        MeterReport.meter == price.meter_key,
+        MeterReport.dated_at >= since,
+        MeterReport.dated_at < changed_at,
+    )
+    return int(db.session.execute(query).scalar_one())
