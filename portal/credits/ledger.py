@@ -65,6 +65,7 @@ INSERT_GRANT = Statement(
 # reversed, spent or not. `cast`, because the sum of bigints is a numeric.
 FIND_GRANT = Statement(
     "select g.id, g.kind, g.amount, g.remaining, g.effective_at, g.expires_at, g.state, g.cause_key, g.source,"
+    " g.held, g.lapsed_version,"
     " (select cast(coalesce(sum(e.amount), 0) as bigint) from credit_entries e"
     "  where e.team_id = g.team_id and e.grant_id = g.id) as reversible"
     " from credit_grants g where g.team_id = :team_id and g.cause_key = :cause_key"
@@ -78,6 +79,7 @@ INSERT_REVERSAL = Statement(
 DUE_ACCOUNTS = Statement(
     "select team_id from credit_grants where state = 'waiting' and effective_at <= app_now()"
     " union select team_id from credit_grants where state = 'live' and expires_at <= app_now()"
+    " union select team_id from credit_holds where state = 'open' and expires_at <= app_now()"
     " limit :limit"
 )
 
@@ -139,8 +141,8 @@ def spend(team_id: str, amount: int, cause_key: str) -> Spent:
     `InsufficientCredits` (after which only due starts and expiries are written), `CauseConflict` if the cause stands
     for something else, and `ValueError` or `TypeError` for what is no amount or no key.
     """
-    _check_amount(amount)
-    _check_cause(cause_key)
+    check_amount(amount)
+    check_cause(cause_key)
     lock_account(team_id)
     book, known = load_book_with_cause(team_id, cause_key)
     if known:
@@ -169,8 +171,8 @@ def reverse(team_id: str, grant_cause_key: str, amount: int, cause_key: str) -> 
     The same cause again changes nothing. Raises `UnknownGrant`, `CauseConflict` if the cause stands for another
     amount or grant, `CreditOverflow`, and `ValueError` or `TypeError` for what is no amount or no key.
     """
-    _check_amount(amount)
-    _check_cause(cause_key)
+    check_amount(amount)
+    check_cause(cause_key)
     lock_account(team_id)
     book = locked_book(team_id)
     book.post_due()
@@ -242,14 +244,16 @@ def _conflict(cause_key: str) -> CauseConflict:
     return CauseConflict(f"{cause_key!r} already stands for something else")
 
 
-def _check_amount(amount: int) -> None:
+def check_amount(amount: int) -> None:
+    """Raises `ValueError` or `TypeError` for what is no amount of credits."""
     if type(amount) is not int:
         raise TypeError(f"an amount of credits is a whole number, not {amount!r}")
     if not 1 <= amount <= AMOUNT_MAX:
         raise ValueError(f"an amount of credits is from 1 to {AMOUNT_MAX}, not {amount}")
 
 
-def _check_cause(cause_key: str) -> None:
+def check_cause(cause_key: str) -> None:
+    """Raises `ValueError` or `TypeError` for what is no cause key that somebody may give."""
     _check_text("a cause key", cause_key)
     if not cause_key:
         raise ValueError("a cause key cannot be empty")
@@ -272,8 +276,8 @@ def _check_grant(
 ) -> None:
     if kind not in KIND_RANK:
         raise ValueError(f"a grant's kind is one of {', '.join(KIND_RANK)}, not {kind!r}")
-    _check_amount(amount)
-    _check_cause(cause_key)
+    check_amount(amount)
+    check_cause(cause_key)
     _check_text("a grant's source", source)
     for moment in (effective_at, expires_at):
         if moment is not None and moment.tzinfo is None:

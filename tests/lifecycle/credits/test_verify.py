@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from types import SimpleNamespace
@@ -15,12 +16,20 @@ from sqlalchemy.orm import Session
 from portal.core import clock
 from portal.core.database import db
 from portal.core.unit_of_work import unit_of_work
-from portal.credits import ledger, verify
+from portal.credits import holds, ledger, verify
 from portal.credits.invariants import INVARIANTS
 from tests.conftest import empty_tables
 from tests.lifecycle.credits.account import new_team
 
-TABLES = ("credit_accounts", "credit_grants", "credit_entries", "credit_consumptions", "credit_reversals")
+TABLES = (
+    "credit_accounts",
+    "credit_grants",
+    "credit_entries",
+    "credit_consumptions",
+    "credit_reversals",
+    "credit_holds",
+    "credit_hold_lots",
+)
 
 
 def give(team_id: str, kind: str, amount: int, key: str, days: int | None = None, start: int | None = None) -> None:
@@ -50,11 +59,33 @@ def make_history(team_id: str) -> None:
         lambda: give(team_id, "adjustment", 200, "sorry", days=1),  # 9
         lambda: ledger.spend(team_id, 50, "usage:c"),  # 10: sorry 50
         lambda: give(team_id, "subscription", 100, "next", days=40, start=10),
+        lambda: hold(team_id, 30, "a"),
+        lambda: give(team_id, "bundle", 60, "kept"),  # 11
+        lambda: hold(team_id, 130, "b"),  # sorry 120, kept 10
+        lambda: holds.settle(team_id, hold_id(team_id, "a"), 20, "usage:d"),  # 12: sorry 20
+        lambda: ledger.reverse(team_id, "kept", 60, "refund:c"),  # 13: kept 50, sorry 10
+        lambda: hold(team_id, 1, "c", refused=True),
+        lambda: ledger.end_early(team_id, "sorry"),  # lapses
+        lambda: ledger.reverse(team_id, "bundle", 7, "refund:d"),  # 14: debt 7
+        lambda: give(team_id, "gift", 9, "rest"),  # 15: repays 7
+        lambda: hold(team_id, 2, "d"),
+        lambda: ledger.reverse(team_id, "gift", 5, "refund:e"),  # 16: debt 5
+        lambda: holds.release(team_id, hold_id(team_id, "d")),  # repays 2
     ]
     for step in steps:
         with unit_of_work():
             step()
     db.session.remove()
+
+
+def hold(team_id: str, amount: int, key: str, *, refused: bool = False) -> None:
+    with pytest.raises(ledger.InsufficientCredits) if refused else nullcontext():
+        holds.hold(team_id, amount, f"hold:{key}", timedelta(hours=1))
+
+
+def hold_id(team_id: str, key: str) -> str:
+    query = text("select id from credit_holds where team_id = :team_id and cause_key = :cause_key")
+    return str(db.session.execute(query, {"team_id": team_id, "cause_key": f"hold:{key}"}).scalar_one())
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +157,7 @@ DAMAGES = [
     Damage("below zero", {"I1", "I2"}, (ACCOUNT.format("available = -1"),)),
     Damage("debt beside credits", {"I1", "I2"}, (ACCOUNT.format("available = available + 1, debt = debt + 1"),)),
     Damage("more left than given", {"I2", "I4"}, (GRANT.format("remaining = 51", "bundle"),)),
-    Damage("debt nobody made", {"I2"}, (TAKEN.format("amount = 4", 7, "gift"), GRANT.format("remaining = 1", "gift"))),
+    Damage("debt nobody made", {"I1", "I2", "I10"}, (TAKEN.format("amount = 4", 7, "gift"), GRANT.format("remaining = 1", "gift"))),
     Damage("one cause, two spends", {"I3"}, (ENTRY.format("cause_key = 'usage:a'", 10),)),
     Damage("a grant under another cause", {"I3"}, (ENTRY.format("cause_key = 'other'", 1),)),
     Damage("an adjustment that is none", {"I3"}, (ENTRY.format("kind = 'granted'", 9),)),
@@ -242,5 +273,5 @@ def test_the_command_says_what_is_wrong(portal_app: Flask, owner: Connection, te
     damage(owner, case, *teams)
     broken = runner.invoke(args=["ledger", "verify", "--team", team_id])
     assert broken.exit_code == 1
-    assert "I1   2 violated" in broken.output
+    assert "I1   3 violated" in broken.output
     assert f"{team_id}: the account says" in broken.output
