@@ -101,7 +101,9 @@ def _holds() -> None:
         sa.Column("opened_version", sa.BigInteger(), nullable=False),
         sa.Column("closed_version", sa.BigInteger(), nullable=True),
         sa.CheckConstraint("amount > 0", name=op.f("ck_credit_holds_amount")),
-        sa.CheckConstraint("(meter is null) = (quantity is null) and quantity > 0", name=op.f("ck_credit_holds_quantity")),
+        sa.CheckConstraint(
+            "(meter is null) = (quantity is null) and quantity > 0", name=op.f("ck_credit_holds_quantity")
+        ),
         sa.CheckConstraint(
             "expires_in > interval '0' and expires_at > created_at", name=op.f("ck_credit_holds_expires_at")
         ),

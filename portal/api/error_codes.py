@@ -22,6 +22,8 @@ CODES = {
     "forbidden": "The request came from another site's page in a browser.",
     "insufficient_credits": "Too few credits. Nothing was recorded, and the key is still free: send the same once there are.",
     "credits_frozen": "The team's plan is paused or unpaid, and its credits wait with it. Nothing was recorded, and the key is still free: send the same once the plan goes on.",
+    "hold_closed": "The hold was settled or released before, or its time is over, as the message says. Nothing was done.",
+    "more_than_held": "More was used than the hold holds. Settle it with all that it holds and report the rest as a use of its own.",
     "resource_missing": "There is nothing at this address.",
     "method_not_allowed": "The address exists, and takes another method.",
     "key_reused": "The Idempotency-Key stands for another request. Use a new key for a new request.",

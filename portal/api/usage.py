@@ -16,6 +16,7 @@ from portal.api.limits import SPANS, count_for_team
 from portal.api.lists import Rows, page
 from portal.api.moments import rfc3339
 from portal.api.once import REPLAYED, REPLAYED_HEADER
+from portal.api.refusals import refusals
 from portal.api.schemas.common import IdempotencyHeaders
 from portal.api.schemas.errors import CreditsMissingAnswer, ErrorAnswer
 from portal.api.schemas.usage import (
@@ -27,22 +28,11 @@ from portal.api.schemas.usage import (
     UsageTotals,
 )
 from portal.api.usage_totals import month_of, totals_of
-from portal.billing.bundle_sale import buy_path
 from portal.billing.entitlements import effective
 from portal.core import clock
 from portal.core.errors import ApiError
 from portal.core.unit_of_work import run_in_unit
-from portal.credits.ledger import InsufficientCredits
-from portal.usage.metering import (
-    Answer,
-    CreditsFrozen,
-    KeyReused,
-    MeterNotAvailable,
-    Recorded,
-    UnknownMeter,
-    Use,
-    record,
-)
+from portal.usage.metering import Answer, Recorded, Use, record
 from portal.usage.models import UsageEvent
 from portal.usage.queries import events
 
@@ -123,23 +113,8 @@ def _event(event: UsageEvent) -> dict[str, Any]:
 
 
 def _record(use: Use) -> Answer:
-    try:
+    with refusals(use.team_id, use.meter):
         return record(use, _body)
-    except InsufficientCredits as error:
-        raise _payment_required(use.team_id, error) from error
-    except CreditsFrozen as error:
-        message = "The team's credits are frozen until its plan goes on: it is paused, or has to be paid. Nothing was recorded."
-        raise ApiError(403, "permission_error", "credits_frozen", message) from error
-    except KeyReused as error:
-        message = "This Idempotency-Key was used for another request. Use a new key for a new use."
-        raise ApiError(409, "idempotency_error", "key_reused", message) from error
-    except UnknownMeter as error:
-        known = ", ".join(error.known) or "none"
-        message = f"There is no meter {error.name}. Meters that take credits: {known}."
-        raise ApiError(422, "invalid_request_error", "unknown_meter", message, param="meter") from error
-    except MeterNotAvailable as error:
-        message = f"The meter {use.meter} is not paid in credits, and uses of it cannot be reported yet."
-        raise ApiError(422, "invalid_request_error", "meter_not_available", message, param="meter") from error
 
 
 def _body(recorded: Recorded) -> str:
@@ -154,18 +129,4 @@ def _body(recorded: Recorded) -> str:
             "livemode": current_app.config["SETTINGS"].livemode,
             "created": rfc3339(recorded.at),
         }
-    )
-
-
-def _payment_required(team_id: str, error: InsufficientCredits) -> ApiError:
-    shortfall = error.cost - error.available
-    return ApiError(
-        402,
-        "insufficient_credits",
-        "insufficient_credits",
-        f"This takes {error.cost:,} credits and {error.available:,} are left. Nothing was recorded.",
-        balance=error.available,
-        cost=error.cost,
-        shortfall=shortfall,
-        buy_url=current_app.config["SETTINGS"].base_url + buy_path(team_id),
     )

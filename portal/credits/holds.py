@@ -17,6 +17,7 @@ from portal.core.statements import Row, Statement
 from portal.credits.book import Book
 from portal.credits.errors import CauseConflict, HoldClosed, InsufficientCredits, UnknownHold
 from portal.credits.ledger import Spent, check_amount, check_cause
+from portal.credits.models import CreditHold
 from portal.credits.storage import load_book_with_cause, load_open_hold, lock_account, locked_book, save_book
 
 EXPIRES_IN_MIN, EXPIRES_IN_MAX = timedelta(seconds=1), timedelta(days=7)
@@ -140,7 +141,7 @@ def release(team_id: str, hold_id: str) -> Held:
     if opened is not None:
         book.release(opened)
     save_book(book)
-    found = _held(_find(team_id, hold_id))
+    found = as_held(_find(team_id, hold_id))
     if found.state != "released":
         raise HoldClosed(hold_id, found.state)
     return found
@@ -150,7 +151,7 @@ def _known_hold(book: Book, cause_key: str, asked: tuple[int, str | None, int | 
     rows = send(FIND_HOLD_OF_CAUSE, team_id=book.team_id, cause_key=cause_key)
     if not rows or (rows[0].amount, rows[0].meter, rows[0].quantity, rows[0].expires_in) != asked:
         raise CauseConflict(f"{cause_key!r} already stands for something else")
-    return _held(rows[0])
+    return as_held(rows[0])
 
 
 def _insert(book: Book, made: Held, cause_key: str, parts: dict[int, int]) -> None:
@@ -178,7 +179,8 @@ def _find(team_id: str, hold_id: str) -> Row:
     return rows[0]
 
 
-def _held(row: Row) -> Held:
+def as_held(row: Row | CreditHold) -> Held:
+    """The hold that a row is."""
     return Held(
         id=row.id,
         amount=row.amount,

@@ -93,7 +93,7 @@ where a.available + a.reserved <> coalesce(g.total, 0)
 union all
 select e.team_id, format('entry %s belongs to no account', e.version)
 from entries e left join accounts a using (team_id) where a.team_id is null
-""" + HELD_SUMS
+"""
 
 NON_NEGATIVE = """
 select a.team_id, format('available %s, reserved %s, debt %s', a.available, a.reserved, a.debt) as detail
@@ -137,7 +137,7 @@ select e.team_id, format('entry %s takes back what nobody ordered', e.version)
 from entries e left join credit_reversals r
     on r.team_id = e.team_id and r.cause_key = e.cause_key and r.grant_id = e.grant_id and r.amount >= -e.amount
 where e.kind = 'reversed' and r.id is null
-""" + HELD_CAUSES
+"""
 
 # What an entry used up of the lots: a spend and an expiry all of their amount, a reversal what it did not make debt of,
 # a start what it repaid. And the other way round: what remains of a lot is what no entry used up and no hold repaid.
@@ -154,7 +154,7 @@ from grants g left join starts s on s.grant_id = g.id left join by_grant b on b.
 left join repaid p on p.grant_id = g.id
 where case when s.grant_id is null then coalesce(b.amount, 0) <> 0
     else g.remaining <> g.amount - coalesce(b.amount, 0) - coalesce(p.amount, 0) end
-""" + HELD_ALLOCATION
+"""
 
 # A reversal takes from its own grant before all others; after that, and for a spend, the entry's rule gives the rank.
 # A lot has something free after an entry if it had started before it and was emptied only later, or never; of a lot
@@ -174,7 +174,7 @@ and case when b.kind = 'reversed' and a.id = b.about_id then 0 when b.spend_orde
     else a.by_expiry end
   < case when b.kind = 'reversed' and own.id = b.about_id then 0 when b.spend_order = 'kind' then own.by_kind
     else own.by_expiry end
-""" + HELD_FIFO
+"""
 
 # A step back further than the ledger holds out against is a clock set right, and no fault of the ledger.
 VERSIONS = f"""
@@ -232,7 +232,7 @@ from entries e join grants g on g.id = e.grant_id where e.kind = 'expired' and g
 union all
 select e.team_id, format('the expiry of grant %s has the cause %s', e.grant_id, e.cause_key)
 from entries e where e.kind = 'expired' and e.cause_key <> 'expire:grant:' || e.grant_id
-""" + HELD_EXPIRY
+"""
 
 ISOLATION = """
 select e.team_id, format('a consumption of %s ties entry %s to grant %s of %s', c.team_id, e.version, c.grant_id, g.team_id)
@@ -251,16 +251,18 @@ union all
 select r.team_id, format('reversal %s is of grant %s of %s', r.cause_key, r.grant_id, g.team_id)
 from credit_reversals r left join credit_grants g on g.id = r.grant_id
 where (r.team_id = g.team_id) is not true and (cast(:team_id as text) is null or r.team_id = :team_id)
-""" + HELD_ISOLATION
+"""
 
 INVARIANTS = (
-    Invariant("I1", "balances are the sums of their entries and of their live grants", CONSERVATION),
+    Invariant("I1", "balances are the sums of their entries and of their live grants", CONSERVATION + HELD_SUMS),
     Invariant("I2", "nothing is below zero, and nobody owes while something is available", NON_NEGATIVE),
-    Invariant("I3", "every entry has one cause, and every cause one effect", ONE_CAUSE),
-    Invariant("I4", "every credit that left came from a grant", ALLOCATION),
-    Invariant("I5", "grants were spent in their order", FIFO),
+    Invariant("I3", "every entry has one cause, and every cause one effect", ONE_CAUSE + HELD_CAUSES),
+    Invariant("I4", "every credit that left came from a grant", ALLOCATION + HELD_ALLOCATION),
+    Invariant("I5", "grants were spent in their order", FIFO + HELD_FIFO),
     Invariant("I6", "versions are gapless, balances follow one from another, time does not run back", VERSIONS),
     Invariant("I7", "triggers keep history from being changed", IMMUTABILITY),
-    Invariant("I10", "nothing was spent outside of its time, and every grant expired once at most", EXPIRY),
-    Invariant("I14", "no row of one team refers to another team's", ISOLATION),
+    Invariant(
+        "I10", "nothing was spent outside of its time, and every grant expired once at most", EXPIRY + HELD_EXPIRY
+    ),
+    Invariant("I14", "no row of one team refers to another team's", ISOLATION + HELD_ISOLATION),
 )

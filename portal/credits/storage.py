@@ -26,7 +26,7 @@ LOCK_ACCOUNT = Statement("select 1 from credit_accounts where team_id = :team_id
 # are set right, does not take an account's time with it: nothing happens twice or before its time, and entries stay in
 # the order of their times. A clock that went far ahead was wrong then, and is believed when it is right again.
 _BOOK = (
-    " case when a.as_of between clock.now and clock.now + cast(:step_back as interval) then a.as_of"
+    " case when a.as_of between clock.now and clock.now + cast(:step_back as interval) then a.as_of"  # noqa: S608  ours
     " else clock.now end as now,"
     " a.available, a.reserved, a.debt, a.version,"
     " case when a.reserved > 0 then (select min(h.expires_at) from credit_holds h"
@@ -292,9 +292,7 @@ def _close_holds(book: Book) -> None:
         for hold in closed
         for lot_id, amount in hold.repaid.items()
     ]
-    row = send(
-        CLOSE_HOLDS, team_id=book.team_id, at=book.now, holds=json.dumps(holds), repaid=json.dumps(repaid)
-    )[0]
+    row = send(CLOSE_HOLDS, team_id=book.team_id, at=book.now, holds=json.dumps(holds), repaid=json.dumps(repaid))[0]
     if (row.holds, row.repaid) != (len(holds), len(repaid)):
         raise LedgerError(f"{book.team_id}: a hold was closed without the account's lock")
     for hold in closed:

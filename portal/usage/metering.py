@@ -114,7 +114,7 @@ def record(use: Use, answer: Callable[[Recorded], str]) -> Answer:
     stored = _stored(use, found)
     if stored:
         return stored
-    cost = _cost(use, found)
+    cost = cost_of(use, found)
     if found.frozen:
         raise CreditsFrozen(f"the credits of {use.team_id} are frozen")
     try:
@@ -130,7 +130,7 @@ def record(use: Use, answer: Callable[[Recorded], str]) -> Answer:
     recorded = Recorded(id=new_id("use"), use=use, cost=cost, balance=spent.balance, at=spent.at)
     body = answer(recorded)
     after_commit(CONSUMED.labels(meter=use.meter).inc, cost)
-    _save(recorded, body, spent.entry_id)
+    save(recorded, body, spent.entry_id, use.request_hash)
     return Answer(CREATED, body, replayed=False)
 
 
@@ -146,8 +146,8 @@ def _stored(use: Use, found: Row) -> Answer | None:
     return Answer(found.status, found.body, replayed=True)
 
 
-def _cost(use: Use, meter: Row) -> int:
-    """What the use takes, in credits."""
+def cost_of(use: Use, meter: Row) -> int:
+    """What the use takes, in credits. Raises `UnknownMeter` and `MeterNotAvailable`."""
     if meter.mode is None:
         raise UnknownMeter(use.meter, credit_meters())
     if meter.mode != "credits":
@@ -155,7 +155,8 @@ def _cost(use: Use, meter: Row) -> int:
     return int(meter.cost_credits) * use.quantity
 
 
-def _save(recorded: Recorded, body: str, entry_id: int) -> None:
+def save(recorded: Recorded, body: str, entry_id: int, request_hash: str) -> None:
+    """Write the use that an entry has paid, and the answer that stands under its key."""
     use = recorded.use
     values = {
         "id": recorded.id,
@@ -166,7 +167,7 @@ def _save(recorded: Recorded, body: str, entry_id: int) -> None:
         "quantity": use.quantity,
         "cost": recorded.cost,
         "entry_id": entry_id,
-        "request_hash": use.request_hash,
+        "request_hash": request_hash,
         "status": CREATED,
         "body": body,
         "at": recorded.at,

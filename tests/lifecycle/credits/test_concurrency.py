@@ -156,7 +156,9 @@ def test_a_hold_is_settled_once(app: Flask, team_id: str) -> None:
         one, other = (holds.hold(team_id, 40, f"hold:{number}", timedelta(hours=1)) for number in range(2))
     answers = all_at_once(app, [partial(holds.settle, team_id, one.id, 30, "usage:one")] * THREADS)
     assert len(set(answers)) == 1
-    works = [partial(outcome, holds.settle, team_id, other.id, 10, f"usage:{n}") for n in range(THREADS)]
+    works: list[Callable[[], str]] = [
+        partial(outcome, holds.settle, team_id, other.id, 10, f"usage:{n}") for n in range(THREADS)
+    ]
     assert sorted(all_at_once(app, works)) == ["HoldClosed"] * (THREADS - 1) + ["done"]
     assert queries.balance(team_id) == queries.Balance(60, 0, 0, 3)
     assert_sound(team_id)
@@ -168,7 +170,9 @@ def test_a_hold_is_made_once(app: Flask, team_id: str) -> None:
     made = all_at_once(app, [partial(holds.hold, team_id, 60, "hold:one", timedelta(hours=1))] * THREADS)
     assert len({held.id for held in made}) == 1
     assert sum(held.new for held in made) == 1
-    works = [partial(outcome, holds.hold, team_id, 40, f"hold:other:{n}", timedelta(hours=1)) for n in range(THREADS)]
+    works: list[Callable[[], str]] = [
+        partial(outcome, holds.hold, team_id, 40, f"hold:other:{n}", timedelta(hours=1)) for n in range(THREADS)
+    ]
     assert sorted(all_at_once(app, works)) == ["InsufficientCredits"] * (THREADS - 1) + ["done"]
     assert queries.balance(team_id) == queries.Balance(0, 100, 0, 1)
     assert_sound(team_id)
@@ -205,7 +209,17 @@ def test_settled_released_or_over_and_only_one_of_them(app: Flask, team_id: str,
     assert_sound(team_id)
 
 
-def random_act(team_id: str, chance: random.Random, number: int) -> object:
+def close_one(team_id: str, chance: random.Random, number: int) -> object:
+    open_ones = held_credits.open_holds(team_id)
+    if not open_ones:
+        return None
+    held = chance.choice(open_ones)
+    if chance.randrange(3) == 0:
+        return holds.release(team_id, held.id)
+    return holds.settle(team_id, held.id, chance.randint(1, held.amount), f"settled:{number}")
+
+
+def random_act(team_id: str, chance: random.Random, number: int) -> object:  # noqa: PLR0911  one for each act
     """One act of any kind on grants that may or may not be there."""
     key = f"gift:{chance.randrange(20)}"
     now = clock.now()
@@ -223,11 +237,7 @@ def random_act(team_id: str, chance: random.Random, number: int) -> object:
             case 4:
                 return holds.hold(team_id, chance.randint(1, 30), f"hold:{number}", timedelta(minutes=30))
             case 5 | 6:
-                open_ones = held_credits.open_holds(team_id)
-                held = chance.choice(open_ones) if open_ones else None
-                if held is None or chance.randrange(3) == 0:
-                    return None if held is None else holds.release(team_id, held.id)
-                return holds.settle(team_id, held.id, chance.randint(1, held.amount), f"settled:{number}")
+                return close_one(team_id, chance, number)
             case _:
                 return ledger.spend(team_id, chance.randint(1, 20), f"usage:{chance.randrange(200)}")
     except (ledger.InsufficientCredits, ledger.CauseConflict, ledger.UnknownGrant, HoldClosed) as refused:

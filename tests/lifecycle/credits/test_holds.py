@@ -110,7 +110,13 @@ def test_whoever_comes_first_lets_a_hold_expire(account: Account, by: str) -> No
         "hold": lambda: account.hold(10, "hold:2"),
     }
     acts[by]()
-    expected = {"post_due": (10, 0, 0), "spend": (0, 0, 0), "grant": (11, 0, 0), "reverse": (0, 0, 0), "hold": (0, 10, 0)}
+    expected = {
+        "post_due": (10, 0, 0),
+        "spend": (0, 0, 0),
+        "grant": (11, 0, 0),
+        "reverse": (0, 0, 0),
+        "hold": (0, 10, 0),
+    }
     assert account.sums == expected[by]
 
 

@@ -69,7 +69,16 @@ ARGUMENTS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "move_the_clock": {"jump": JUMPS, "tick": TICKS},
     "change_the_order": {"order": ORDERS},
 }
-WEIGHTS = {"grant": 6, "spend": 6, "reverse": 4, "hold": 6, "settle": 4, "release": 2, "move_the_clock": 4, "ask_again": 2}
+WEIGHTS = {
+    "grant": 6,
+    "spend": 6,
+    "reverse": 4,
+    "hold": 6,
+    "settle": 4,
+    "release": 2,
+    "move_the_clock": 4,
+    "ask_again": 2,
+}
 ACTS = [act for act in ARGUMENTS for _ in range(WEIGHTS.get(act, 1))]
 
 # What was asked under a key: how to ask it again, how to ask it with another amount, and what was answered.
@@ -247,7 +256,9 @@ class Ledger(RuleBasedStateMachine):
         """A key that stands for a grant, a spend, a hold or a reversal stands for nothing else."""
         key = self.asked[pick % len(self.asked)][0]
         grant = partial(ledger.grant, self.team_id, kind="gift", amount=amount, cause_key=key, source="")
-        take = grant if key.startswith("usage") else partial(ledger.spend, self.team_id, amount, key)
+        take: Callable[[], object] = (
+            grant if key.startswith("usage") else partial(ledger.spend, self.team_id, amount, key)
+        )
         if amount % 2 and not key.startswith("hold"):
             take = partial(holds.hold, self.team_id, amount, key, timedelta(hours=1))
         with pytest.raises(ledger.CauseConflict), unit_of_work():

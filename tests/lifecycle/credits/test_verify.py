@@ -246,7 +246,7 @@ HELD_DAMAGES = [
     Damage("the later grant held first", {"I5"}, (
         PART.format("grant_id = -grant_id", "e", "sorry"),
         PART.format(f"grant_id = {ID_OF.format('sorry')}", "e", "more"),
-        f"update credit_hold_lots set grant_id = {ID_OF.format('more')} where grant_id = -{ID_OF.format('sorry')}",
+        PART.replace("grant_id = (", "grant_id = -(").format(f"grant_id = {ID_OF.format('more')}", "e", "sorry"),
         GRANT.format("held = 10", "sorry"), GRANT.format("held = 50", "more"),
     )),
     Damage("spent past what was free", {"I5"}, (HOLD.format("opened_version = 4", "b"),)),
