@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0027"
-down_revision = "0025"
+down_revision = "0026b"
 
 PREFIXED_ID = sa.String(collation="C")
 MOMENT = sa.DateTime(timezone=True)

@@ -16,7 +16,6 @@ from portal.api.blueprint import BODY_ERRORS, ApiBlueprint
 from portal.api.lists import Rows, page
 from portal.api.moments import maybe_rfc3339, rfc3339
 from portal.api.once import REPLAYED, REPLAYED_HEADER
-from portal.api.refusals import refusals
 from portal.api.schemas.common import IdempotencyHeaders
 from portal.api.schemas.errors import CreditsMissingAnswer, ErrorAnswer
 from portal.api.schemas.holds import (
@@ -31,16 +30,17 @@ from portal.api.schemas.holds import (
     SettledHold,
     SettleRequest,
 )
+from portal.api.usage_refusals import Refusals
 from portal.core import clock
 from portal.core.errors import ApiError
 from portal.core.unit_of_work import run_in_unit
-from portal.credits.errors import HoldClosed
+from portal.credits.errors import HoldClosed, InsufficientCredits
 from portal.credits.held_credits import find_hold, holds_of
 from portal.credits.holds import Held, as_held
 from portal.credits.models import CreditHold
 from portal.usage import held_uses
-from portal.usage.held_uses import Asked, Done, MoreThanHeld, NoSuchHold, Tell, WrongUnit
-from portal.usage.metering import Answer
+from portal.usage.held_uses import Asked, Done, MoreThanHeld, NoCreditsTaken, NoSuchHold, Tell, WrongUnit
+from portal.usage.uses import Answer, MeteringError, Use
 
 bp = ApiBlueprint("api_holds", __name__, description="Credits kept for uses under way")
 
@@ -152,8 +152,7 @@ def _answer(act: Callable[[Asked, Tell], Answer], asked: Asked) -> Response:
 
 def _refusing(act: Callable[[Asked, Tell], Answer], asked: Asked) -> Answer:
     try:
-        with refusals(asked.team_id, asked.meter):
-            return act(asked, _body)
+        return act(asked, _body)
     except NoSuchHold as error:
         raise _unknown() from error
     except HoldClosed as error:
@@ -165,6 +164,12 @@ def _refusing(act: Callable[[Asked, Tell], Answer], asked: Asked) -> Answer:
     except MoreThanHeld as error:
         message = f"{error.unit}: At most {error.held:,} can be settled, which is what this hold holds."
         raise ApiError(422, "invalid_request_error", "more_than_held", message, param=error.unit) from error
+    except NoCreditsTaken as error:
+        message = f"meter: Uses of {asked.meter} take no credits, so there is nothing to hold. Report them when they are done."
+        raise ApiError(422, "invalid_request_error", "takes_no_credits", message, param="meter") from error
+    except (MeteringError, InsufficientCredits) as refused:
+        use = Use(asked.team_id, asked.key, asked.meter or "", asked.quantity or 1)
+        raise Refusals(asked.team_id).error(use, refused) from refused
 
 
 def _unknown() -> ApiError:

@@ -10,13 +10,12 @@ from typing import Any
 from flask import Response, current_app
 
 from portal.accounts.api_keys import Scope
-from portal.api.authentication import caller
+from portal.api.authentication import Caller, caller
 from portal.api.blueprint import BODY_ERRORS, ApiBlueprint
 from portal.api.limits import SPANS, count_for_team
 from portal.api.lists import Rows, page
 from portal.api.moments import rfc3339
 from portal.api.once import REPLAYED, REPLAYED_HEADER
-from portal.api.refusals import refusals
 from portal.api.schemas.common import IdempotencyHeaders
 from portal.api.schemas.errors import CreditsMissingAnswer, ErrorAnswer
 from portal.api.schemas.usage import (
@@ -27,14 +26,17 @@ from portal.api.schemas.usage import (
     UsageRequest,
     UsageTotals,
 )
+from portal.api.usage_refusals import Refusals
 from portal.api.usage_totals import month_of, totals_of
 from portal.billing.entitlements import effective
 from portal.core import clock
 from portal.core.errors import ApiError
 from portal.core.unit_of_work import run_in_unit
-from portal.usage.metering import Answer, Recorded, Use, record
+from portal.credits.errors import InsufficientCredits
+from portal.usage.metering import record
 from portal.usage.models import UsageEvent
 from portal.usage.queries import events
+from portal.usage.uses import Answer, MeteringError, Recorded, Use
 
 bp = ApiBlueprint("api_usage", __name__, description="What your customers use")
 
@@ -43,7 +45,9 @@ TIME_MAX = timedelta(days=366)
 
 @bp.post("/usage")
 @bp.operation(Scope.USAGE_WRITE, *BODY_ERRORS)
-@bp.alt_response(402, schema=CreditsMissingAnswer, description="Too few credits. Nothing was recorded.")
+@bp.alt_response(
+    402, schema=CreditsMissingAnswer, description="Too few credits, or the plan includes no more. Nothing was recorded."
+)
 @bp.alt_response(409, schema=ErrorAnswer, description="The Idempotency-Key stands for another use.")
 @bp.arguments(IdempotencyHeaders, location="headers", error_status_code=400)
 @bp.arguments(UsageRequest)
@@ -51,11 +55,12 @@ TIME_MAX = timedelta(days=366)
 def create_usage(headers: dict[str, str], fields: dict[str, Any]) -> Response:
     """Report a use
 
-    Takes the meter's cost times the quantity from the team's credits, whole or not at all. The Idempotency-Key makes
-    it safe to send again: the same use is taken once, however often it is reported. Here a key never expires.
+    Takes the meter's cost times the quantity from the team's credits, whole or not at all; of a metered meter, it counts
+    towards what the plan includes. The Idempotency-Key makes it safe to send again: the same use is taken once, however
+    often it is reported. Here a key never expires. Whoever has many to report sends them together, with `/usage/batch`.
     """
     who = caller()
-    use = Use(who.team_id, headers["idempotency_key"], fields["meter"], fields["quantity"], who.key_id)
+    use = use_of(who, headers["idempotency_key"], fields)
     answer = run_in_unit(lambda: _record(use))
     response = Response(answer.body, answer.status, mimetype="application/json")
     if answer.replayed:
@@ -70,7 +75,8 @@ def read_usage(asked: dict[str, datetime]) -> dict[str, Any]:
     """Read the usage
 
     What was used of each meter, with what the plan includes: in the month under way, or from `since` until `until`
-    (a year at most). The month is that of the subscription; without one it is counted from the team's creation.
+    (a year at most). The month is that of the subscription; without one it is counted from the team's creation. From the
+    start of such a month to its end the figures are exact; of other times every day counts whole, in UTC.
     """
     team = caller().team
     rights = effective(team.id)
@@ -107,26 +113,47 @@ def _event(event: UsageEvent) -> dict[str, Any]:
         "meter": event.meter,
         "quantity": event.quantity,
         "cost": event.cost,
-        "created": rfc3339(event.occurred_at),
+        "occurred_at": rfc3339(event.occurred_at),
+        "created": rfc3339(event.recorded_at or event.occurred_at),
+        "user": event.user_id,
         "livemode": current_app.config["SETTINGS"].livemode,
     }
 
 
-def _record(use: Use) -> Answer:
-    with refusals(use.team_id, use.meter):
-        return record(use, _body)
-
-
-def _body(recorded: Recorded) -> str:
-    return json.dumps(
-        {
-            "object": "usage",
-            "id": recorded.id,
-            "meter": recorded.use.meter,
-            "quantity": recorded.use.quantity,
-            "cost": recorded.cost,
-            "balance": recorded.balance,
-            "livemode": current_app.config["SETTINGS"].livemode,
-            "created": rfc3339(recorded.at),
-        }
+def use_of(who: Caller, key: str, fields: dict[str, Any]) -> Use:
+    """A report as the schemas have read it."""
+    return Use(
+        who.team_id,
+        key,
+        fields["meter"],
+        fields["quantity"],
+        who.key_id,
+        user_id=fields.get("user"),
+        occurred_at=fields.get("occurred_at"),
     )
+
+
+def _record(use: Use) -> Answer:
+    try:
+        return record(use, body_of)
+    except (MeteringError, InsufficientCredits) as refused:
+        raise Refusals(use.team_id).error(use, refused) from refused
+
+
+def body_of(recorded: Recorded) -> str:
+    """The answer to a use, which is kept."""
+    use = recorded.use
+    answer: dict[str, Any] = {
+        "object": "usage",
+        "id": recorded.id,
+        "meter": use.meter,
+        "quantity": use.quantity,
+        "cost": recorded.cost,
+        "balance": recorded.balance,
+        "livemode": current_app.config["SETTINGS"].livemode,
+        "created": rfc3339(recorded.at),
+    }
+    if use.occurred_at is not None:
+        answer["occurred_at"] = rfc3339(recorded.occurred_at)
+    optional = {"user": use.user_id, "included": recorded.included, "used": recorded.used}
+    return json.dumps(answer | {name: value for name, value in optional.items() if value is not None})

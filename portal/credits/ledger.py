@@ -38,6 +38,9 @@ __all__ = [
     "Spent",
     "UnknownGrant",
     "accounts_with_due",
+    "check_amount",
+    "check_cause",
+    "conflict",
     "end_early",
     "grant",
     "post_due",
@@ -121,7 +124,7 @@ def grant(
     if known:
         first = known.get("grant")
         if first is None or (first.kind, first.amount) != (kind, amount):
-            raise _conflict(cause_key)
+            raise conflict(cause_key)
         return False
     book.post_due()
     if amount + book.reserved + sum(lot.remaining for lot in book.lots.values()) > BALANCE_MAX:
@@ -148,7 +151,7 @@ def spend(team_id: str, amount: int, cause_key: str) -> Spent:
     if known:
         first = known.get("entry")
         if first is None or (first.kind, first.amount) != ("spent", -amount):
-            raise _conflict(cause_key)
+            raise conflict(cause_key)
         return Spent(balance=first.balance_after, version=first.version, entry_id=first.id)
     book.post_due()
     try:
@@ -182,7 +185,7 @@ def reverse(team_id: str, grant_cause_key: str, amount: int, cause_key: str) -> 
     if known:
         first, entry = known.get("reversal"), known.get("entry")
         if first is None or (first.grant_id, first.amount) != (found.id, amount):
-            raise _conflict(cause_key)
+            raise conflict(cause_key)
         return -entry.amount if entry else 0
     send(INSERT_REVERSAL, team_id=team_id, grant_id=found.id, amount=amount, cause_key=cause_key)
     if found.state == "waiting":
@@ -240,12 +243,13 @@ def _find_grant(team_id: str, cause_key: str) -> Row:
     return rows[0]
 
 
-def _conflict(cause_key: str) -> CauseConflict:
+def conflict(cause_key: str) -> CauseConflict:
+    """The error of a cause that stands for something else."""
     return CauseConflict(f"{cause_key!r} already stands for something else")
 
 
 def check_amount(amount: int) -> None:
-    """Raises `ValueError` or `TypeError` for what is no amount of credits."""
+    """Raise `TypeError` or `ValueError` for what is no amount of credits."""
     if type(amount) is not int:
         raise TypeError(f"an amount of credits is a whole number, not {amount!r}")
     if not 1 <= amount <= AMOUNT_MAX:
@@ -253,7 +257,7 @@ def check_amount(amount: int) -> None:
 
 
 def check_cause(cause_key: str) -> None:
-    """Raises `ValueError` or `TypeError` for what is no cause key that somebody may give."""
+    """Raise `TypeError` or `ValueError` for what cannot be a cause of the caller's."""
     _check_text("a cause key", cause_key)
     if not cause_key:
         raise ValueError("a cause key cannot be empty")

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from portal.core.database import send
 from portal.core.ids import new_id
-from portal.core.statements import Row, Statement
+from portal.core.statements import Statement
 from portal.core.unit_of_work import after_commit
 from portal.credits import holds
 from portal.credits.errors import CauseConflict
@@ -23,24 +23,19 @@ from portal.credits.held_credits import find_hold
 from portal.credits.holds import Held
 from portal.credits.models import CreditHold
 from portal.credits.queries import balance
-from portal.usage.metering import (
-    CONSUMED,
-    CREATED,
-    FIND,
-    Answer,
-    CreditsFrozen,
-    KeyReused,
-    MeteringError,
-    Recorded,
-    Use,
-    cost_of,
-    save,
-)
+from portal.usage import storage
+from portal.usage.metering import CONSUMED
+from portal.usage.storage import CREATED, Found
+from portal.usage.uses import Answer, CreditsFrozen, KeyReused, MeteringError, Recorded, UnknownMeter, Use
 
 KEEP = Statement(
     "insert into usage_keys (team_id, key, request_hash, status, body, created_at)"
     " values (:team_id, :key, :request_hash, :status, :body, :at) on conflict do nothing returning 1"
 )
+
+
+class NoCreditsTaken(MeteringError):
+    """The meter is billed by Stripe: its uses take no credits that could be held."""
 
 
 class NoSuchHold(MeteringError):
@@ -88,6 +83,17 @@ class Asked:
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class _SettledUse(Use):
+    """A use whose key stands for the request to settle a hold."""
+
+    settlement_hash: str = ""
+
+    @property
+    def request_hash(self) -> str:
+        return self.settlement_hash
+
+
 @dataclass(frozen=True)
 class Done:
     """What became of a hold. `available` is what can be spent now, in credits; `use_id` the use that was recorded."""
@@ -103,17 +109,14 @@ Tell = Callable[[Done], str]
 def hold(asked: Asked, tell: Tell) -> Answer:
     """Hold credits, and keep what `tell` says of it.
 
-    Raises `KeyReused`, `UnknownMeter`, `MeterNotAvailable`, `CreditsFrozen`, and the ledger's `InsufficientCredits`.
+    Raises `KeyReused`, `UnknownMeter`, `NoCreditsTaken`, `CreditsFrozen`, and the ledger's `InsufficientCredits`.
     """
     assert asked.expires_in is not None
     found = _find(asked)
     stored = _stored(asked, found)
     if stored:
         return stored
-    if asked.meter is not None and asked.quantity is not None:
-        amount = cost_of(Use(asked.team_id, asked.key, asked.meter, asked.quantity), found)
-    else:
-        amount = asked.amount or 0
+    amount = _amount_asked(asked, found)
     if found.frozen:
         raise CreditsFrozen(f"the credits of {asked.team_id} are frozen")
     try:
@@ -149,11 +152,18 @@ def settle(asked: Asked, tell: Tell) -> Answer:
     available = balance(asked.team_id).available
     if row.meter is None or asked.quantity is None:
         return _keep(asked, Done(held, available), spent.at, tell)
-    use = Use(asked.team_id, asked.key, row.meter, asked.quantity, asked.api_key_id)
-    recorded = Recorded(id=new_id("use"), use=use, cost=amount, balance=spent.balance, at=spent.at)
+    use = _SettledUse(
+        asked.team_id,
+        asked.key,
+        row.meter,
+        asked.quantity,
+        asked.api_key_id,
+        settlement_hash=asked.request_hash,
+    )
+    recorded = Recorded(new_id("use"), use, amount, spent.balance, spent.at, occurred_at=spent.at)
     body = tell(Done(held, available, recorded.id))
     after_commit(CONSUMED.labels(meter=use.meter).inc, amount)
-    save(recorded, body, spent.entry_id, asked.request_hash)
+    storage.save(asked.team_id, [(recorded, body, spent.version)], spent.at)
     return Answer(CREATED, body, replayed=False)
 
 
@@ -172,16 +182,29 @@ def _cause(asked: Asked) -> str:
     return f"usage:{asked.key}"
 
 
-def _find(asked: Asked) -> Row:
-    return send(FIND, team_id=asked.team_id, key=asked.key, meter=asked.meter or "")[0]
+def _find(asked: Asked) -> Found:
+    return storage.find(asked.team_id, [Use(asked.team_id, asked.key, asked.meter or "", 1)])
 
 
-def _stored(asked: Asked, found: Row) -> Answer | None:
-    if found.request_hash is None:
+def _stored(asked: Asked, found: Found) -> Answer | None:
+    stored = found.stored.get(asked.key)
+    if stored is None:
         return None
-    if found.request_hash != asked.request_hash:
+    if stored.request_hash != asked.request_hash:
         raise KeyReused
-    return Answer(found.status, found.body, replayed=True)
+    return Answer(stored.status, stored.body, replayed=True)
+
+
+def _amount_asked(asked: Asked, found: Found) -> int:
+    """In credits: as many as are asked for, or what the use of a meter costs."""
+    if asked.meter is None or asked.quantity is None:
+        return asked.amount or 0
+    terms = found.meters.get(asked.meter)
+    if terms is None:
+        raise UnknownMeter(f"there is no meter {asked.meter!r}")
+    if terms.cost is None:
+        raise NoCreditsTaken(f"uses of {asked.meter!r} take no credits")
+    return terms.cost * asked.quantity
 
 
 def _hold_of(asked: Asked) -> CreditHold:
