@@ -12,6 +12,7 @@ from sqlalchemy import select
 from portal.billing.models import Subscription
 from portal.core import clock
 from portal.core.database import db
+from portal.core.ids import new_id
 from portal.core.unit_of_work import unit_of_work
 from portal.usage.models import UsageEvent
 from tests.web.api.backend import Backend, error_of
@@ -157,7 +158,7 @@ def test_frozen_credits_are_not_held_and_what_is_held_can_be_settled(backend: Ba
         now = clock.now()
         session.add(
             Subscription(
-                stripe_id="sub_paused", gen=1, synced_at=now, team_id=backend.team_id, status="paused",
+                id=new_id("subn"), stripe_id="sub_paused", gen=1, synced_at=now, team_id=backend.team_id, status="paused",
                 plan_key="business", interval="month", currency="usd", started_at=now,
             )
         )  # fmt: skip
@@ -185,6 +186,7 @@ def test_frozen_credits_are_not_held_and_what_is_held_can_be_settled(backend: Ba
         ({"meter": "send_email", "quantity": 1_000_001}, "quantity"),
         ({"meter": "Send", "quantity": 1}, "meter"),
         ({"meter": "nothing", "quantity": 1}, "meter"),
+        ({"meter": "api_calls", "quantity": 1}, "meter"),
         ({"amount": 1, "expires_in": 0}, "expires_in"),
         ({"amount": 1, "expires_in": 604_801}, "expires_in"),
         ({"amount": 1, "expires_in": 1.5}, "expires_in"),
