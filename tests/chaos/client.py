@@ -50,7 +50,7 @@ class Client:
         self.held: deque[tuple[str, str, int]] = deque(maxlen=RECENT)
 
     def run(self, app: Flask) -> None:
-        with app.app_context():
+        with self.log, app.app_context():
             while self.done < self.plan.share:
                 for asked in self._next():
                     self._send(asked)

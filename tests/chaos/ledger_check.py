@@ -122,7 +122,7 @@ def check(folder: Path, database_url: str, teams: Iterable[str]) -> tuple[list[s
                 faults += [f"I9 {team}: an answer, and no account" for told in logs.told[team].values() if told.done]
                 continue
             faults += Replay(tables).run()
-            faults += list(Team(team, tables, logs.told[team], _uses(connection, team)).check())
+            faults += list(Team(team, tables, logs.told[team], read_uses(connection, team)).check())
             figures.update(f"entry {entry['kind']}" for entry in tables.entries)
             figures.update(f"hold is {hold['state']}" for hold in tables.holds)
             figures["lots lapsed"] += sum(row["lapsed_version"] is not None for row in tables.grants)
@@ -310,7 +310,7 @@ def read_tables(connection: psycopg.Connection[Row], team: str) -> Tables | None
     )
 
 
-def _uses(connection: psycopg.Connection[Row], team: str) -> Uses:
+def read_uses(connection: psycopg.Connection[Row], team: str) -> Uses:
     def rows(query: str) -> list[Row]:
         return connection.execute(query, {"team": team}).fetchall()
 

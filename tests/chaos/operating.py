@@ -14,6 +14,7 @@ from pathlib import Path
 
 from flask import Flask
 from sqlalchemy import insert
+from sqlalchemy.engine import make_url
 
 from portal.accounts.models import Team
 from portal.core import clock
@@ -62,8 +63,13 @@ def operate(app: Flask, plan: Plan, folder: Path, kill_every: float, seconds_max
 
 def violations_of(app: Flask, plan: Plan, folder: Path) -> tuple[list[str], Counter[str]]:
     """By the logs and the tables alone."""
-    url = app.config["SETTINGS"].database_url.replace("postgresql+psycopg://", "postgresql://")
-    return check(folder, url, plan.teams)
+    return check(folder, database_url(app), plan.teams)
+
+
+def database_url(app: Flask) -> str:
+    """As the driver alone takes it."""
+    url = make_url(app.config["SETTINGS"].database_url).set(drivername="postgresql")
+    return url.render_as_string(hide_password=False)
 
 
 def chaos_at_the_ledger(

@@ -207,7 +207,7 @@ class Model:
 
     def _take_back(self, lot: ModelLot, key: str, amount: int) -> int:
         begun = any(entry.key == lot.key for entry in self.entries)
-        amount = min(amount, lot.amount - lot.gone) if begun else 0
+        amount = max(0, min(amount, lot.amount - lot.gone)) if begun else 0
         used: Counter[str] = Counter()
         for _ in range(amount):
             lot.gone += 1

@@ -258,6 +258,20 @@ def test_a_lapsed_lot_that_is_refunded_gives_its_dead_credits_first(account: Acc
     assert account.story == [("granted", 10, 10), ("reversed", -10, 0)]
 
 
+def test_what_others_paid_for_a_held_part_is_not_taken_again(account: Account) -> None:
+    """All of a grant is taken back while some of it is held; this comes back, expires, and there is nothing more to take."""
+    account.grant(10, "bought", "bundle", expires_at=NOON + 2 * HOUR)
+    account.grant(10, "gift")
+    held = account.hold(4, "hold:1")
+    assert account.do(ledger.reverse, "bought", 10, "refund:1") == 10
+    account.release(held)
+    assert account.sums == (10, 0, 0)
+    account.moment = NOON + 2 * HOUR
+    assert account.sums == (6, 0, 0)
+    assert account.do(ledger.reverse, "bought", 10, "refund:2") == 0
+    assert account.sums == (6, 0, 0)
+
+
 # Keys.
 
 
