@@ -48,6 +48,7 @@ def _grant(grant: Grant) -> dict[str, Any]:
         "source": grant.source,
         "amount": grant.amount,
         "remaining": grant.remaining,
+        "held": grant.held,
         "effective_at": rfc3339(grant.effective_at),
         "expires_at": maybe_rfc3339(grant.expires_at),
     }

@@ -14,10 +14,11 @@ METHODS = ("post", "get", "put", "patch", "delete")
 TAGS = {
     "api_usage": "Usage",
     "api_credits": "Credits",
+    "api_holds": "Holds",
     "api_billing": "Billing",
     "api_sessions": "Hosted pages",
 }
-PAGE_ORDER = ("Usage", "Credits", "Billing", "Hosted pages")
+PAGE_ORDER = ("Usage", "Credits", "Holds", "Billing", "Hosted pages")
 
 HEADERS: Json = {
     "Request-Id": {"description": "Names this request; quote it when you ask for help."},
@@ -104,6 +105,11 @@ def completed(document: Json) -> Json:
         components.setdefault("headers", {})[name] = {"description": header["description"], "schema": kind}
     for name, response in components["responses"].items():
         _complete_error(HTTPStatus[name], response, components)
+    for calls in document["paths"].values():
+        # What stands in an address is said with each call at it, as everything else is.
+        named = calls.pop("parameters", [])
+        for operation in calls.values():
+            operation["parameters"] = named + operation.get("parameters", [])
     for tag in document["tags"]:
         tag["name"] = TAGS[tag["name"]]
     for operation in operations(document):

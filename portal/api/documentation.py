@@ -95,7 +95,7 @@ def _call(document: Json, base_url: str, path: str, method: str, operation: Json
         title=operation["summary"],
         paragraphs=[_one_line(part) for part in operation.get("description", "").split("\n\n") if part.strip()],
         scope=operation["security"][0]["bearer"][0],
-        parameters=[_parameter(one) for one in parameters if one["in"] == "query"],
+        parameters=[_parameter(one) for one in parameters if one["in"] in ("path", "query")],
         headers=[_parameter(one) for one in parameters if one["in"] == "header"],
         body=_fields(body["schema"], components) if body else [],
         answer=_fields(good["schema"], components),
@@ -172,6 +172,9 @@ def _outcome(status: str, response: Json, components: Json) -> Outcome:
 
 
 def _curl(address: str, method: str, parameters: list[Json], body: Json) -> str:
+    for one in parameters:
+        if one["in"] == "path":
+            address = address.replace(f"{{{one['name']}}}", one["example"])
     lines = [f"curl {address}", f'  -H "Authorization: Bearer {SHOWN_KEY}"']
     needed = [one for one in parameters if one["in"] == "header" and one.get("required")]
     lines += [f"  -H {shlex.quote(one['name'] + ': ' + one['schema']['example'])}" for one in needed]

@@ -13,6 +13,7 @@ from portal.api import usage_batch  # noqa: F401  adds its call to those of usag
 from portal.api.billing import bp as billing_calls
 from portal.api.credits import bp as credits_calls
 from portal.api.document import completed
+from portal.api.holds import bp as hold_calls
 from portal.api.limits import init_api_limits
 from portal.api.schemas.errors import ErrorAnswer
 from portal.api.sessions import bp as session_calls
@@ -68,7 +69,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     api.spec.components.security_scheme(
         "bearer", {"type": "http", "scheme": "bearer", "description": "An API key, made on the team's API keys page."}
     )
-    for calls in (usage_calls, credits_calls, billing_calls, session_calls):
+    for calls in (usage_calls, credits_calls, hold_calls, billing_calls, session_calls):
         csrf.exempt(calls)
         api.register_blueprint(calls)
     init_api_limits(app)

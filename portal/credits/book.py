@@ -2,13 +2,26 @@
 
 The ledger loads a book under the account's lock, acts on it and saves the postings. A read loads one without the lock,
 posts what is due in memory only, and so shows exactly what the next writer will write. Amounts are credits.
+
+Holds. To hold credits moves them from `available` to `reserved` and marks them as `held` in their lots, in spending
+order; the balance does not change, so there is no entry. A hold is closed once: settled (what was used of it is spent
+from its own lots, the rest is given back), released, or expired (all is given back). What a hold keeps, nobody else
+takes: no spend, no refund and no expiry.
+
+- What is given back repays debt first (I2), which a refund may have made meanwhile: it takes what is free and lets the
+  hold be. Otherwise it is available again if its lot is live. Neither changes the balance, so there is no entry for
+  it: the hold's rows say how much of which lot was repaid.
+- A lot whose time is over while some of it is held *lapses*: it has `ended`, what is free of it moves to `reserved`,
+  and when the last hold on it is closed, all that is left of it expires in its one entry (I10). So `reserved` is what
+  is held of live lots and all that remains of lapsed ones, and `available` what is free of live lots (I1).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from portal.credits.errors import CreditOverflow, InsufficientCredits, LedgerError
 from portal.credits.models import KIND_RANK
@@ -17,14 +30,18 @@ BALANCE_MAX = 2**63 - 1
 
 SortKey = Callable[["Lot"], tuple[object, ...]]
 Takes = list[tuple[int, int]]
-Due = tuple[tuple[datetime, int, int, int], Callable[["Lot"], None], "Lot"]
+Due = tuple[tuple[datetime, int, int, int], Callable[[Any], None], "Lot | Hold"]
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(slots=True)
 class Lot:
-    """An open grant: `waiting` for its start or `live`. `reversals` are orders that wait for the start with it."""
+    """An open grant: `waiting` for its start or `live`, or `ended` while some of it is held.
+
+    `reversals` are orders that wait for the start with it. `lapsed_version` is the account's version when the lot ended
+    with a part that was held.
+    """
 
     id: int
     kind: str
@@ -36,6 +53,30 @@ class Lot:
     cause_key: str
     source: str = ""
     reversals: list[tuple[str, int]] = field(default_factory=list)
+    held: int = 0
+    lapsed_version: int | None = None
+
+    @property
+    def free(self) -> int:
+        """What nobody holds of it."""
+        return self.remaining - self.held
+
+
+@dataclass(slots=True)
+class Hold:
+    """An open hold; `parts` says how much of which lot it holds. The other fields are set when it is closed.
+
+    `repaid` says how much of which lot went to the debt, `entry_version` which entry settled it.
+    """
+
+    id: str
+    parts: dict[int, int]
+    expires_at: datetime
+    state: str = "open"
+    settled: int = 0
+    repaid: dict[int, int] = field(default_factory=dict)
+    entry_version: int | None = None
+    closed_version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +118,7 @@ class Book:
     lots: dict[int, Lot]
     postings: list[Posting] = field(default_factory=list)
     touched: set[int] = field(default_factory=set)
+    holds: dict[str, Hold] = field(default_factory=dict)
 
     @property
     def balance(self) -> int:
@@ -92,6 +134,10 @@ class Book:
 
     def _due(self) -> list[Due]:
         due: list[Due] = []
+        for number, hold in enumerate(self.holds.values()):
+            if hold.state == "open" and hold.expires_at <= self.now:
+                # Before anything else of its moment, so that a lot that ends then has back what was held of it.
+                due.append(((hold.expires_at, -1, number, 0), self._expire_hold, hold))
         for lot in self.lots.values():
             if lot.state == "waiting":
                 if lot.effective_at > self.now:
@@ -125,11 +171,21 @@ class Book:
 
     def end(self, lot: Lot) -> None:
         """End a lot: what remains of it expires in one entry (I10), or in none if nothing remains or it never began."""
+        if lot.state == "live" and lot.held:
+            self._lapse(lot)
+            return
         if lot.state == "live":
             rest = lot.remaining
             takes = self._take(lot, rest)
             self._post("expired", -rest, f"expire:grant:{lot.id}", lot, takes)
         lot.state, lot.remaining = "ended", 0
+        self.touched.add(lot.id)
+
+    def _lapse(self, lot: Lot) -> None:
+        """End a lot of which some is held: its one entry waits for the last hold on it."""
+        lot.state, lot.lapsed_version = "ended", self.version
+        self.available -= lot.free
+        self.reserved += lot.free
         self.touched.add(lot.id)
 
     def spend(self, amount: int, cause_key: str) -> Posting:
@@ -143,7 +199,7 @@ class Book:
         """Reverse `amount` of a lot: what remains of it first, then other live lots in order, then debt (I2)."""
         if not amount:
             return
-        own = min(lot.remaining, amount) if lot.state == "live" else 0
+        own = min(lot.free, amount) if lot.state in ("live", "ended") else 0
         takes = self._take(lot, own)
         others = min(self.available, amount - own)
         takes += self._take_in_order(others)
@@ -153,26 +209,106 @@ class Book:
         self.debt += owed
         self._post("reversed", -amount, cause_key, lot, takes)
 
+    def hold(self, amount: int) -> dict[int, int]:
+        """Hold `amount` of the live lots in spending order, whole or not at all; returns how much of which lot."""
+        if amount > self.available:
+            raise InsufficientCredits(self.available, amount)
+        parts: dict[int, int] = {}
+        left = amount
+        for lot in self._in_order(lot for lot in self.lots.values() if lot.state == "live" and lot.free):
+            parts[lot.id] = min(lot.free, left)
+            lot.held += parts[lot.id]
+            left -= parts[lot.id]
+            self.touched.add(lot.id)
+            if not left:
+                break
+        if left:
+            raise self._lots_differ()
+        self.available -= amount
+        self.reserved += amount
+        return parts
+
+    def settle(self, hold: Hold, amount: int, cause_key: str) -> Posting:
+        """Spend `amount` of a hold from its own lots in spending order, and give back the rest of it."""
+        left, takes, rest = amount, list[tuple[int, int]](), dict[int, int]()
+        for lot in self._in_order(self.lots[lot_id] for lot_id in hold.parts):
+            part = min(hold.parts[lot.id], left)
+            rest[lot.id] = hold.parts[lot.id] - part
+            left -= part
+            if not part:
+                continue
+            takes.append((lot.id, part))
+            lot.held -= part
+            lot.remaining -= part
+            self.reserved -= part
+            if not lot.remaining and lot.state == "live":
+                lot.state = "used"
+        posting = self._post("spent", -amount, cause_key, None, takes)
+        hold.settled, hold.entry_version = amount, posting.version
+        self._close(hold, "settled", rest)
+        return posting
+
+    def release(self, hold: Hold) -> None:
+        """Give back all of a hold."""
+        self._close(hold, "released", hold.parts)
+
+    def _expire_hold(self, hold: Hold) -> None:
+        self._close(hold, "expired", hold.parts)
+
+    def _close(self, hold: Hold, state: str, rest: dict[int, int]) -> None:
+        hold.state, hold.closed_version = state, self.version
+        lots = self._in_order(self.lots[lot_id] for lot_id in hold.parts)
+        for lot in lots:
+            self._give_back(hold, lot, rest[lot.id])
+        for lot in lots:
+            if lot.state == "ended" and lot.remaining and not lot.held:
+                left = lot.remaining
+                self._post("expired", -left, f"expire:grant:{lot.id}", lot, self._take(lot, left))
+
+    def _give_back(self, hold: Hold, lot: Lot, amount: int) -> None:
+        """What comes back repays debt first (I2), then a live lot has it again; in a lapsed one it waits for the end."""
+        repaid = min(self.debt, amount)
+        self.debt -= repaid
+        self.reserved -= repaid
+        lot.held -= amount
+        lot.remaining -= repaid
+        if repaid:
+            hold.repaid[lot.id] = repaid
+        if lot.state == "live":
+            self.reserved -= amount - repaid
+            self.available += amount - repaid
+            if not lot.remaining:
+                lot.state = "used"
+        self.touched.add(lot.id)
+
+    def _in_order(self, lots: Iterable[Lot]) -> list[Lot]:
+        return sorted(lots, key=SORT_KEYS[self.spend_order])
+
     def _take_in_order(self, amount: int) -> Takes:
         takes: Takes = []
-        live = [lot for lot in self.lots.values() if lot.state == "live"]
-        for lot in sorted(live, key=SORT_KEYS[self.spend_order]):
-            part = min(lot.remaining, amount)
+        for lot in self._in_order(lot for lot in self.lots.values() if lot.state == "live"):
+            part = min(lot.free, amount)
             takes += self._take(lot, part)
             amount -= part
             if not amount:
                 break
         if amount:
-            raise LedgerError(f"{self.team_id}: what is available and what the live lots hold differ")
+            raise self._lots_differ()
         return takes
 
+    def _lots_differ(self) -> LedgerError:
+        return LedgerError(f"{self.team_id}: what is available and what the live lots hold differ")
+
     def _take(self, lot: Lot, amount: int) -> Takes:
-        """Use up part of a live lot; a lot of which nothing remains is `used`."""
+        """Use up part of what is free of a lot; a live lot of which nothing remains is `used`."""
         if not amount:
             return []
         lot.remaining -= amount
-        self.available -= amount
-        if not lot.remaining:
+        if lot.state == "ended":
+            self.reserved -= amount
+        else:
+            self.available -= amount
+        if not lot.remaining and lot.state == "live":
             lot.state = "used"
         self.touched.add(lot.id)
         return [(lot.id, amount)]

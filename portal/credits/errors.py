@@ -26,3 +26,15 @@ class UnknownGrant(LedgerError):
 
 class CreditOverflow(LedgerError):
     """The balance or the debt would leave the range of a 64-bit integer."""
+
+
+class UnknownHold(LedgerError):
+    """The team has no hold of this name."""
+
+
+class HoldClosed(LedgerError):
+    """The hold was closed before: `state` is settled, released or expired."""
+
+    def __init__(self, hold_id: str, state: str) -> None:
+        super().__init__(f"the hold {hold_id} is {state}")
+        self.state = state

@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from portal.credits.hold_invariants import (
+    HELD_ALLOCATION,
+    HELD_CAUSES,
+    HELD_EXPIRY,
+    HELD_FIFO,
+    HELD_ISOLATION,
+    HELD_SUMS,
+    HOLD_VIEWS,
+)
 from portal.credits.models import APPEND_ONLY, KIND_RANK, STEP_BACK
 
 
@@ -19,7 +28,7 @@ class Invariant:
 # The triggers that guard the tables, as the migration names them.
 _TRIGGERS = [(table, f"{table}_{guard}") for table in APPEND_ONLY for guard in ("append_only", "no_truncate")] + [
     (table, f"{table}_{guard}")
-    for table in ("credit_accounts", "credit_grants")
+    for table in ("credit_accounts", "credit_grants", "credit_holds", "credit_hold_lots")
     for guard in ("guard", "no_delete", "no_truncate")
 ]
 
@@ -27,8 +36,8 @@ _KIND_RANK = "case g.kind " + " ".join(f"when '{kind}' then {rank}" for kind, ra
 
 # What the checks read, of one team or (`:team_id` null) of all. `taken` adds up the consumptions of each grant by
 # version; `replay` derives the debt after every entry: what a reversal could not take is owed, and what a new grant
-# lost at its start was repaid.
-VIEWS = f"""
+# lost at its start was repaid, as was what a hold gave back (these rows of it have no version).
+BASE_VIEWS = f"""
 with accounts as (
     select * from credit_accounts where cast(:team_id as text) is null or team_id = :team_id
 ), grants as (
@@ -51,14 +60,24 @@ with accounts as (
 ), emptied as (
     select taken.grant_id, min(taken.version) as version
     from taken join grants on grants.id = taken.grant_id where so_far >= grants.amount group by taken.grant_id
-), replay as (
-    select e.team_id, e.version, e.balance_after, sum(
-        case when e.kind = 'reversed' then -e.amount - coalesce(b.amount, 0)
-            when e.kind in ('granted', 'adjusted') then -coalesce(b.amount, 0) else 0 end
-        ) over (partition by e.team_id order by e.version) as debt
-    from entries e left join by_entry b on b.entry_id = e.id
 )
 """  # noqa: S608 - built from this package's own constants
+
+REPLAY = """
+, steps as (
+    select e.team_id, 3 * e.version as place, e.version, e.balance_after,
+        case when e.kind = 'reversed' then -e.amount - coalesce(b.amount, 0)
+            when e.kind in ('granted', 'adjusted') then -coalesce(b.amount, 0) else 0 end as owed
+    from entries e left join by_entry b on b.entry_id = e.id
+    union all
+    select team_id, 3 * closed_version + 2, null, null, -sum(repaid)
+    from parts where repaid > 0 group by team_id, closed_version
+), replay as (
+    select team_id, version, balance_after, sum(owed) over (partition by team_id order by place) as debt from steps
+)
+"""
+
+VIEWS = BASE_VIEWS + HOLD_VIEWS + REPLAY
 
 CONSERVATION = """
 select a.team_id, format('the account says %s, its entries %s', a.available + a.reserved - a.debt, e.total) as detail
@@ -67,7 +86,9 @@ where a.available + a.reserved - a.debt <> coalesce(e.total, 0)
 union all
 select a.team_id, format('the account holds %s, its live grants %s', a.available + a.reserved, g.total)
 from accounts a
-left join (select team_id, sum(remaining) as total from grants where state = 'live' group by team_id) g using (team_id)
+left join (
+    select team_id, sum(remaining) as total from grants where state in ('live', 'ended') group by team_id
+) g using (team_id)
 where a.available + a.reserved <> coalesce(g.total, 0)
 union all
 select e.team_id, format('entry %s belongs to no account', e.version)
@@ -82,11 +103,12 @@ select g.team_id, format('grant %s: %s of %s remain', g.id, g.remaining, g.amoun
 from grants g where g.remaining < 0 or g.remaining > g.amount
 union all
 select r.team_id, format('after entry %s: balance %s, debt %s', r.version, r.balance_after, r.debt)
-from replay r where r.debt < 0 or r.balance_after + r.debt < 0 or (r.debt > 0 and r.balance_after + r.debt > 0)
+from replay r where r.debt < 0 or r.balance_after + r.debt < 0 or (r.debt > 0 and r.balance_after + r.debt > (
+    select coalesce(sum(l.fenced[width_bucket(3 * r.version, l.places)]), 0) from lines l where l.team_id = r.team_id))
 union all
-select a.team_id, format('the account says debt %s, its entries %s', a.debt, coalesce(r.debt, 0))
-from accounts a left join replay r on r.team_id = a.team_id and r.version = a.version
-where a.debt <> coalesce(r.debt, 0)
+select a.team_id, format('the account says debt %s, its entries and holds %s', a.debt, coalesce(s.debt, 0))
+from accounts a left join (select team_id, sum(owed) as debt from steps group by team_id) s using (team_id)
+where a.debt <> coalesce(s.debt, 0)
 """
 
 ONE_CAUSE = """
@@ -118,7 +140,7 @@ where e.kind = 'reversed' and r.id is null
 """
 
 # What an entry used up of the lots: a spend and an expiry all of their amount, a reversal what it did not make debt of,
-# a start what it repaid. And the other way round: what remains of a lot is what no entry used up.
+# a start what it repaid. And the other way round: what remains of a lot is what no entry used up and no hold repaid.
 ALLOCATION = """
 select e.team_id, format('entry %s (%s %s) used up %s', e.version, e.kind, e.amount, coalesce(b.amount, 0)) as detail
 from entries e left join by_entry b on b.entry_id = e.id
@@ -129,12 +151,14 @@ from taken t where t.kind in ('granted', 'adjusted', 'expired') and t.about_id <
 union all
 select g.team_id, format('grant %s: %s of %s remain, %s were used up', g.id, g.remaining, g.amount, coalesce(b.amount, 0))
 from grants g left join starts s on s.grant_id = g.id left join by_grant b on b.grant_id = g.id
+left join repaid p on p.grant_id = g.id
 where case when s.grant_id is null then coalesce(b.amount, 0) <> 0
-    else g.remaining <> g.amount - coalesce(b.amount, 0) end
+    else g.remaining <> g.amount - coalesce(b.amount, 0) - coalesce(p.amount, 0) end
 """
 
 # A reversal takes from its own grant before all others; after that, and for a spend, the entry's rule gives the rank.
-# A lot holds something after an entry if it had started before it and was emptied only later, or never.
+# A lot has something free after an entry if it had started before it and was emptied only later, or never; of a lot
+# that was ever held of, its line says so.
 FIFO = """
 select b.team_id, format('entry %s took from grant %s while grant %s came first', b.version, b.grant_id, a.id) as detail
 from taken b
@@ -142,7 +166,10 @@ join grants own on own.id = b.grant_id
 join grants a on a.team_id = b.team_id and a.id <> b.grant_id
 join starts s on s.grant_id = a.id and s.version < b.version
 left join emptied e on e.grant_id = a.id
+left join lines l on l.grant_id = a.id
 where b.kind in ('spent', 'reversed') and (e.version is null or e.version > b.version)
+and case when l.grant_id is null then true else l.free[width_bucket(3 * b.version, l.places)] > 0 end
+and b.entry_id not in (select h.entry_id from holds h where h.entry_id is not null)
 and case when b.kind = 'reversed' and a.id = b.about_id then 0 when b.spend_order = 'kind' then a.by_kind
     else a.by_expiry end
   < case when b.kind = 'reversed' and own.id = b.about_id then 0 when b.spend_order = 'kind' then own.by_kind
@@ -186,6 +213,7 @@ where t.oid is null
 EXPIRY = """
 select t.team_id, format('spend %s took from grant %s when it was over', t.version, t.grant_id) as detail
 from taken t join grants g on g.id = t.grant_id where t.kind = 'spent' and t.at >= g.expires_at
+    and not exists (select from parts p where p.entry_id = t.entry_id and p.grant_id = t.grant_id)
 union all
 select t.team_id, format('entry %s took from grant %s before it was granted', t.version, t.grant_id)
 from taken t join starts s on s.grant_id = t.grant_id where t.version < s.version
@@ -226,13 +254,15 @@ where (r.team_id = g.team_id) is not true and (cast(:team_id as text) is null or
 """
 
 INVARIANTS = (
-    Invariant("I1", "balances are the sums of their entries and of their live grants", CONSERVATION),
+    Invariant("I1", "balances are the sums of their entries and of their live grants", CONSERVATION + HELD_SUMS),
     Invariant("I2", "nothing is below zero, and nobody owes while something is available", NON_NEGATIVE),
-    Invariant("I3", "every entry has one cause, and every cause one effect", ONE_CAUSE),
-    Invariant("I4", "every credit that left came from a grant", ALLOCATION),
-    Invariant("I5", "grants were spent in their order", FIFO),
+    Invariant("I3", "every entry has one cause, and every cause one effect", ONE_CAUSE + HELD_CAUSES),
+    Invariant("I4", "every credit that left came from a grant", ALLOCATION + HELD_ALLOCATION),
+    Invariant("I5", "grants were spent in their order", FIFO + HELD_FIFO),
     Invariant("I6", "versions are gapless, balances follow one from another, time does not run back", VERSIONS),
     Invariant("I7", "triggers keep history from being changed", IMMUTABILITY),
-    Invariant("I10", "nothing was spent outside of its time, and every grant expired once at most", EXPIRY),
-    Invariant("I14", "no row of one team refers to another team's", ISOLATION),
+    Invariant(
+        "I10", "nothing was spent outside of its time, and every grant expired once at most", EXPIRY + HELD_EXPIRY
+    ),
+    Invariant("I14", "no row of one team refers to another team's", ISOLATION + HELD_ISOLATION),
 )

@@ -65,10 +65,12 @@ INSERT_GRANT = Statement(
 )
 
 # What was granted, less what expired and what was taken back: the entries about a grant add up to what may still be
-# reversed, spent or not. `cast`, because the sum of bigints is a numeric.
+# reversed, spent or not. It would be less than nothing where all of a grant was taken back while some of it was held
+# (others paid for that part), and this part came back and expired. `cast`, because the sum of bigints is a numeric.
 FIND_GRANT = Statement(
     "select g.id, g.kind, g.amount, g.remaining, g.effective_at, g.expires_at, g.state, g.cause_key, g.source,"
-    " (select cast(coalesce(sum(e.amount), 0) as bigint) from credit_entries e"
+    " g.held, g.lapsed_version,"
+    " (select greatest(0, cast(coalesce(sum(e.amount), 0) as bigint)) from credit_entries e"
     "  where e.team_id = g.team_id and e.grant_id = g.id) as reversible"
     " from credit_grants g where g.team_id = :team_id and g.cause_key = :cause_key"
 )
@@ -81,6 +83,7 @@ INSERT_REVERSAL = Statement(
 DUE_ACCOUNTS = Statement(
     "select team_id from credit_grants where state = 'waiting' and effective_at <= app_now()"
     " union select team_id from credit_grants where state = 'live' and expires_at <= app_now()"
+    " union select team_id from credit_holds where state = 'open' and expires_at <= app_now()"
     " limit :limit"
 )
 
@@ -166,7 +169,8 @@ def reverse(team_id: str, grant_cause_key: str, amount: int, cause_key: str) -> 
     The rule: what remains of that grant goes first. What of it is already spent is taken from the team's other live
     credits in spending order, and only what those do not cover becomes debt, so that there is never debt while
     anything is available (I2). What has expired, or was taken back before, is not taken a second time: all reversals
-    and the expiry of a grant together never pass its amount. A grant that has not started yet keeps the order and
+    and the expiry of a grant together never pass its amount. What a hold keeps of it is let be, as if it were spent; if
+    it comes back, it stands for what others paid in its place, until this grant's end. A grant that has not started yet keeps the order and
     is reversed in the moment it starts.
 
     The same cause again changes nothing. Raises `UnknownGrant`, `CauseConflict` if the cause stands for another

@@ -8,6 +8,8 @@ team's row can never point at another's.
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -15,13 +17,14 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Identity,
     Index,
+    Interval,
     UniqueConstraint,
     text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
 from portal.core.clock import app_now
-from portal.core.database import Model, PrefixedId, UtcDateTime
+from portal.core.database import Model, PrefixedId, PrimaryId, UtcDateTime
 
 # Tables that tell history: the app role may only add to them, and triggers refuse everybody else too.
 APPEND_ONLY = ("credit_entries", "credit_consumptions", "credit_reversals")
@@ -65,7 +68,9 @@ class CreditAccount(Model):
 class CreditGrant(Model):
     """A lot of credits: given once for one cause, usable from `effective_at` until just before `expires_at`.
 
-    Only `remaining` (which never grows) and `state` (which only moves on) ever change.
+    Only `remaining` (which never grows), `held` (how much of it open holds keep), `state` (which only moves on) and
+    `lapsed_version` ever change. A lot that ends while some of it is held has `ended` at that version of the account,
+    and its rest remains until the last hold is closed.
     """
 
     __tablename__ = "credit_grants"
@@ -78,9 +83,11 @@ class CreditGrant(Model):
         CheckConstraint("expires_at >= effective_at", name="expires_at"),
         CheckConstraint(
             "case state when 'waiting' then remaining = amount when 'live' then remaining > 0"
-            " when 'used' then remaining = 0 when 'ended' then remaining = 0 else false end",
+            " when 'used' then remaining = 0 when 'ended' then remaining = 0 or held > 0 else false end",
             name="state",
         ),
+        CheckConstraint("held between 0 and remaining and (state <> 'waiting' or held = 0)", name="held"),
+        CheckConstraint("lapsed_version is null or state = 'ended'", name="lapsed_version"),
         Index("ix_credit_grants_open", "team_id", postgresql_where=text("state in ('waiting', 'live')")),
         Index("ix_credit_grants_starting", "effective_at", postgresql_where=text("state = 'waiting'")),
         Index("ix_credit_grants_expiring", "expires_at", postgresql_where=text("state = 'live'")),
@@ -97,6 +104,8 @@ class CreditGrant(Model):
     state: Mapped[str]
     cause_key: Mapped[str]
     source: Mapped[str]
+    held: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    lapsed_version: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
 
 
@@ -178,6 +187,75 @@ class CreditReversal(Model):
     amount: Mapped[int] = mapped_column(BigInteger)
     cause_key: Mapped[str]
     ordered_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
+
+
+class CreditHold(Model):
+    """Credits kept for a use under way, from `created_at` until just before `expires_at`; closed once and for ever.
+
+    `opened_version` and `closed_version` are the account's versions then: the entries between were made beside the hold.
+    `entry_id` is the spend that settled it; what is not `settled` of it was given back. `meter` and `quantity` say what
+    for, if a meter is to be counted.
+    """
+
+    __tablename__ = "credit_holds"
+    __table_args__ = (
+        UniqueConstraint("team_id", "cause_key"),
+        UniqueConstraint("team_id", "id"),
+        UniqueConstraint("team_id", "entry_id"),
+        ForeignKeyConstraint(["team_id", "entry_id"], ["credit_entries.team_id", "credit_entries.id"]),
+        CheckConstraint("amount > 0", name="amount"),
+        CheckConstraint("(meter is null) = (quantity is null) and quantity > 0", name="quantity"),
+        CheckConstraint("expires_in > interval '0' and expires_at > created_at", name="expires_at"),
+        CheckConstraint("spend_order in ('expiry', 'kind')", name="spend_order"),
+        CheckConstraint(
+            "case state when 'open' then settled = 0 and entry_id is null and closed_at is null and closed_version is null"
+            " when 'settled' then settled between 1 and amount and entry_id is not null and closed_at is not null"
+            " and closed_version > opened_version"
+            " when 'released' then settled = 0 and entry_id is null and closed_at is not null"
+            " and closed_version >= opened_version"
+            " when 'expired' then settled = 0 and entry_id is null and closed_at is not null"
+            " and closed_version >= opened_version else false end",
+            name="state",
+        ),
+        Index("ix_credit_holds_open", "team_id", "expires_at", postgresql_where=text("state = 'open'")),
+        Index("ix_credit_holds_expiring", "expires_at", postgresql_where=text("state = 'open'")),
+        Index("ix_credit_holds_team_id_created_at", "team_id", "created_at"),
+    )
+
+    id: Mapped[PrimaryId]
+    team_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("credit_accounts.team_id"))
+    cause_key: Mapped[str]
+    amount: Mapped[int] = mapped_column(BigInteger)
+    meter: Mapped[str | None]
+    quantity: Mapped[int | None] = mapped_column(BigInteger)
+    expires_in: Mapped[timedelta] = mapped_column(Interval)
+    created_at: Mapped[UtcDateTime]
+    expires_at: Mapped[UtcDateTime]
+    state: Mapped[str]
+    settled: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    entry_id: Mapped[int | None] = mapped_column(BigInteger)
+    closed_at: Mapped[UtcDateTime | None]
+    spend_order: Mapped[str]
+    opened_version: Mapped[int] = mapped_column(BigInteger)
+    closed_version: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class CreditHoldLot(Model):
+    """How much of which lot a hold keeps; `repaid` is what of it went to the debt when the hold was closed."""
+
+    __tablename__ = "credit_hold_lots"
+    __table_args__ = (
+        ForeignKeyConstraint(["team_id", "hold_id"], ["credit_holds.team_id", "credit_holds.id"]),
+        ForeignKeyConstraint(["team_id", "grant_id"], ["credit_grants.team_id", "credit_grants.id"]),
+        CheckConstraint("amount > 0", name="amount"),
+        CheckConstraint("repaid between 0 and amount", name="repaid"),
+    )
+
+    hold_id: Mapped[str] = mapped_column(PrefixedId, primary_key=True)
+    grant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    team_id: Mapped[str] = mapped_column(PrefixedId)
+    amount: Mapped[int] = mapped_column(BigInteger)
+    repaid: Mapped[int] = mapped_column(BigInteger, server_default="0")
 
 
 class FreePeriod(Model):

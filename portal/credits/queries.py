@@ -20,8 +20,8 @@ from portal.credits.storage import load_book, lot_from
 KIND_LABELS = {"subscription": "Plan", "bundle": "Bundle", "gift": "Gift", "adjustment": "Adjustment"}
 
 USED_UP = Statement(
-    "select id, kind, amount, remaining, effective_at, expires_at, state, cause_key, source from credit_grants"
-    " where team_id = :team_id and state = 'used' and kind = 'subscription' and expires_at > :now"
+    "select id, kind, amount, remaining, effective_at, expires_at, state, cause_key, source, held, lapsed_version"
+    " from credit_grants where team_id = :team_id and state = 'used' and kind = 'subscription' and expires_at > :now"
 )
 
 # What was spent since a grant began follows from the balance then, the balance now, and the few entries between that
@@ -47,7 +47,10 @@ class Balance:
 
 @dataclass(frozen=True)
 class Grant:
-    """A grant as the team sees it. `live`: it has begun and not ended, though nothing of it may remain."""
+    """A grant as the team sees it. `live`: it has begun and not ended, though nothing of it may remain.
+
+    Of what remains, `held` is kept for uses under way.
+    """
 
     kind: str
     source: str
@@ -56,6 +59,7 @@ class Grant:
     effective_at: datetime
     expires_at: datetime | None
     live: bool
+    held: int = 0
 
     @property
     def kind_label(self) -> str:
@@ -183,7 +187,7 @@ def _amount_at(team_id: str, moment: datetime, present: int) -> int:
 
 
 def _left(book: Book, kind: str) -> int:
-    return sum(lot.remaining for lot in book.lots.values() if lot.state == "live" and lot.kind == kind)
+    return sum(lot.free for lot in book.lots.values() if lot.state == "live" and lot.kind == kind)
 
 
 def _spent_since(team_id: str, plan: Lot, version: int, posted_balance: int) -> int:
@@ -200,4 +204,5 @@ def _grant(lot: Lot) -> Grant:
         effective_at=lot.effective_at,
         expires_at=lot.expires_at,
         live=lot.state != "waiting",
+        held=lot.held,
     )

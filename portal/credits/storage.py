@@ -14,7 +14,7 @@ from flask import current_app
 from portal.core.clock import APP_NOW
 from portal.core.database import db, send
 from portal.core.statements import Row, Statement
-from portal.credits.book import Book, Lot
+from portal.credits.book import Book, Hold, Lot
 from portal.credits.errors import LedgerError
 from portal.credits.models import SPEND_ORDERS, STEP_BACK
 
@@ -26,17 +26,21 @@ LOCK_ACCOUNT = Statement("select 1 from credit_accounts where team_id = :team_id
 # are set right, does not take an account's time with it: nothing happens twice or before its time, and entries stay in
 # the order of their times. A clock that went far ahead was wrong then, and is believed when it is right again.
 _BOOK = (
-    " case when a.as_of between clock.now and clock.now + cast(:step_back as interval) then a.as_of"
+    " case when a.as_of between clock.now and clock.now + cast(:step_back as interval) then a.as_of"  # noqa: S608  ours
     " else clock.now end as now,"
     " a.available, a.reserved, a.debt, a.version,"
-    " g.id, g.kind, g.amount, g.remaining, g.effective_at, g.expires_at, g.state, g.cause_key, g.source"
+    " case when a.reserved > 0 then (select min(h.expires_at) from credit_holds h"
+    "  where h.team_id = a.team_id and h.state = 'open') end as hold_due_at,"
+    " g.id, g.kind, g.amount, g.remaining, g.effective_at, g.expires_at, g.state, g.cause_key, g.source,"
+    " g.held, g.lapsed_version"
     f" from (select {APP_NOW} as now) clock cross join credit_accounts a"
     " left join credit_grants g on g.team_id = a.team_id and g.state in ('waiting', 'live')"
     " where a.team_id = :team_id"
 )
 LOAD = Statement("select" + _BOOK)
 
-# A cause may stand as a grant that has not started, as an order to reverse that came to nothing, or as an entry.
+# A cause may stand as a grant that has not started, as an order to reverse that came to nothing, as credits that are
+# held, or as an entry.
 _KNOWN = (
     "select 'entry' as what, id, kind, amount, version, balance_after, grant_id"
     " from credit_entries where team_id = :team_id and cause_key = :cause_key"
@@ -44,6 +48,8 @@ _KNOWN = (
     " from credit_grants where team_id = :team_id and cause_key = :cause_key"
     " union all select 'reversal', id, null, amount, null, null, grant_id"
     " from credit_reversals where team_id = :team_id and cause_key = :cause_key"
+    " union all select 'hold', null, null, amount, null, null, null"
+    " from credit_holds where team_id = :team_id and cause_key = :cause_key"
 )
 FIND_CAUSE = Statement(_KNOWN)
 LOAD_WITH_CAUSE = Statement(
@@ -82,18 +88,51 @@ SAVE = Statement(
     "  join posted using (version)"
     "  returning 1"
     "), lots as ("
-    "  update credit_grants g set remaining = l.remaining, state = l.state"
-    "  from json_to_recordset(cast(:lots as json)) as l (id bigint, remaining bigint, state text)"
+    "  update credit_grants g set remaining = l.remaining, state = l.state, held = l.held,"
+    "    lapsed_version = l.lapsed_version"
+    "  from json_to_recordset(cast(:lots as json))"
+    "    as l (id bigint, remaining bigint, state text, held bigint, lapsed_version bigint)"
     "  where g.team_id = :team_id and g.id = l.id"
     "  returning 1"
     "), account as ("
-    "  update credit_accounts set available = :available, debt = :debt, version = :version,"
+    "  update credit_accounts set available = :available, reserved = :reserved, debt = :debt, version = :version,"
     "    as_of = case when version < :version then :at else as_of end"
     "  where team_id = :team_id and version = :version_before"
     "  returning 1"
     ")"
     " select (select max(id) from posted) as entry_id, (select count(*) from taken) as takes,"
     "  (select count(*) from lots) as lots, (select count(*) from account) as accounts"
+)
+
+# The holds of a book that are due, or one by its name, with every part and its lot.
+_HOLDS = (
+    "select h.id as hold_id, h.expires_at as held_until, p.amount as part,"
+    " g.id, g.kind, g.amount, g.remaining, g.effective_at, g.expires_at, g.state, g.cause_key, g.source,"
+    " g.held, g.lapsed_version"
+    " from credit_holds h join credit_hold_lots p on p.team_id = h.team_id and p.hold_id = h.id"
+    " join credit_grants g on g.team_id = p.team_id and g.id = p.grant_id"
+    " where h.team_id = :team_id and h.state = 'open'"
+)
+LOAD_DUE_HOLDS = Statement(f"{_HOLDS} and h.expires_at <= :now order by h.expires_at, h.id")
+LOAD_HOLD = Statement(f"{_HOLDS} and h.id = :hold_id")
+
+CLOSE_HOLDS = Statement(
+    "with closing as ("
+    "  select * from json_to_recordset(cast(:holds as json)) as c (id text, state text, settled bigint,"
+    "    entry_version bigint, closed_version bigint)"
+    "), closed as ("
+    "  update credit_holds h set state = c.state, settled = c.settled, closed_at = :at,"
+    "    closed_version = c.closed_version, entry_id ="
+    "      (select e.id from credit_entries e where e.team_id = :team_id and e.version = c.entry_version)"
+    "  from closing c where h.team_id = :team_id and h.id = c.id and h.state = 'open'"
+    "  returning 1"
+    "), repaid as ("
+    "  update credit_hold_lots p set repaid = r.amount"
+    "  from json_to_recordset(cast(:repaid as json)) as r (hold_id text, grant_id bigint, amount bigint)"
+    "  where p.team_id = :team_id and p.hold_id = r.hold_id and p.grant_id = r.grant_id"
+    "  returning 1"
+    ")"
+    " select (select count(*) from closed) as holds, (select count(*) from repaid) as repaid"
 )
 
 
@@ -188,6 +227,8 @@ def _book_of(team_id: str, rows: Sequence[Row]) -> Book:
         lots={row.id: lot_from(row) for row in rows if row.id is not None},
     )
     _add_waiting_reversals(book)
+    if first.hold_due_at is not None and first.hold_due_at <= book.now:
+        _add_holds(book, send(LOAD_DUE_HOLDS, team_id=team_id, now=book.now))
     return book
 
 
@@ -203,7 +244,26 @@ def lot_from(row: Row) -> Lot:
         state=row.state,
         cause_key=row.cause_key,
         source=row.source,
+        held=row.held,
+        lapsed_version=row.lapsed_version,
     )
+
+
+def load_open_hold(book: Book, hold_id: str) -> Hold | None:
+    """The open hold of this name, brought into the book with its lots; None when there is none. The lock is held."""
+    if hold_id not in book.holds:
+        _add_holds(book, send(LOAD_HOLD, team_id=book.team_id, hold_id=hold_id))
+    hold = book.holds.get(hold_id)
+    return hold if hold is not None and hold.state == "open" else None
+
+
+def _add_holds(book: Book, rows: Sequence[Row]) -> None:
+    """A lot that lapsed is none of the book's open ones, and comes with the hold that still has a part in it."""
+    for row in rows:
+        hold = book.holds.setdefault(row.hold_id, Hold(row.hold_id, {}, row.held_until))
+        hold.parts[row.id] = row.part
+        if row.id not in book.lots:
+            book.lots[row.id] = lot_from(row)
 
 
 def _add_waiting_reversals(book: Book) -> None:
@@ -226,9 +286,37 @@ def save_book(book: Book) -> int:
     expected = (sum(len(posting.takes) for posting in book.postings), len(book.touched), 1)
     if (row.takes, row.lots, row.accounts) != expected:
         raise LedgerError(f"{book.team_id}: the account was written without its lock")
+    _close_holds(book)
     book.postings.clear()
     book.touched.clear()
     return int(row.entry_id or 0)
+
+
+def _close_holds(book: Book) -> None:
+    """Write the holds that were closed, and forget them."""
+    closed = [hold for hold in book.holds.values() if hold.state != "open"]
+    if not closed:
+        return
+    holds = [
+        {
+            "id": hold.id,
+            "state": hold.state,
+            "settled": hold.settled,
+            "entry_version": hold.entry_version,
+            "closed_version": hold.closed_version,
+        }
+        for hold in closed
+    ]
+    repaid = [
+        {"hold_id": hold.id, "grant_id": lot_id, "amount": amount}
+        for hold in closed
+        for lot_id, amount in hold.repaid.items()
+    ]
+    row = send(CLOSE_HOLDS, team_id=book.team_id, at=book.now, holds=json.dumps(holds), repaid=json.dumps(repaid))[0]
+    if (row.holds, row.repaid) != (len(holds), len(repaid)):
+        raise LedgerError(f"{book.team_id}: a hold was closed without the account's lock")
+    for hold in closed:
+        del book.holds[hold.id]
 
 
 def _save_parameters(book: Book) -> dict[str, Any]:
@@ -257,8 +345,20 @@ def _save_parameters(book: Book) -> dict[str, Any]:
         "at": book.now,
         "postings": json.dumps(entries),
         "takes": json.dumps(takes),
-        "lots": json.dumps([{"id": lot.id, "remaining": lot.remaining, "state": lot.state} for lot in touched]),
+        "lots": json.dumps(
+            [
+                {
+                    "id": lot.id,
+                    "remaining": lot.remaining,
+                    "state": lot.state,
+                    "held": lot.held,
+                    "lapsed_version": lot.lapsed_version,
+                }
+                for lot in touched
+            ]
+        ),
         "available": book.available,
+        "reserved": book.reserved,
         "debt": book.debt,
         "version": book.version,
         "version_before": book.version - len(postings),

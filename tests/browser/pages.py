@@ -43,6 +43,7 @@ from tests.browser.bill_pages import debtor
 from tests.browser.bundle_pages import DONE, FAILED, PENDING, bundle_page, too_many
 from tests.browser.change_pages import changer
 from tests.browser.control_panel import chaos, panel
+from tests.browser.held_pages import held_credits
 from tests.browser.hosted_portal import no_such_card, portal_page
 from tests.browser.leave_pages import leaver
 from tests.browser.open_portal import OpenPortal, hosted_step, planned, unpaid, wrong_details
@@ -748,6 +749,7 @@ PAGES = (
     Scene("credits-none-found", "credits.credits", owner, at("/teams/TEAM/credits?kind=returns")),
     Scene("credits-code-refused", "billing.start_checkout", owner, code_refused),
     Scene("credits-member", "credits.credits", member, at("/teams/TEAM/credits")),
+    Scene("credits-held", "credits.credits", free, held_credits),
     Scene("credits-free", "credits.credits", free, at("/teams/FREE/credits")),
     Scene("checkout-refused", "billing.start_checkout", owner, refused),
     Scene("change-plan", "billing.change_plan", changer, change.page("plan")),
@@ -848,6 +850,8 @@ NOT_PAGES = {
     "api_billing.read_billing": "JSON",
     "api_billing.read_entitlements": "JSON",
     "api_credits.read_credits": "JSON",
+    "api_holds.list_holds": "JSON",
+    "api_holds.read_hold": "JSON",
     "api_usage.list_usage_events": "JSON",
     "api_usage.read_usage": "JSON",
     "billing.checkout_status": "the part of the return page that asks again; looked at within it",

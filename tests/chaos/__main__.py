@@ -1,5 +1,6 @@
-"""`make chaos SEED=… ROUNDS=… CUSTOMERS=… SEEDS=…`: the loop of `tests/chaos/loop.py`, then a month of many customers told
-badly for many seeds (`tests/chaos/history.py`), each on servers of its own; fails when it finds anything.
+"""`make chaos SEED=… OPERATIONS=… ROUNDS=… CUSTOMERS=… SEEDS=…`: many clients at the ledger (`tests/chaos/operating.py`), the
+loop of `tests/chaos/loop.py`, then a month of many customers told badly for many seeds (`tests/chaos/history.py`), each on
+servers of its own; fails when it finds anything.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ from portal.core.database import db
 from tests.chaos.final_tables import differences, final_tables
 from tests.chaos.history import History
 from tests.chaos.loop import Chaos
+from tests.chaos.operating import chaos_at_the_ledger
 from tests.chaos.standing import standing
 from tests.purchases import violations
 from tests.worker_process import Workers
 
 ROUNDS = 40
 CUSTOMERS, SEEDS, AT_ONCE = 200, 100, 16
+OPERATIONS, CLIENTS = 1_000_000, 16
+KILL_EVERY_SECONDS = 5.0
 
 
 def say(line: str) -> None:
@@ -28,14 +32,25 @@ def say(line: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="what to choose by")
+    parser.add_argument(
+        "--operations", type=int, default=OPERATIONS, help=f"how many at the ledger ({OPERATIONS:,}), 0 for none"
+    )
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"how many steps ({ROUNDS}), 0 for none")
     parser.add_argument("--customers", type=int, default=CUSTOMERS, help=f"whose month is told ({CUSTOMERS})")
     parser.add_argument("--seeds", type=int, default=SEEDS, help=f"how often it is told, 0 for never ({SEEDS})")
     parser.add_argument("--at-once", type=int, default=AT_ONCE, help=f"how many events at a time ({AT_ONCE})")
     given = parser.parse_args()
-    say(f"seed {given.seed}, {given.rounds} rounds, {given.customers} customers told of with {given.seeds} seeds")
-    again = f"make chaos SEED={given.seed} ROUNDS={given.rounds} CUSTOMERS={given.customers} SEEDS={given.seeds}"
+    say(
+        f"seed {given.seed}, {given.operations:,} operations, {given.rounds} rounds, {given.customers} customers told of"
+        f" with {given.seeds} seeds"
+    )
+    again = (
+        f"make chaos SEED={given.seed} OPERATIONS={given.operations} ROUNDS={given.rounds} CUSTOMERS={given.customers}"
+        f" SEEDS={given.seeds}"
+    )
     try:
+        if given.operations:
+            run_operations(given.seed, given.operations)
         if given.rounds:
             run_loop(given.seed, given.rounds)
         if given.seeds:
@@ -45,6 +60,13 @@ def main() -> int:
         say(f"VIOLATION. The same choices again: {again}")
         return 1
     return 0
+
+
+def run_operations(seed: int, operations: int) -> None:
+    with standing() as ours:
+        folder = ours.folder / "clients"
+        folder.mkdir()
+        chaos_at_the_ledger(ours.stage.app, folder, operations, CLIENTS, seed, KILL_EVERY_SECONDS, say)
 
 
 def run_loop(seed: int, rounds: int) -> None:

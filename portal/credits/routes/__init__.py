@@ -11,6 +11,7 @@ from portal.catalog.current import catalog
 from portal.catalog.pricing_page import bundles_text
 from portal.core.authz import Action, may
 from portal.core.ids import new_id
+from portal.credits.held_credits import open_holds
 from portal.credits.history import FILTER_LABELS, history
 from portal.credits.offers import offers
 from portal.credits.queries import summary
@@ -30,6 +31,8 @@ def credits_page() -> str:
         "credits/credits.html",
         team=team,
         credits=summary(team.id),
+        holds=open_holds(team.id),
+        meter_names={meter.key: meter.name for meter in catalog().meters},
         frozen=effective(team.id).credits_frozen,
         may_buy=may(current_membership().role, Action.BUY),
         allowed=bundles_allowed(team.id),

@@ -40,13 +40,17 @@ STAND_STILL = text(
 
 READ = """
 select row_to_json(a) as account,
-    (select json_agg(json_build_object('key', cause_key, 'id', id, 'remaining', remaining, 'state', state) order by id)
+    (select json_agg(json_build_object('key', cause_key, 'id', id, 'remaining', remaining, 'state', state, 'held', held) order by id)
         from credit_grants where team_id = a.team_id) as grants,
     (select json_agg(json_build_object('id', e.id, 'kind', e.kind, 'amount', e.amount, 'key', e.cause_key, 'version', e.version,
             'balance', e.balance_after, 'at', extract(epoch from e.at), 'used',
             (select json_object_agg(c.grant_id, c.amount) from credit_consumptions c where c.entry_id = e.id))
             order by e.version)
-        from credit_entries e where e.team_id = a.team_id and e.version > :known) as entries
+        from credit_entries e where e.team_id = a.team_id and e.version > :known) as entries,
+    (select json_agg(json_build_object('id', h.id, 'state', h.state, 'amount', h.amount, 'settled', h.settled, 'lots',
+            (select json_object_agg(p.grant_id, json_build_array(p.amount, p.repaid))
+                from credit_hold_lots p where p.hold_id = h.id)) order by h.id)
+        from credit_holds h where h.team_id = a.team_id) as holds
 from credit_accounts a where a.team_id = :team_id
 """
 PLAIN_READ = re.sub(r":([a-z_]+)", r"%(\1)s", READ).encode()
@@ -94,10 +98,13 @@ class Rows:
     account: dict[str, Any]
     grants: list[dict[str, Any]]
     entries: list[dict[str, Any]]
+    holds: list[dict[str, Any]]
 
 
 def read_rows(team_id: str, known: int = 0) -> Rows | None:
-    """The account's rows; of the entries only those after version `known`. `used` names lots by their cause key."""
+    """The account's rows; of the entries only those after version `known`. `used` names lots by their cause key, and so
+    does `lots` of a hold, with what is held of each and what of that was repaid.
+    """
     row = db.session.execute(text(READ), {"team_id": team_id, "known": known}).one_or_none()
     return None if row is None else _rows(*row)
 
@@ -108,11 +115,16 @@ def committed_rows(connection: psycopg.Connection, team_id: str, known: int) -> 
     return None if row is None else _rows(*row)
 
 
-def _rows(account: dict[str, Any], grants: list[dict[str, Any]] | None, entries: list[dict[str, Any]] | None) -> Rows:
-    grants, entries = grants or [], entries or []
+Json = list[dict[str, Any]] | None
+
+
+def _rows(account: dict[str, Any], grants: Json, entries: Json, holds: Json) -> Rows:
+    grants, entries, holds = grants or [], entries or [], holds or []
     keys = {grant["id"]: grant["key"] for grant in grants}
     for entry in entries:
         entry["used"] = Counter({keys[int(grant_id)]: amount for grant_id, amount in (entry["used"] or {}).items()})
         if entry["key"].startswith("expire:grant:"):
             entry["key"] = "expire:" + keys[int(entry["key"].removeprefix("expire:grant:"))]
-    return Rows(account, grants, entries)
+    for hold in holds:
+        hold["lots"] = {keys[int(grant_id)]: tuple(amounts) for grant_id, amounts in hold["lots"].items()}
+    return Rows(account, grants, entries, holds)

@@ -24,7 +24,8 @@ from sqlalchemy.exc import OperationalError
 from portal.core import clock
 from portal.core.database import db
 from portal.core.unit_of_work import run_in_unit, unit_of_work
-from portal.credits import ledger, queries
+from portal.credits import held_credits, holds, ledger, queries
+from portal.credits.errors import HoldClosed
 from portal.credits.storage import load_book, save_book
 from portal.credits.verify import verify
 from tests.lifecycle.credits.account import new_team, read_rows
@@ -139,12 +140,91 @@ def test_expiry_is_posted_once(app: Flask, team_id: str) -> None:
     assert queries.balance(team_id).available == 3
 
 
-def random_act(team_id: str, chance: random.Random, number: int) -> object:
+def outcome(act: Callable[..., object], *args: object) -> str:
+    """What came of it, where several at once want different things and one of them has its way."""
+    try:
+        act(*args)
+    except (HoldClosed, ledger.InsufficientCredits) as refused:
+        return type(refused).__name__
+    return "done"
+
+
+def test_a_hold_is_settled_once(app: Flask, team_id: str) -> None:
+    """Under one key by all that ask, under keys of their own by one of them."""
+    with unit_of_work():
+        gift(team_id, 100, "gift:one")
+        one, other = (holds.hold(team_id, 40, f"hold:{number}", timedelta(hours=1)) for number in range(2))
+    answers = all_at_once(app, [partial(holds.settle, team_id, one.id, 30, "usage:one")] * THREADS)
+    assert len(set(answers)) == 1
+    works: list[Callable[[], str]] = [
+        partial(outcome, holds.settle, team_id, other.id, 10, f"usage:{n}") for n in range(THREADS)
+    ]
+    assert sorted(all_at_once(app, works)) == ["HoldClosed"] * (THREADS - 1) + ["done"]
+    assert queries.balance(team_id) == queries.Balance(60, 0, 0, 3)
+    assert_sound(team_id)
+
+
+def test_a_hold_is_made_once(app: Flask, team_id: str) -> None:
+    with unit_of_work():
+        gift(team_id, 100, "gift:one")
+    made = all_at_once(app, [partial(holds.hold, team_id, 60, "hold:one", timedelta(hours=1))] * THREADS)
+    assert len({held.id for held in made}) == 1
+    assert sum(held.new for held in made) == 1
+    works: list[Callable[[], str]] = [
+        partial(outcome, holds.hold, team_id, 40, f"hold:other:{n}", timedelta(hours=1)) for n in range(THREADS)
+    ]
+    assert sorted(all_at_once(app, works)) == ["InsufficientCredits"] * (THREADS - 1) + ["done"]
+    assert queries.balance(team_id) == queries.Balance(0, 100, 0, 1)
+    assert_sound(team_id)
+
+
+@pytest.mark.parametrize("late", [timedelta(), timedelta(hours=1)], ids=["in time", "at the end"])
+def test_settled_released_or_over_and_only_one_of_them(app: Flask, team_id: str, late: timedelta) -> None:
+    """A settlement, a release, the schedule and a spend at one hold, half of whose lot ends with it."""
+    for number in range(5):
+        with unit_of_work():
+            gift(team_id, 10, f"gift:{number}", expires_at=clock.now() + timedelta(hours=1))
+            held = holds.hold(team_id, 5, f"hold:{number}", timedelta(hours=1))
+        with unit_of_work():
+            clock.advance(late)
+        works: list[Callable[[], str]] = [
+            partial(outcome, holds.settle, team_id, held.id, 5, f"usage:{number}"),
+            partial(outcome, holds.release, team_id, held.id),
+            partial(outcome, ledger.post_due, team_id),
+            partial(outcome, ledger.spend, team_id, 10, f"usage:all:{number}"),
+        ]
+        settled, released, _, _ = all_at_once(app, works)
+        row = read_rows(team_id)
+        assert row is not None
+        state = next(one["state"] for one in row.holds if one["id"] == held.id)
+        assert (settled, released) == {
+            "settled": ("done", "HoldClosed"),
+            "released": ("HoldClosed", "done"),
+            "expired": ("HoldClosed", "HoldClosed"),
+        }[state]
+        assert (state == "expired") == bool(late)
+        with unit_of_work():
+            clock.advance(timedelta(hours=1))
+    assert queries.balance(team_id).available == 0
+    assert_sound(team_id)
+
+
+def close_one(team_id: str, chance: random.Random, number: int) -> object:
+    open_ones = held_credits.open_holds(team_id)
+    if not open_ones:
+        return None
+    held = chance.choice(open_ones)
+    if chance.randrange(3) == 0:
+        return holds.release(team_id, held.id)
+    return holds.settle(team_id, held.id, chance.randint(1, held.amount), f"settled:{number}")
+
+
+def random_act(team_id: str, chance: random.Random, number: int) -> object:  # noqa: PLR0911  one for each act
     """One act of any kind on grants that may or may not be there."""
     key = f"gift:{chance.randrange(20)}"
     now = clock.now()
     try:
-        match chance.randrange(6):
+        match chance.randrange(9):
             case 0:
                 start = now + timedelta(minutes=chance.randint(-30, 30))
                 return gift(team_id, 50, key, effective_at=start, expires_at=start + timedelta(minutes=40))
@@ -154,9 +234,13 @@ def random_act(team_id: str, chance: random.Random, number: int) -> object:
                 return ledger.end_early(team_id, key)
             case 3:
                 return ledger.post_due(team_id)
+            case 4:
+                return holds.hold(team_id, chance.randint(1, 30), f"hold:{number}", timedelta(minutes=30))
+            case 5 | 6:
+                return close_one(team_id, chance, number)
             case _:
                 return ledger.spend(team_id, chance.randint(1, 20), f"usage:{chance.randrange(200)}")
-    except (ledger.InsufficientCredits, ledger.CauseConflict, ledger.UnknownGrant) as refused:
+    except (ledger.InsufficientCredits, ledger.CauseConflict, ledger.UnknownGrant, HoldClosed) as refused:
         return refused
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from flask import Flask
@@ -10,14 +11,15 @@ from sqlalchemy import Connection, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 
 from portal.core.unit_of_work import unit_of_work
-from portal.credits import ledger
+from portal.credits import holds, ledger
 from portal.credits.models import APPEND_ONLY
 from tests.conftest import empty_tables
 from tests.lifecycle.credits.account import new_team
 
 UPDATE = "update {} set {} where team_id = :team_id"
 
-GUARDED = (*APPEND_ONLY, "credit_grants", "credit_accounts")
+KEPT = ("credit_grants", "credit_accounts", "credit_holds", "credit_hold_lots")
+GUARDED = (*APPEND_ONLY, *KEPT)
 
 
 def connection_to(url: str) -> Iterator[Connection]:
@@ -37,6 +39,9 @@ def team_id(portal_app: Flask) -> str:
                 ledger.grant(team, kind="gift", amount=10, cause_key="gift", source="")
                 ledger.spend(team, 1, "usage:1")
                 ledger.reverse(team, "gift", 1, "refund:1")
+                holds.hold(team, 2, "hold:open", timedelta(hours=1))
+                released = holds.hold(team, 2, "hold:released", timedelta(hours=1))
+                holds.release(team, released.id)
     return team_id
 
 
@@ -67,9 +72,9 @@ def test_the_portal_has_no_right_to_try(portal: Connection, owner: Connection, t
         portal.execute(text(statement.format(table)))
 
 
-@pytest.mark.parametrize("table", ["credit_grants", "credit_accounts"])
+@pytest.mark.parametrize("table", KEPT)
 @pytest.mark.parametrize("statement", ["delete from {}", "truncate {} cascade"])
-def test_grants_and_accounts_are_never_removed(owner: Connection, table: str, statement: str) -> None:
+def test_grants_accounts_and_holds_are_never_removed(owner: Connection, table: str, statement: str) -> None:
     with pytest.raises(IntegrityError):
         owner.execute(text(statement.format(table)))
 
@@ -87,9 +92,13 @@ def test_grants_and_accounts_are_never_removed(owner: Connection, table: str, st
         ("remaining = remaining + 1", "remaining may only fall"),
         ("remaining = amount, state = 'waiting'", "remaining may only fall"),
         ("state = 'waiting'", "cannot go from live back to waiting"),
-        ("remaining = 0", "state"),
+        ("remaining = 0, held = 0", "state"),
         ("state = 'used'", "state"),
         ("state = 'gone'", "state"),
+        ("held = remaining + 1", "held"),
+        ("held = -1", "held"),
+        ("state = 'ended', held = 0", "state"),
+        ("lapsed_version = 1", "lapsed_version"),
     ],
 )
 def test_a_grant_only_wears_out(owner: Connection, team_id: str, change: str, message: str) -> None:
@@ -112,6 +121,39 @@ def test_an_account_only_goes_on(owner: Connection, team_id: str, change: str, m
         owner.execute(text(UPDATE.format("credit_accounts", change)), {"team_id": team_id})
 
 
+CLOSED = "closed_at = created_at, closed_version = opened_version"
+
+
+@pytest.mark.parametrize(
+    ("key", "change", "message"),
+    [
+        ("open", "amount = 1", "it is closed once"),
+        ("released", "state = 'expired'", "it is closed once"),
+        ("released", "state = 'open', closed_at = null, closed_version = null", "it is closed once"),
+        ("open", f"state = 'released', amount = 1, {CLOSED}", "only how it is closed may change"),
+        ("open", f"state = 'released', cause_key = 'x', {CLOSED}", "only how it is closed may change"),
+        ("open", f"state = 'released', expires_at = expires_at + expires_in, {CLOSED}", "only how it is closed"),
+        ("open", "state = 'released'", "ck_credit_holds_state"),
+        ("open", f"state = 'released', settled = 1, {CLOSED}", "ck_credit_holds_state"),
+        ("open", f"state = 'settled', settled = 2, {CLOSED}", "ck_credit_holds_state"),
+        ("open", f"state = 'gone', {CLOSED}", "ck_credit_holds_state"),
+    ],
+)
+def test_a_hold_is_closed_once(owner: Connection, team_id: str, key: str, change: str, message: str) -> None:
+    statement = f"update credit_holds set {change} where team_id = :team_id and cause_key = 'hold:{key}'"  # noqa: S608
+    with pytest.raises(IntegrityError, match=message):
+        owner.execute(text(statement), {"team_id": team_id})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [("amount = 1", "only what is repaid"), ("repaid = 3", "ck_credit_hold_lots_repaid"), ("repaid = -1", "repaid")],
+)
+def test_what_is_held_of_a_lot_stays(owner: Connection, team_id: str, change: str, message: str) -> None:
+    with pytest.raises(IntegrityError, match=message):
+        owner.execute(text(UPDATE.format("credit_hold_lots", change)), {"team_id": team_id})
+
+
 CONSUMPTION = (
     "insert into credit_consumptions (entry_id, grant_id, team_id, amount)"
     " select e.id, g.id, {}.team_id, 1 from credit_entries e, credit_grants g"
@@ -126,9 +168,15 @@ REVERSAL = (
     "insert into credit_reversals (team_id, grant_id, amount, cause_key)"
     " select cast(:team_id as text), g.id, 1, 'x' from credit_grants g where g.team_id <> :team_id"
 )
+PART = (
+    "insert into credit_hold_lots (team_id, hold_id, grant_id, amount)"
+    " select {}.team_id, h.id, g.id, 1 from credit_holds h, credit_grants g"
+    " where h.team_id = :team_id and g.team_id <> :team_id limit 1"
+)
+ACROSS = (CONSUMPTION.format("e"), CONSUMPTION.format("g"), EXPIRY, REVERSAL, PART.format("h"), PART.format("g"))
 
 
-@pytest.mark.parametrize("statement", [CONSUMPTION.format("e"), CONSUMPTION.format("g"), EXPIRY, REVERSAL])
+@pytest.mark.parametrize("statement", ACROSS)
 def test_no_row_refers_to_another_teams(owner: Connection, team_id: str, statement: str) -> None:
     with pytest.raises(IntegrityError, match="violates foreign key constraint"):
         owner.execute(text(statement), {"team_id": team_id})

@@ -3,68 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from flask import Flask
 
-from portal.core.unit_of_work import unit_of_work
-from portal.credits import ledger, queries
-from portal.credits.verify import verify
-from tests.lifecycle.credits.account import Rows, make_still_clock, new_team, read_rows, unit_at
-
-NOON = datetime(2030, 1, 31, 12, tzinfo=UTC)
-HOUR = timedelta(hours=1)
-TICK = timedelta(microseconds=1)
-
-
-class Account:
-    """A fresh team's account, with every act in a unit of its own at a moment of its own."""
-
-    def __init__(self) -> None:
-        self.team_id = new_team()
-        self.moment = NOON
-
-    def grant(self, amount: int, key: str, kind: str = "gift", **times: datetime | None) -> bool:
-        return bool(self.do(ledger.grant, kind=kind, amount=amount, cause_key=key, source="a test", **times))
-
-    def spend(self, amount: int, key: str) -> ledger.Spent:
-        spent: ledger.Spent = self.do(ledger.spend, amount, key)
-        return spent
-
-    def do(self, act: Callable[..., Any], *args: object, **kwargs: object) -> Any:
-        with unit_at(self.moment):
-            return act(self.team_id, *args, **kwargs)
-
-    @property
-    def balance(self) -> tuple[int, int]:
-        """Available and debt."""
-        found = self.do(queries.balance)
-        return found.available, found.debt
-
-    @property
-    def rows(self) -> Rows:
-        found = read_rows(self.team_id)
-        assert found is not None
-        return found
-
-    @property
-    def story(self) -> list[tuple[str, int, int]]:
-        """Kind, amount and balance after each entry."""
-        return [(entry["kind"], entry["amount"], entry["balance"]) for entry in self.rows.entries]
-
-    def used(self, version: int) -> dict[str, int]:
-        return dict(self.rows.entries[version - 1]["used"])
-
-
-@pytest.fixture
-def account(app: Flask) -> Any:
-    make_still_clock(app.config["SETTINGS"].database_owner_url)
-    account = Account()
-    yield account
-    with unit_of_work():
-        assert [finding for finding in verify(account.team_id) if finding.violations] == []
+from portal.credits import ledger
+from tests.lifecycle.credits.account import unit_at
+from tests.lifecycle.credits.story import HOUR, NOON, TICK, Account
 
 
 def test_a_spend_takes_what_ends_first(account: Account) -> None:

@@ -23,7 +23,8 @@ from hypothesis.stateful import (
 
 from portal.core.database import db
 from portal.core.unit_of_work import unit_of_work
-from portal.credits import ledger, queries
+from portal.credits import holds, ledger, queries
+from portal.credits.errors import HoldClosed
 from portal.credits.models import KIND_RANK
 from portal.credits.verify import verify
 from tests.lifecycle.credits.account import (
@@ -46,6 +47,7 @@ PICKS = st.integers(0, 1000)
 # Whole hours, so that jumps land exactly on starts and ends, and one microsecond to either side of them.
 HOURS = st.integers(-3, 3).map(lambda hours: timedelta(hours=hours))
 LENGTHS = st.none() | st.integers(1, 6).map(lambda hours: timedelta(hours=hours))
+LASTS = st.integers(1, 6).map(lambda hours: timedelta(hours=hours))
 JUMPS = st.integers(-2, 2).map(lambda hours: timedelta(hours=hours))
 TICKS = st.sampled_from([timedelta(0), timedelta(microseconds=1), timedelta(microseconds=-1)])
 ORDERS = st.sampled_from(["expiry", "kind"])
@@ -55,6 +57,9 @@ ARGUMENTS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "grant": {"kind": KINDS, "amount": AMOUNTS, "start": st.none() | HOURS, "length": LENGTHS},
     "spend": {"amount": AMOUNTS},
     "reverse": {"pick": PICKS, "amount": AMOUNTS},
+    "hold": {"amount": AMOUNTS, "lasts": LASTS},
+    "settle": {"pick": PICKS, "amount": AMOUNTS},
+    "release": {"pick": PICKS},
     "end_early": {"pick": PICKS},
     "ask_again": {"pick": PICKS},
     "ask_otherwise": {"pick": PICKS},
@@ -64,7 +69,16 @@ ARGUMENTS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "move_the_clock": {"jump": JUMPS, "tick": TICKS},
     "change_the_order": {"order": ORDERS},
 }
-WEIGHTS = {"grant": 6, "spend": 8, "reverse": 4, "move_the_clock": 4, "ask_again": 2}
+WEIGHTS = {
+    "grant": 6,
+    "spend": 6,
+    "reverse": 4,
+    "hold": 6,
+    "settle": 4,
+    "release": 2,
+    "move_the_clock": 4,
+    "ask_again": 2,
+}
 ACTS = [act for act in ARGUMENTS for _ in range(WEIGHTS.get(act, 1))]
 
 # What was asked under a key: how to ask it again, how to ask it with another amount, and what was answered.
@@ -161,6 +175,64 @@ class Ledger(RuleBasedStateMachine):
 
         self.asked.append((key, ask, lambda: ask(amount + 1), None))
 
+    def hold(self, amount: int, lasts: timedelta) -> None:
+        key, team_id = self._new_key("hold"), self.team_id
+        available = self.model.foreseen(self.clock).available
+        if available < amount:
+            with unit_of_work(), pytest.raises(ledger.InsufficientCredits) as refused:
+                holds.hold(team_id, amount, key, lasts)
+            assert (refused.value.available, refused.value.cost) == (available, amount)
+            self.model.at(self.clock)
+            return
+        with unit_of_work():
+            held = holds.hold(team_id, amount, key, lasts)
+        self.model.at(self.clock).hold(held.id, amount, lasts)
+        assert (held.state, held.expires_at - held.created_at) == ("open", lasts)
+
+        def ask(amount: int = amount) -> str:
+            return holds.hold(team_id, amount, key, lasts).id
+
+        self.asked.append((key, ask, lambda: ask(amount + 1), held.id))
+
+    def settle(self, pick: int, amount: int) -> None:
+        """More than is held is refused before anything, and a hold that was closed whatever is asked."""
+        team_id = self.team_id
+        if not self.model.holds:
+            return
+        hold = self.model.holds[pick % len(self.model.holds)]
+        key = self._new_key("usage")
+        then = next(one for one in self.model.foreseen(self.clock).holds if one.id == hold.id)
+        if amount > hold.amount or then.state != "open":
+            with unit_of_work(), pytest.raises(ValueError if amount > hold.amount else HoldClosed):
+                holds.settle(team_id, hold.id, amount, key)
+            if amount <= hold.amount:
+                self.model.at(self.clock)
+            return
+        with unit_of_work():
+            spent = holds.settle(team_id, hold.id, amount, key)
+        self.model.at(self.clock).settle(hold, key, amount)
+        entry = next(entry for entry in self.model.entries if entry.key == key)
+        assert (spent.balance, spent.version) == (entry.balance, self.model.entries.index(entry) + 1)
+
+        def ask(amount: int = amount) -> ledger.Spent:
+            return holds.settle(team_id, hold.id, amount, key)
+
+        self.asked.append((key, ask, lambda: ask(amount + 1), spent))
+
+    def release(self, pick: int) -> None:
+        if not self.model.holds:
+            return
+        hold = self.model.holds[pick % len(self.model.holds)]
+        with unit_of_work():
+            try:
+                state = holds.release(self.team_id, hold.id).state
+            except HoldClosed as closed:
+                state = closed.state
+        self.model.at(self.clock)
+        if hold.state == "open":
+            self.model.release(hold)
+        assert state == hold.state
+
     def end_early(self, pick: int) -> None:
         lot = self.model.lots[pick % len(self.model.lots)]
         with unit_of_work():
@@ -181,10 +253,14 @@ class Ledger(RuleBasedStateMachine):
             other()
 
     def take_a_key_for_something_else(self, pick: int, amount: int) -> None:
-        """A key that stands for a grant, a spend or a reversal stands for nothing else."""
+        """A key that stands for a grant, a spend, a hold or a reversal stands for nothing else."""
         key = self.asked[pick % len(self.asked)][0]
         grant = partial(ledger.grant, self.team_id, kind="gift", amount=amount, cause_key=key, source="")
-        take = grant if key.startswith("usage") else partial(ledger.spend, self.team_id, amount, key)
+        take: Callable[[], object] = (
+            grant if key.startswith("usage") else partial(ledger.spend, self.team_id, amount, key)
+        )
+        if amount % 2 and not key.startswith("hold"):
+            take = partial(holds.hold, self.team_id, amount, key, timedelta(hours=1))
         with pytest.raises(ledger.CauseConflict), unit_of_work():
             take()
 
@@ -199,7 +275,9 @@ class Ledger(RuleBasedStateMachine):
         with unit_of_work():
             summary = queries.summary(self.team_id)
         then = self.model.foreseen(self.clock)
-        assert summary.available == sum(grant.remaining for grant in summary.grants if grant.live) == then.available
+        free = sum(grant.remaining - grant.held for grant in summary.grants if grant.live)
+        assert summary.available == free == then.available
+        assert summary.reserved == then.reserved
         future = [lot.amount for lot in then.lots if lot.state == "future"]
         assert sorted(grant.amount for grant in summary.grants if not grant.live) == sorted(future)
 
@@ -220,10 +298,16 @@ class Ledger(RuleBasedStateMachine):
             assert not self.model.lots
             return
         model, account = self.model, rows.account
-        assert (account["available"], account["debt"]) == (model.available, model.debt)
+        assert (account["available"], account["reserved"], account["debt"]) == (
+            model.available, model.reserved, model.debt
+        )  # fmt: skip
         assert account["version"] == len(model.entries)
-        assert [(lot["key"], lot["remaining"]) for lot in rows.grants] == [
-            (lot.key, lot.amount if lot.state == "future" else lot.left) for lot in model.lots
+        assert [(lot["key"], lot["remaining"], lot["held"]) for lot in rows.grants] == [
+            (lot.key, lot.amount if lot.state == "future" else lot.left, lot.held) for lot in model.lots
+        ]
+        assert [(hold["id"], hold["state"], hold["settled"], hold["lots"]) for hold in rows.holds] == [
+            (hold.id, hold.state, hold.settled, {key: (part, hold.repaid[key]) for key, part in hold.parts.items()})
+            for hold in sorted(model.holds, key=lambda hold: hold.id)
         ]
         for version, (entry, expected) in enumerate(
             zip(rows.entries, model.entries[self.known :], strict=True), start=self.known + 1
@@ -235,7 +319,7 @@ class Ledger(RuleBasedStateMachine):
         self.known = len(model.entries)
         # A read shows at once what the next writer will post.
         then = model.foreseen(self.clock)
-        assert (balance.available, balance.debt, balance.version) == (then.available, then.debt, len(then.entries))
+        assert balance == queries.Balance(then.available, then.reserved, then.debt, len(then.entries))
 
     def teardown(self) -> None:
         """The entries tell of every step, so proving the ledger at the end proves it after each of them."""
@@ -244,6 +328,9 @@ class Ledger(RuleBasedStateMachine):
         db.session.remove()
         self.told.update(entry.kind for entry in self.model.entries)
         self.told.update("from several" for entry in self.model.entries if len(entry.used) > 1)
+        self.told.update(f"hold {hold.state}" for hold in self.model.holds)
+        self.told.update("lapsed" for lot in self.model.lots if lot.lapsed)
+        self.told.update("hold repaid" for hold in self.model.holds if hold.repaid)
 
     def _new_key(self, kind: str) -> str:
         self.keys += 1
@@ -273,3 +360,5 @@ def test_ledger_and_model_agree(app: Flask) -> None:
     # A machine that hardly ever spends or expires anything would agree with everything.
     kinds = ("granted", "adjusted", "spent", "expired", "reversed", "from several")
     assert all(Ledger.told[kind] >= EXAMPLES // 2 for kind in kinds), Ledger.told
+    states = ("hold settled", "hold released", "hold expired", "hold repaid", "lapsed")
+    assert all(Ledger.told[state] >= EXAMPLES // 10 for state in states), Ledger.told

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from types import SimpleNamespace
@@ -15,12 +16,20 @@ from sqlalchemy.orm import Session
 from portal.core import clock
 from portal.core.database import db
 from portal.core.unit_of_work import unit_of_work
-from portal.credits import ledger, verify
+from portal.credits import holds, ledger, verify
 from portal.credits.invariants import INVARIANTS
 from tests.conftest import empty_tables
 from tests.lifecycle.credits.account import new_team
 
-TABLES = ("credit_accounts", "credit_grants", "credit_entries", "credit_consumptions", "credit_reversals")
+TABLES = (
+    "credit_accounts",
+    "credit_grants",
+    "credit_entries",
+    "credit_consumptions",
+    "credit_reversals",
+    "credit_holds",
+    "credit_hold_lots",
+)
 
 
 def give(team_id: str, kind: str, amount: int, key: str, days: int | None = None, start: int | None = None) -> None:
@@ -38,7 +47,7 @@ def give(team_id: str, kind: str, amount: int, key: str, days: int | None = None
 
 def make_history(team_id: str) -> None:
     """A sound account in which every kind of entry occurs; its versions are named in the damages below."""
-    steps = [
+    steps: list[Callable[[], object]] = [
         lambda: give(team_id, "subscription", 100, "plan", days=10),  # 1
         lambda: give(team_id, "bundle", 50, "bundle"),  # 2
         lambda: ledger.spend(team_id, 30, "usage:a"),  # 3: plan 30
@@ -51,30 +60,69 @@ def make_history(team_id: str) -> None:
         lambda: ledger.spend(team_id, 50, "usage:c"),  # 10: sorry 50
         lambda: give(team_id, "subscription", 100, "next", days=40, start=10),
     ]
+    do(steps)
+
+
+def make_held_history(team_id: str) -> None:
+    """One in which credits are held in every way there is."""
+    steps: list[Callable[[], object]] = [
+        lambda: give(team_id, "subscription", 100, "plan", days=10),  # 1
+        lambda: give(team_id, "bundle", 60, "bundle"),  # 2
+        lambda: hold(team_id, 30, "a"),  # plan 30
+        lambda: hold(team_id, 80, "b"),  # plan 70, bundle 10
+        lambda: holds.settle(team_id, hold_id(team_id, "a"), 20, "usage:a"),  # 3: plan 20
+        lambda: ledger.spend(team_id, 30, "usage:b"),  # 4: plan 10, bundle 20
+        lambda: give(team_id, "gift", 40, "gift", days=5),  # 5
+        lambda: hold(team_id, 15, "c"),  # gift 15
+        lambda: ledger.end_early(team_id, "gift"),  # lapses with 25
+        lambda: ledger.reverse(team_id, "bundle", 60, "refund:a"),  # 6: bundle 30, debt 30
+        lambda: holds.settle(team_id, hold_id(team_id, "b"), 60, "usage:c"),  # 7: plan 60; of 20, 20 repay
+        lambda: hold(team_id, 1, "d", refused=True),
+        lambda: holds.release(team_id, hold_id(team_id, "c")),  # 8: 10 repay, 30 expire
+        lambda: give(team_id, "adjustment", 50, "sorry", days=1),  # 9
+        lambda: give(team_id, "adjustment", 50, "more", days=2),  # 10
+        lambda: hold(team_id, 60, "e"),  # sorry 50, more 10
+    ]
+    do(steps)
+
+
+def do(steps: list[Callable[[], object]]) -> None:
     for step in steps:
         with unit_of_work():
             step()
     db.session.remove()
 
 
+def hold(team_id: str, amount: int, key: str, *, refused: bool = False) -> None:
+    with pytest.raises(ledger.InsufficientCredits) if refused else nullcontext():
+        holds.hold(team_id, amount, f"hold:{key}", timedelta(hours=1))
+
+
+def hold_id(team_id: str, key: str) -> str:
+    query = text("select id from credit_holds where team_id = :team_id and cause_key = :cause_key")
+    return str(db.session.execute(query, {"team_id": team_id, "cause_key": f"hold:{key}"}).scalar_one())
+
+
 @pytest.fixture(scope="module")
-def teams(portal_app: Flask) -> tuple[str, str]:
-    """Two teams with the same history, in an otherwise empty ledger."""
+def teams(portal_app: Flask) -> tuple[str, ...]:
+    """Two teams with the same history, and two with another one, in an otherwise empty ledger."""
     empty_tables(portal_app)
     with portal_app.app_context():
-        made = new_team(), new_team()
-        for team in made:
+        made = tuple(new_team() for _ in range(4))
+        for team in made[:2]:
             make_history(team)
+        for team in made[2:]:
+            make_held_history(team)
     return made
 
 
 @pytest.fixture
-def team_id(teams: tuple[str, str]) -> str:
+def team_id(teams: tuple[str, ...]) -> str:
     return teams[0]
 
 
 @pytest.fixture
-def owner(portal_app: Flask, teams: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
+def owner(portal_app: Flask, teams: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
     """The owner's connection; `verify` looks through it, and what is done to the tables is undone at the end."""
     engine = create_engine(portal_app.config["SETTINGS"].database_owner_url, poolclass=NullPool)
     with engine.connect() as connection:
@@ -126,7 +174,7 @@ DAMAGES = [
     Damage("below zero", {"I1", "I2"}, (ACCOUNT.format("available = -1"),)),
     Damage("debt beside credits", {"I1", "I2"}, (ACCOUNT.format("available = available + 1, debt = debt + 1"),)),
     Damage("more left than given", {"I2", "I4"}, (GRANT.format("remaining = 51", "bundle"),)),
-    Damage("debt nobody made", {"I2"}, (TAKEN.format("amount = 4", 7, "gift"), GRANT.format("remaining = 1", "gift"))),
+    Damage("debt nobody made", {"I1", "I2", "I10"}, (TAKEN.format("amount = 4", 7, "gift"), GRANT.format("remaining = 1", "gift"))),
     Damage("one cause, two spends", {"I3"}, (ENTRY.format("cause_key = 'usage:a'", 10),)),
     Damage("a grant under another cause", {"I3"}, (ENTRY.format("cause_key = 'other'", 1),)),
     Damage("an adjustment that is none", {"I3"}, (ENTRY.format("kind = 'granted'", 9),)),
@@ -176,6 +224,43 @@ DAMAGES = [
 ]  # fmt: skip
 
 
+HOLD = "update credit_holds set {} where team_id = :team and cause_key = 'hold:{}'"
+PART = (
+    "update credit_hold_lots set {} where hold_id = (select id from credit_holds where team_id = :team"
+    " and cause_key = 'hold:{}') and grant_id = (select id from credit_grants where team_id = :team and cause_key = '{}')"
+)
+
+# Done to the first of the two teams that held credits.
+HELD_DAMAGES = [
+    Damage("held and yet available", {"I1"}, (ACCOUNT.format("available = available + 60, reserved = reserved - 60"),)),
+    Damage("held by nobody", {"I1"}, (GRANT.format("held = held + 1", "more"),)),
+    Damage("a hold forgotten", {"I1"}, (HOLD.format("state = 'released', closed_version = 10, closed_at = created_at", "e"),)),
+    Damage("a hold with a grant's cause", {"I3"}, (HOLD.format("cause_key = 'sorry'", "e"),)),
+    Damage("two holds of one cause", {"I3"}, (HOLD.format("cause_key = 'hold:a'", "c"),)),
+    Damage("a hold larger than its parts", {"I4"}, (HOLD.format("amount = 61", "e"),)),
+    Damage("settled with more than was spent", {"I4"}, (HOLD.format("settled = 21", "a"),)),
+    Damage("settled from a lot it did not hold", {"I4", "I5"}, (
+        TAKEN.format(f"grant_id = {ID_OF.format('bundle')}", 3, "plan"), GRANT.format("remaining = 20", "plan"),
+    )),
+    Damage("a debt that was not repaid", {"I2", "I4"}, (PART.format("repaid = 0", "c", "gift"),)),
+    Damage("the later grant held first", {"I5"}, (
+        PART.format("grant_id = -grant_id", "e", "sorry"),
+        PART.format(f"grant_id = {ID_OF.format('sorry')}", "e", "more"),
+        PART.replace("grant_id = (", "grant_id = -(").format(f"grant_id = {ID_OF.format('more')}", "e", "sorry"),
+        GRANT.format("held = 10", "sorry"), GRANT.format("held = 50", "more"),
+    )),
+    Damage("spent past what was free", {"I5"}, (HOLD.format("opened_version = 4", "b"),)),
+    Damage("settled when it was over", {"I10"}, (HOLD.format("expires_at = created_at", "a"),)),
+    Damage("expired before its time", {"I10"}, (HOLD.format("state = 'expired'", "c"),)),
+    Damage("held when it was over", {"I10"}, (HOLD.format("created_at = created_at + interval '1 day'", "e"),)),
+    Damage("a part of another team", {"I14"}, (PART.format("team_id = :other", "e", "more"),)),
+    Damage("a part of nothing", {"I4", "I5", "I14"}, (PART.format("hold_id = 'hold_x'", "a", "plan"),)),
+    Damage("settled by another team's entry", {"I4", "I14"}, (
+        HOLD.format("entry_id = (select id from credit_entries where team_id = :other and version = 3)", "a"),
+    )),
+]  # fmt: skip
+
+
 def damage(owner: Connection, damage: Damage, team_id: str, other_id: str) -> None:
     """Do it with every constraint gone and the triggers off, and put the triggers back."""
     names = {"team": team_id, "other": other_id}
@@ -202,8 +287,14 @@ def test_a_sound_ledger_has_no_violations(owner: Connection, team_id: str) -> No
 
 
 @pytest.mark.parametrize("case", DAMAGES, ids=lambda case: case.name)
-def test_each_damage_is_found_and_nothing_else(owner: Connection, teams: tuple[str, str], case: Damage) -> None:
-    damage(owner, case, *teams)
+def test_each_damage_is_found_and_nothing_else(owner: Connection, teams: tuple[str, ...], case: Damage) -> None:
+    damage(owner, case, *teams[:2])
+    assert set(found()) == case.invariants
+
+
+@pytest.mark.parametrize("case", HELD_DAMAGES, ids=lambda case: case.name)
+def test_each_damage_to_a_hold_is_found(owner: Connection, teams: tuple[str, ...], case: Damage) -> None:
+    damage(owner, case, *teams[2:])
     assert set(found()) == case.invariants
 
 
@@ -215,10 +306,12 @@ def test_each_damage_is_found_and_nothing_else(owner: Connection, teams: tuple[s
         "credit_consumptions_no_truncate",
         "credit_grants_guard",
         "credit_accounts_no_delete",
+        "credit_holds_guard",
+        "credit_hold_lots_guard",
     ],
 )
 def test_a_trigger_that_is_off_is_found(owner: Connection, how: str, trigger: str) -> None:
-    table = next(table for table in TABLES if trigger.startswith(table))
+    table = next(table for table in TABLES if trigger.startswith(f"{table}_"))
     if how == "drop":
         owner.execute(text(f"drop trigger {trigger} on {table}"))
     else:
@@ -226,21 +319,21 @@ def test_a_trigger_that_is_off_is_found(owner: Connection, how: str, trigger: st
     assert found() == {"I7": 1}
 
 
-def test_a_team_is_verified_alone(owner: Connection, teams: tuple[str, str]) -> None:
+def test_a_team_is_verified_alone(owner: Connection, teams: tuple[str, ...]) -> None:
     """One team's damage is nothing to another's proof."""
     case = next(case for case in DAMAGES if case.name == "a wrong balance on the way")
-    damage(owner, case, *teams)
+    damage(owner, case, *teams[:2])
     assert set(found(teams[0])) == {"I6"}
     assert found(teams[1]) == {}
 
 
-def test_the_command_says_what_is_wrong(portal_app: Flask, owner: Connection, teams: tuple[str, str]) -> None:
+def test_the_command_says_what_is_wrong(portal_app: Flask, owner: Connection, teams: tuple[str, ...]) -> None:
     runner, team_id = portal_app.test_cli_runner(), teams[0]
     sound = runner.invoke(args=["ledger", "verify"])
     assert (sound.exit_code, sound.output.count("0 violations")) == (0, len(INVARIANTS))
     case = next(case for case in DAMAGES if case.name == "a balance changed")
-    damage(owner, case, *teams)
+    damage(owner, case, *teams[:2])
     broken = runner.invoke(args=["ledger", "verify", "--team", team_id])
     assert broken.exit_code == 1
-    assert "I1   2 violated" in broken.output
+    assert "I1   3 violated" in broken.output
     assert f"{team_id}: the account says" in broken.output

@@ -21,15 +21,15 @@ from tests.live import serving
 from tests.web.api.backend import Backend, set_up_portal
 
 # Valid by the document and refused all the same: a meter or a plan that the catalog does not know, a team without
-# credits or bundles, a cursor that is no row, too many checkouts.
-REFUSED_FOR_REASON = ["400", "402", "403", "409", "422", "429"]
+# credits or bundles, a cursor that is no row, a hold that nobody made, too many checkouts.
+REFUSED_FOR_REASON = ["400", "402", "403", "404", "409", "422", "429"]
 CONFIG = {
     "seed": 3,
     "generation": {"deterministic": True, "max-examples": 25, "database": "none", "no-shrink": True},
     "phases": {"stateful": {"enabled": False}},
     "checks": {
         "positive_data_acceptance": {"expected-statuses": ["2xx", "304", *REFUSED_FOR_REASON]},
-        "negative_data_rejection": {"expected-statuses": ["400", "409", "415", "422"]},
+        "negative_data_rejection": {"expected-statuses": ["400", "404", "409", "415", "422"]},
     },
 }
 
