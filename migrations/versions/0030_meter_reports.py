@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0030"
-down_revision = "0026b"
+down_revision = "0027"
 
 PREFIXED_ID = sa.String(collation="C")
 TIME = sa.DateTime(timezone=True)
