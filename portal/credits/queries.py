@@ -20,7 +20,7 @@ from portal.credits.storage import load_book, lot_from
 KIND_LABELS = {"subscription": "Plan", "bundle": "Bundle", "gift": "Gift", "adjustment": "Adjustment"}
 
 USED_UP = Statement(
-    "select id, kind, amount, remaining, effective_at, expires_at, state, cause_key, source from credit_grants"
+    "select id, kind, amount, remaining, frozen, effective_at, expires_at, state, cause_key, source from credit_grants"
     " where team_id = :team_id and state = 'used' and kind = 'subscription' and expires_at > :now"
 )
 
@@ -37,17 +37,24 @@ SPENT_SINCE = Statement(
 
 @dataclass(frozen=True)
 class Balance:
-    """`available` may be spent, `reserved` is held, `debt` is owed and taken from what comes next."""
+    """`available` may be spent, `reserved` is held, `debt` is owed and taken from what comes next.
+
+    `frozen` is out of reach while a payment is disputed, and counted in none of the others.
+    """
 
     available: int
     reserved: int
     debt: int
     version: int
+    frozen: int = 0
 
 
 @dataclass(frozen=True)
 class Grant:
-    """A grant as the team sees it. `live`: it has begun and not ended, though nothing of it may remain."""
+    """A grant as the team sees it. `live`: it has begun and not ended, though nothing of it may remain.
+
+    `frozen` is the part of what remains that cannot be spent while the payment for it is disputed.
+    """
 
     kind: str
     source: str
@@ -56,6 +63,11 @@ class Grant:
     effective_at: datetime
     expires_at: datetime | None
     live: bool
+    frozen: int = 0
+
+    @property
+    def spendable(self) -> int:
+        return self.remaining - self.frozen
 
     @property
     def kind_label(self) -> str:
@@ -75,6 +87,7 @@ class Summary:
     next_reset_at: datetime | None
     next_reset_amount: int
     grants: list[Grant]
+    frozen: int = 0
 
 
 def balance(team_id: str) -> Balance:
@@ -83,7 +96,7 @@ def balance(team_id: str) -> Balance:
     if book is None:
         return Balance(0, 0, 0, 0)
     book.post_due()
-    return Balance(book.available, book.reserved, book.debt, book.version)
+    return Balance(book.available, book.reserved, book.debt, book.version, _frozen(book))
 
 
 def grants_of(team_id: str) -> list[Grant]:
@@ -115,6 +128,7 @@ def summary(team_id: str) -> Summary:
         next_reset_at=next_reset_at,
         next_reset_amount=next_reset_amount,
         grants=[_grant(lot) for lot in lots],
+        frozen=_frozen(book),
     )
 
 
@@ -183,7 +197,11 @@ def _amount_at(team_id: str, moment: datetime, present: int) -> int:
 
 
 def _left(book: Book, kind: str) -> int:
-    return sum(lot.remaining for lot in book.lots.values() if lot.state == "live" and lot.kind == kind)
+    return sum(lot.spendable for lot in book.lots.values() if lot.state == "live" and lot.kind == kind)
+
+
+def _frozen(book: Book) -> int:
+    return sum(lot.frozen for lot in book.lots.values())
 
 
 def _spent_since(team_id: str, plan: Lot, version: int, posted_balance: int) -> int:
@@ -200,4 +218,5 @@ def _grant(lot: Lot) -> Grant:
         effective_at=lot.effective_at,
         expires_at=lot.expires_at,
         live=lot.state != "waiting",
+        frozen=lot.frozen,
     )

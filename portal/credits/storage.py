@@ -29,7 +29,7 @@ _BOOK = (
     " case when a.as_of between clock.now and clock.now + cast(:step_back as interval) then a.as_of"
     " else clock.now end as now,"
     " a.available, a.reserved, a.debt, a.version,"
-    " g.id, g.kind, g.amount, g.remaining, g.effective_at, g.expires_at, g.state, g.cause_key, g.source"
+    " g.id, g.kind, g.amount, g.remaining, g.frozen, g.effective_at, g.expires_at, g.state, g.cause_key, g.source"
     f" from (select {APP_NOW} as now) clock cross join credit_accounts a"
     " left join credit_grants g on g.team_id = a.team_id and g.state in ('waiting', 'live')"
     " where a.team_id = :team_id"
@@ -44,6 +44,8 @@ _KNOWN = (
     " from credit_grants where team_id = :team_id and cause_key = :cause_key"
     " union all select 'reversal', id, null, amount, null, null, grant_id"
     " from credit_reversals where team_id = :team_id and cause_key = :cause_key"
+    " union all select 'freeze', id, null, amount, null, null, grant_id"
+    " from credit_freezes where team_id = :team_id and cause_key = :cause_key"
 )
 FIND_CAUSE = Statement(_KNOWN)
 LOAD_WITH_CAUSE = Statement(
@@ -52,10 +54,9 @@ LOAD_WITH_CAUSE = Statement(
     f" from ({_KNOWN}) known) as known,{_BOOK}"
 )
 
-WAITING_REVERSALS = Statement(
-    "select grant_id, cause_key, amount from credit_reversals"
-    " where team_id = :team_id and grant_id = any(cast(:grant_ids as bigint[])) order by id"
-)
+_OF_STARTING = " where team_id = :team_id and grant_id = any(cast(:grant_ids as bigint[])) order by id"
+WAITING_REVERSALS = Statement("select grant_id, cause_key, amount from credit_reversals" + _OF_STARTING)
+WAITING_FREEZES = Statement("select grant_id, cause_key, amount from credit_freezes" + _OF_STARTING)
 
 SAVE = Statement(
     "with posted as ("
@@ -73,8 +74,8 @@ SAVE = Statement(
     "  join posted using (version)"
     "  returning 1"
     "), lots as ("
-    "  update credit_grants g set remaining = l.remaining, state = l.state"
-    "  from json_to_recordset(cast(:lots as json)) as l (id bigint, remaining bigint, state text)"
+    "  update credit_grants g set remaining = l.remaining, frozen = l.frozen, state = l.state"
+    "  from json_to_recordset(cast(:lots as json)) as l (id bigint, remaining bigint, frozen bigint, state text)"
     "  where g.team_id = :team_id and g.id = l.id"
     "  returning 1"
     "), account as ("
@@ -110,7 +111,7 @@ def lock_account(team_id: str) -> None:
 
 
 class Known(NamedTuple):
-    """What a cause stands for already: an entry, a grant or an order to reverse."""
+    """What a cause stands for already: an entry, a grant, an order to reverse, or one to freeze or thaw."""
 
     id: int
     kind: str | None
@@ -167,7 +168,7 @@ def _book_of(team_id: str, rows: Sequence[Row]) -> Book:
         spend_order=spend_order(),
         lots={row.id: lot_from(row) for row in rows if row.id is not None},
     )
-    _add_waiting_reversals(book)
+    _add_waiting_orders(book)
     return book
 
 
@@ -183,15 +184,18 @@ def lot_from(row: Row) -> Lot:
         state=row.state,
         cause_key=row.cause_key,
         source=row.source,
+        frozen=row.frozen,
     )
 
 
-def _add_waiting_reversals(book: Book) -> None:
+def _add_waiting_orders(book: Book) -> None:
     starting = [lot.id for lot in book.lots.values() if lot.state == "waiting" and lot.effective_at <= book.now]
     if not starting:
         return
     for row in send(WAITING_REVERSALS, team_id=book.team_id, grant_ids=starting):
         book.lots[row.grant_id].reversals.append((row.cause_key, row.amount))
+    for row in send(WAITING_FREEZES, team_id=book.team_id, grant_ids=starting):
+        book.lots[row.grant_id].freezes.append((row.cause_key, row.amount))
 
 
 def save_book(book: Book) -> int:
@@ -231,13 +235,16 @@ def _save_parameters(book: Book) -> dict[str, Any]:
         for posting in postings
         for grant_id, amount in posting.takes
     ]
-    touched = (book.lots[lot_id] for lot_id in sorted(book.touched))
+    touched = [
+        {"id": lot.id, "remaining": lot.remaining, "frozen": lot.frozen, "state": lot.state}
+        for lot in (book.lots[lot_id] for lot_id in sorted(book.touched))
+    ]
     return {
         "team_id": book.team_id,
         "at": book.now,
         "postings": json.dumps(entries),
         "takes": json.dumps(takes),
-        "lots": json.dumps([{"id": lot.id, "remaining": lot.remaining, "state": lot.state} for lot in touched]),
+        "lots": json.dumps(touched),
         "available": book.available,
         "debt": book.debt,
         "version": book.version,

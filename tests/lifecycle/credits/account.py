@@ -40,7 +40,7 @@ STAND_STILL = text(
 
 READ = """
 select row_to_json(a) as account,
-    (select json_agg(json_build_object('key', cause_key, 'id', id, 'remaining', remaining, 'state', state) order by id)
+    (select json_agg(json_build_object('key', cause_key, 'id', id, 'remaining', remaining, 'frozen', frozen, 'state', state) order by id)
         from credit_grants where team_id = a.team_id) as grants,
     (select json_agg(json_build_object('id', e.id, 'kind', e.kind, 'amount', e.amount, 'key', e.cause_key, 'version', e.version,
             'balance', e.balance_after, 'at', extract(epoch from e.at), 'used',
@@ -115,4 +115,6 @@ def _rows(account: dict[str, Any], grants: list[dict[str, Any]] | None, entries:
         entry["used"] = Counter({keys[int(grant_id)]: amount for grant_id, amount in (entry["used"] or {}).items()})
         if entry["key"].startswith("expire:grant:"):
             entry["key"] = "expire:" + keys[int(entry["key"].removeprefix("expire:grant:"))]
+        if entry["key"].startswith("expire:thaw:grant:"):
+            entry["key"] = "expire:thaw:" + keys[int(entry["key"].removeprefix("expire:thaw:grant:"))]
     return Rows(account, grants, entries)

@@ -25,7 +25,9 @@ class ModelLot:
     state: str = "future"
     left: int = 0
     gone: int = 0
+    frozen: int = 0
     orders: list[tuple[str, int]] = field(default_factory=list)
+    freezes: list[tuple[str, int]] = field(default_factory=list)
 
 
 @dataclass
@@ -91,6 +93,32 @@ class Model:
             return 0
         return self._take_back(lot, key, amount)
 
+    def freeze(self, lot: ModelLot, key: str, amount: int) -> int:
+        """Freeze `amount`, or thaw when it is below 0. `left` is what can be spent, `frozen` what cannot."""
+        if lot.state == "future":
+            lot.freezes.append((key, amount))
+            return 0
+        count = 0
+        while amount > count and lot.left:
+            lot.left, lot.frozen, count = lot.left - 1, lot.frozen + 1, count + 1
+        if count:
+            self._entry("frozen", -count, key, Counter())
+        return count or self._thaw(lot, key, -amount)
+
+    def _thaw(self, lot: ModelLot, key: str, amount: int) -> int:
+        used: Counter[str] = Counter()
+        count = 0
+        while amount > count and lot.frozen:
+            lot.frozen, count = lot.frozen - 1, count + 1
+            if self.debt:
+                self.debt -= 1
+                used[lot.key] += 1
+            else:
+                lot.left += 1
+        if count:
+            self._entry("thawed", count, key, used)
+        return count
+
     def end_early(self, lot: ModelLot) -> bool:
         if lot.state == "over":
             return False
@@ -104,7 +132,7 @@ class Model:
         for lot in self.lots:
             if lot.state == "future" and lot.start <= self.now:
                 due.append((lot.start, 1, lot.number, self._start, lot))
-            if lot.state == "open" and lot.left and lot.end is not None and lot.end <= self.now:
+            if lot.state == "open" and (lot.left or lot.frozen) and lot.end is not None and lot.end <= self.now:
                 due.append((lot.end, 0, lot.number, self._end, lot))
         return due
 
@@ -120,9 +148,12 @@ class Model:
         self._entry("adjusted" if lot.kind == "adjustment" else "granted", lot.amount, lot.key, repaid)
         for key, amount in lot.orders:
             self._take_back(lot, key, amount)
+        for key, amount in lot.freezes:
+            self.freeze(lot, key, amount)
 
     def _end(self, lot: ModelLot) -> None:
         lot.state = "over"
+        self._thaw(lot, "expire:thaw:" + lot.key, lot.frozen)
         if lot.left:
             rest, lot.left = lot.left, 0
             lot.gone += rest

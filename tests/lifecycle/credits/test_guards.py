@@ -37,6 +37,8 @@ def team_id(portal_app: Flask) -> str:
                 ledger.grant(team, kind="gift", amount=10, cause_key="gift", source="")
                 ledger.spend(team, 1, "usage:1")
                 ledger.reverse(team, "gift", 1, "refund:1")
+                ledger.freeze(team, "gift", 1, "dispute:1")
+                ledger.thaw(team, "gift", 1, "dispute:1:won")
     return team_id
 
 
@@ -90,6 +92,8 @@ def test_grants_and_accounts_are_never_removed(owner: Connection, table: str, st
         ("remaining = 0", "state"),
         ("state = 'used'", "state"),
         ("state = 'gone'", "state"),
+        ("frozen = -1", "frozen"),
+        ("frozen = remaining + 1", "frozen"),
     ],
 )
 def test_a_grant_only_wears_out(owner: Connection, team_id: str, change: str, message: str) -> None:

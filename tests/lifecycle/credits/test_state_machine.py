@@ -55,6 +55,8 @@ ARGUMENTS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "grant": {"kind": KINDS, "amount": AMOUNTS, "start": st.none() | HOURS, "length": LENGTHS},
     "spend": {"amount": AMOUNTS},
     "reverse": {"pick": PICKS, "amount": AMOUNTS},
+    "freeze": {"pick": PICKS, "amount": AMOUNTS},
+    "thaw": {"pick": PICKS, "amount": AMOUNTS},
     "end_early": {"pick": PICKS},
     "ask_again": {"pick": PICKS},
     "ask_otherwise": {"pick": PICKS},
@@ -64,7 +66,7 @@ ARGUMENTS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "move_the_clock": {"jump": JUMPS, "tick": TICKS},
     "change_the_order": {"order": ORDERS},
 }
-WEIGHTS = {"grant": 6, "spend": 8, "reverse": 4, "move_the_clock": 4, "ask_again": 2}
+WEIGHTS = {"grant": 6, "spend": 8, "reverse": 4, "freeze": 2, "thaw": 2, "move_the_clock": 4, "ask_again": 2}
 ACTS = [act for act in ARGUMENTS for _ in range(WEIGHTS.get(act, 1))]
 
 # What was asked under a key: how to ask it again, how to ask it with another amount, and what was answered.
@@ -161,6 +163,29 @@ class Ledger(RuleBasedStateMachine):
 
         self.asked.append((key, ask, lambda: ask(amount + 1), None))
 
+    def freeze(self, pick: int, amount: int) -> None:
+        self._freeze_or_thaw(ledger.freeze, pick, amount, 1)
+
+    def thaw(self, pick: int, amount: int) -> None:
+        """Mostly of a lot of which something is frozen: the others have nothing to thaw."""
+        frozen = [place for place, lot in enumerate(self.model.lots) if lot.frozen or lot.freezes]
+        self._freeze_or_thaw(ledger.thaw, frozen[pick % len(frozen)] if frozen else pick, amount, -1)
+
+    def _freeze_or_thaw(self, act: Callable[..., int], pick: int, amount: int, sign: int) -> None:
+        lot = self.model.lots[pick % len(self.model.lots)]
+        key = self._new_key("dispute")
+        with unit_of_work():
+            changed = act(self.team_id, lot.key, amount, key)
+        self.model.at(self.clock)
+        assert changed == self.model.freeze(lot, key, sign * amount)
+
+        def ask(amount: int = amount) -> None:
+            answer = act(self.team_id, lot.key, amount, key)
+            self.model.at(self.clock)
+            assert answer == abs(sum(entry.amount for entry in self.model.entries if entry.key == key))
+
+        self.asked.append((key, ask, lambda: ask(amount + 1), None))
+
     def end_early(self, pick: int) -> None:
         lot = self.model.lots[pick % len(self.model.lots)]
         with unit_of_work():
@@ -199,7 +224,8 @@ class Ledger(RuleBasedStateMachine):
         with unit_of_work():
             summary = queries.summary(self.team_id)
         then = self.model.foreseen(self.clock)
-        assert summary.available == sum(grant.remaining for grant in summary.grants if grant.live) == then.available
+        assert summary.available == sum(grant.spendable for grant in summary.grants if grant.live) == then.available
+        assert summary.frozen == sum(grant.frozen for grant in summary.grants) == sum(lot.frozen for lot in then.lots)
         future = [lot.amount for lot in then.lots if lot.state == "future"]
         assert sorted(grant.amount for grant in summary.grants if not grant.live) == sorted(future)
 
@@ -222,8 +248,8 @@ class Ledger(RuleBasedStateMachine):
         model, account = self.model, rows.account
         assert (account["available"], account["debt"]) == (model.available, model.debt)
         assert account["version"] == len(model.entries)
-        assert [(lot["key"], lot["remaining"]) for lot in rows.grants] == [
-            (lot.key, lot.amount if lot.state == "future" else lot.left) for lot in model.lots
+        assert [(lot["key"], lot["remaining"], lot["frozen"]) for lot in rows.grants] == [
+            (lot.key, lot.amount if lot.state == "future" else lot.left + lot.frozen, lot.frozen) for lot in model.lots
         ]
         for version, (entry, expected) in enumerate(
             zip(rows.entries, model.entries[self.known :], strict=True), start=self.known + 1
@@ -271,5 +297,5 @@ def test_ledger_and_model_agree(app: Flask) -> None:
     finally:
         app.config["SPEND_ORDER"] = order
     # A machine that hardly ever spends or expires anything would agree with everything.
-    kinds = ("granted", "adjusted", "spent", "expired", "reversed", "from several")
+    kinds = ("granted", "adjusted", "spent", "expired", "reversed", "frozen", "thawed", "from several")
     assert all(Ledger.told[kind] >= EXAMPLES // 2 for kind in kinds), Ledger.told
