@@ -54,9 +54,14 @@ LOAD_WITH_CAUSE = Statement(
     f" from ({_KNOWN}) known) as known,{_BOOK}"
 )
 
-_OF_STARTING = " where team_id = :team_id and grant_id = any(cast(:grant_ids as bigint[])) order by id"
-WAITING_REVERSALS = Statement("select grant_id, cause_key, amount from credit_reversals" + _OF_STARTING)
-WAITING_FREEZES = Statement("select grant_id, cause_key, amount from credit_freezes" + _OF_STARTING)
+WAITING_REVERSALS = Statement(
+    "select grant_id, cause_key, amount from credit_reversals"
+    " where team_id = :team_id and grant_id = any(cast(:grant_ids as bigint[])) order by id"
+)
+WAITING_FREEZES = Statement(
+    "select grant_id, cause_key, amount from credit_freezes"
+    " where team_id = :team_id and grant_id = any(cast(:grant_ids as bigint[])) order by id"
+)
 
 SAVE = Statement(
     "with posted as ("

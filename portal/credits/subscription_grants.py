@@ -21,7 +21,7 @@ from portal.credits import ledger
 from portal.credits.free_plan import end_free_grants, look_again
 from portal.credits.given_back import take_back_given
 from portal.credits.plan_months import cause_key, steps
-from portal.credits.refund_reversals import reverse_refunded_invoice
+from portal.credits.undo import undo_invoice
 
 
 def grant_for_invoices(subscription: Subscription, invoices: Iterable[Invoice]) -> None:
@@ -54,8 +54,8 @@ def grant_paid_period(paid: PaidPeriod, now: datetime, ended_at: datetime | None
             granted += _grant(paid, start, end)
     if granted:
         end_free_grants(paid.team_id)
-        # What was refunded before it was granted is taken back at once: a year's later months, and news out of order.
-        reverse_refunded_invoice(paid.team_id, paid.invoice_stripe_id)
+        # What was refunded or disputed before it was granted is undone at once: a year's later months, and news out of order.
+        undo_invoice(paid.team_id, paid.invoice_stripe_id)
     this = (PaidPeriod.id == paid.id) & PaidPeriod.next_grant_at.is_distinct_from(upcoming)
     db.session.execute(update(PaidPeriod).where(this).values(next_grant_at=upcoming))
     return granted

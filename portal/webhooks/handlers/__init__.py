@@ -13,6 +13,7 @@ from portal.webhooks.envelope import THIN_PREFIX
 from portal.webhooks.handlers.checkout import on_checkout
 from portal.webhooks.handlers.credit_note import on_credit_note
 from portal.webhooks.handlers.customer import on_customer_updated, on_tax_id
+from portal.webhooks.handlers.dispute import on_dispute
 from portal.webhooks.handlers.invoice import on_invoice, on_payment_action_required
 from portal.webhooks.handlers.payment import on_charge_refunded, on_payment_intent, on_refund
 from portal.webhooks.handlers.payment_method import on_payment_method
@@ -53,6 +54,11 @@ HANDLERS: dict[str, Callable[[Claimed], None]] = {
     "payment_intent.succeeded": on_payment_intent,
     "payment_intent.payment_failed": on_payment_intent,
     "charge.refunded": on_charge_refunded,
+    "charge.dispute.created": on_dispute,
+    "charge.dispute.updated": on_dispute,
+    "charge.dispute.closed": on_dispute,
+    "charge.dispute.funds_withdrawn": on_dispute,
+    "charge.dispute.funds_reinstated": on_dispute,
     "refund.created": on_refund,
     "refund.updated": on_refund,
     "refund.failed": on_refund,

@@ -207,6 +207,15 @@ DAMAGES = [
     )),
 ]  # fmt: skip
 
+FREEZE_TAKES = (
+    "insert into credit_consumptions (entry_id, grant_id, team_id, amount) select id, grant_id, team_id, 1"
+    " from credit_entries where team_id = :team and version = 2"
+)
+AT_ONE_TIME = (
+    "update credit_entries e set at = o.at from credit_entries o where e.team_id = :team and o.team_id = e.team_id"
+    " and e.version in (4, 5) and o.version = 6"
+)
+
 FREEZE_DAMAGES = [
     Damage("more frozen than there is", {"I1", "I2", "I4"}, (GRANT.format("frozen = remaining + 1", "first"),)),
     Damage("frozen by no entry", {"I1", "I4"}, (GRANT.format("frozen = frozen + 1", "first"),)),
@@ -217,14 +226,12 @@ FREEZE_DAMAGES = [
     )),
     Damage("a spend with a freeze's cause", {"I3"}, (ENTRY.format("cause_key = 'dispute:a'", 4), ENTRY.format("cause_key = 'x'", 2))),
     Damage("a freeze that used something up", {"I4"}, (
-        "insert into credit_consumptions (entry_id, grant_id, team_id, amount) select id, grant_id, team_id, 1"
-        " from credit_entries where team_id = :team and version = 2",
+        FREEZE_TAKES,
     )),
     Damage("past what could be spent", {"I5"}, (
         ENTRY.format("version = -1", 4), ENTRY.format("version = 4, balance_after = 120", 5),
         ENTRY.format("version = 5, balance_after = 50", -1),
-        "update credit_entries e set at = o.at from credit_entries o where e.team_id = :team and o.team_id = e.team_id"
-        " and e.version in (4, 5) and o.version = 6",
+        AT_ONE_TIME,
     )),
     Damage("a freeze of another team", {"I3", "I14"}, (
         "update credit_freezes set team_id = :other, cause_key = 'x' where team_id = :team and cause_key = 'dispute:a'",
