@@ -35,6 +35,7 @@ def upgrade() -> None:
     _check_entries(ENTRY_AMOUNT)
     _create_freezes()
     _create_disputes()
+    _create_paid_changes()
 
 
 def _check_entries(rule: str) -> None:
@@ -99,8 +100,32 @@ def _create_disputes() -> None:
     op.create_index("ix_disputes_payment_intent", "disputes", ["payment_intent_stripe_id"])
 
 
+def _create_paid_changes() -> None:
+    op.create_table(
+        "paid_changes",
+        sa.Column("invoice_stripe_id", PREFIXED_ID, nullable=False),
+        sa.Column("line", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("team_id", PREFIXED_ID, nullable=False),
+        sa.Column("subscription_stripe_id", PREFIXED_ID, nullable=False),
+        sa.Column("plan_key", sa.String(), nullable=False),
+        sa.Column("since", MOMENT, nullable=False),
+        sa.Column("until", MOMENT, nullable=False),
+        sa.Column("credits", sa.BigInteger(), nullable=False),
+        sa.Column("policy", sa.String(), nullable=False),
+        sa.Column("invoiced_at", MOMENT, nullable=False),
+        sa.Column("created_at", MOMENT, server_default=NOW, nullable=False),
+        sa.CheckConstraint("since < until", name=op.f("ck_paid_changes_order")),
+        sa.CheckConstraint("policy in ('difference', 'full', 'none')", name=op.f("ck_paid_changes_policy")),
+        sa.CheckConstraint("line >= 0", name=op.f("ck_paid_changes_line")),
+        sa.ForeignKeyConstraint(["team_id"], ["teams.id"], name=op.f("fk_paid_changes_team_id")),
+        sa.PrimaryKeyConstraint("invoice_stripe_id", "line", name=op.f("pk_paid_changes")),
+    )
+    op.create_index("ix_paid_changes_subscription", "paid_changes", ["subscription_stripe_id", "since"])
+
+
 def downgrade() -> None:
     """What is frozen has to be thawed before; the checks say so where it is not."""
+    op.drop_table("paid_changes")
     op.drop_table("disputes")
     op.drop_table("credit_freezes")
     _check_entries(ENTRY_AMOUNT_BEFORE)

@@ -1,6 +1,6 @@
 """Which lots of credits a payment has bought: the one place that knows it, for refunds and disputes alike.
 
-An invoice has paid for periods of a plan, a checkout page for a bundle.
+An invoice has paid for periods of a plan or for a change of plan, a checkout page for a bundle.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from portal.billing.payments import paid_for_invoice, paid_on_page
 from portal.core.database import db
 from portal.credits.models import CreditGrant
 from portal.credits.plan_months import cause_key, steps
+from portal.credits.upgrades import lots_of_change
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,12 @@ class Bought:
 
 
 def by_invoice(team_id: str, invoice_stripe_id: str) -> Bought:
-    """The months of a plan that an invoice has paid for."""
-    return Bought(team_id, lambda: paid_for_invoice(invoice_stripe_id), lambda: _months(invoice_stripe_id))
+    """The months of a plan that an invoice has paid for, and what a change of plan gave more."""
+
+    def lots() -> list[Lot]:
+        return _months(invoice_stripe_id) + [Lot(*lot) for lot in lots_of_change(invoice_stripe_id)]
+
+    return Bought(team_id, lambda: paid_for_invoice(invoice_stripe_id), lots)
 
 
 def on_page(team_id: str, checkout_stripe_id: str) -> Bought:

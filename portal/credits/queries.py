@@ -16,6 +16,10 @@ from portal.core.statements import Statement
 from portal.credits.book import SORT_KEYS, Book, Lot
 from portal.credits.models import CreditGrant
 from portal.credits.storage import load_book, lot_from
+from portal.credits.upgrades import more_in_month
+
+# A lot that adds to the plan's own for the rest of its month.
+UPGRADE = "upgrade:"
 
 KIND_LABELS = {"subscription": "Plan", "bundle": "Bundle", "gift": "Gift", "adjustment": "Adjustment"}
 
@@ -167,7 +171,8 @@ def _present_lots(book: Book) -> list[Lot]:
 
 def _is_current_plan(book: Book, lot: Lot) -> bool:
     ends = lot.expires_at
-    return lot.kind == "subscription" and lot.effective_at <= book.now and ends is not None and ends > book.now
+    present = lot.effective_at <= book.now and ends is not None and ends > book.now
+    return lot.kind == "subscription" and present and not lot.cause_key.startswith(UPGRADE)
 
 
 def _current_plan(book: Book, lots: list[Lot]) -> Lot | None:
@@ -179,7 +184,7 @@ def _current_plan(book: Book, lots: list[Lot]) -> Lot | None:
 def _next_reset(book: Book, lots: list[Lot], plan: Lot | None) -> tuple[datetime | None, int]:
     """When plan credits come next and how many: a grant that waits already says so, else what is paid for then."""
     for lot in lots:
-        if lot.kind == "subscription" and lot.effective_at > book.now:
+        if lot.kind == "subscription" and lot.effective_at > book.now and not lot.cause_key.startswith(UPGRADE):
             return lot.effective_at, lot.amount
     if plan is None or plan.expires_at is None:
         return None, 0
@@ -189,8 +194,10 @@ def _next_reset(book: Book, lots: list[Lot], plan: Lot | None) -> tuple[datetime
 def _amount_at(team_id: str, moment: datetime, present: int) -> int:
     """Within what is paid for, and on the free plan, the present amount comes again; after it, the plan's of then."""
     subscription = live_subscription(team_id)
-    if subscription is None or subscription.current_period_end is None or moment < subscription.current_period_end:
+    if subscription is None or subscription.current_period_end is None:
         return present
+    if moment < subscription.current_period_end:
+        return present + more_in_month(subscription.stripe_id, moment)
     changes = subscription.scheduled_at is not None and subscription.scheduled_at <= moment
     plan = plan_by_key((subscription.scheduled_plan_key if changes else subscription.plan_key) or "")
     return present if plan is None or plan.credits_monthly is None else plan.credits_monthly
