@@ -9,6 +9,7 @@ from portal.billing.purchases import Mirrored, Purchase, mirror_purchase
 from portal.credits.bundle_grants import grant_for_checkout
 from portal.credits.subscription_grants import grant_for_invoices
 from portal.credits.undo import undo_invoice, undo_page
+from portal.credits.undo_mail import tell_of_undone
 
 
 def settle(purchase: Purchase) -> Mirrored:
@@ -28,6 +29,7 @@ def settle(purchase: Purchase) -> Mirrored:
         undo_invoice(invoice.team_id, invoice.stripe_id)
     if checkout is not None:
         _undo_page(checkout)
+    tell_of_undone(mirrored.payments)
     return mirrored
 
 

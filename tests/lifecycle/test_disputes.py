@@ -8,14 +8,18 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from portal.accounts.models import User
 from portal.billing.dispute_models import Dispute
 from portal.billing.gateway import Gateway
+from portal.billing.models import Invoice, Payment
 from portal.core.database import db
 from portal.core.ids import new_id
 from portal.core.unit_of_work import unit_of_work
 from portal.credits import ledger
 from portal.credits.models import CreditEntry
 from portal.credits.queries import Balance, balance
+from portal.notifications import kinds
+from portal.notifications.models import Notification, OutboxItem
 from portal.usage.metering import Use, record
 from tests.cast import Cast
 from tests.purchases import violations
@@ -87,10 +91,11 @@ def test_a_dispute_freezes_what_it_is_about_and_gives_it_back_when_it_is_won(cas
     assert stands(cast.team_id) == (GRANTED, 0, 0)
     row = db.session.execute(select(Dispute)).scalar_one()
     assert (row.status, row.withdrawn, row.effect) == ("won", 0, "none")
+    assert told() == ["dispute_opened", "dispute_won"]
     before = entries(cast.team_id)
-    told = [event for event in every_event(stage) if event["type"].startswith("charge.dispute.")]
-    assert len(told) >= 4
-    for event in told:
+    again = [event for event in every_event(stage) if event["type"].startswith("charge.dispute.")]
+    assert len(again) >= 4
+    for event in again:
         assert stage.deliver({**event, "id": event["id"] + "again"}) == 200
     stage.drain()
     assert entries(cast.team_id) == before
@@ -130,6 +135,76 @@ def test_a_lost_dispute_takes_back_and_what_was_spent_is_owed(
     assert stands(cast.team_id) == (25_000 - spent, 0, 0)
 
 
+def page(cast: Cast, path: str) -> str:
+    answer = cast.billing.client.get(f"/teams/{cast.team_id}/{path}")
+    assert answer.status_code == 200, answer.get_data(as_text=True)
+    return " ".join(answer.get_data(as_text=True).split())
+
+
+def told(to: str = "owner@example.com") -> list[str]:
+    """The news about it, mails and inbox, oldest first."""
+    rows = db.session.execute(select(OutboxItem.payload).order_by(OutboxItem.id)).scalars().all()
+    notes = db.session.execute(
+        select(Notification.kind).join(User, User.id == Notification.user_id).where(User.email == to, Notification.kind == "undone")
+    ).scalars().all()  # fmt: skip
+    mails = [row["message"] for row in rows if row["to"] == to and row["message"] in kinds.KINDS["undone"].messages]
+    db.session.remove()
+    assert len(notes) == len(mails)
+    return mails
+
+
+def test_the_customer_is_told_in_plain_words_what_is_frozen_and_what_is_owed_and_why(
+    cast: Cast, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before_the_bank_speaks:
+        before_the_bank_speaks.setattr(Gateway, "disputes_of", lambda _self, _intent: [])
+        stage.subscribe(cast.owner, cast.team_id, "business", card=FRAUDULENT)
+        stage.deliver_all()
+    spend(cast.team_id, 5_000)
+    opened = next(event for event in every_event(stage) if event["type"] == "charge.dispute.created")
+    stage.deliver({**opened, "id": new_id("evt")})
+    stage.drain()
+    assert told() == ["dispute_opened"]
+    shown = page(cast, "credits")
+    assert "15,000 credits are frozen" in shown
+    assert "still yours and cannot be spent until the bank has decided" in shown
+    assert "$299.00 of the payment of $299.00 on" in shown
+    assert "is disputed. The bank decides." in shown
+    assert "Frozen" in page(cast, "billing")
+    payments = page(cast, "payments")
+    assert "Disputed" in payments
+    assert "$299.00 of it is disputed at the bank." in payments
+    invoice = db.session.execute(select(Invoice.id)).scalar_one()
+    db.session.remove()
+    assert f"/invoices/{invoice}" in shown
+    assert "$299.00 of it is disputed at the bank." in page(cast, f"invoices/{invoice}")
+    decide(stage, opened["data"]["object"]["id"], "lost")
+    assert told() == ["dispute_opened", "dispute_lost"]
+    shown = page(cast, "credits")
+    assert "credits are frozen" not in shown
+    assert "5,000 credits are owed" in shown
+    assert "used before they were taken back. The next credits repay them first" in shown
+    assert "was disputed, and the bank sent it back." in shown
+    assert "Dispute lost" in page(cast, "payments")
+    assert "Frozen and set free" in shown
+    assert "Set free" in page(cast, "credits?kind=frozen")
+
+
+def test_a_refund_is_told_with_the_credits_it_took(cast: Cast, stage: Stage) -> None:
+    stage.subscribe(cast.owner, cast.team_id, "business")
+    stage.deliver_all()
+    spend(cast.team_id, 19_960)
+    intent = db.session.execute(select(Payment.payment_intent_stripe_id)).scalar_one()
+    db.session.remove()
+    stage.stripe("POST", "/v1/refunds", payment_intent=intent, amount=PAID // 2)
+    stage.deliver_all()
+    assert told() == ["credits_taken_back"]
+    shown = page(cast, "credits")
+    assert "9,960 credits are owed" in shown
+    assert "$149.50 of the payment of $299.00 on" in shown
+    assert "was refunded." in shown
+
+
 def test_an_inquiry_freezes_nothing(cast: Cast, stage: Stage) -> None:
     """A bank that only asks has taken no money."""
     dispute = subscribed(cast, stage, INQUIRY)
@@ -137,6 +212,7 @@ def test_an_inquiry_freezes_nothing(cast: Cast, stage: Stage) -> None:
     row = db.session.execute(select(Dispute)).scalar_one()
     assert (row.status, row.withdrawn) == ("warning_needs_response", 0)
     db.session.remove()
+    assert told() == [], "nothing has happened to the money or the credits"
     stage.stripe("POST", f"/v1/disputes/{dispute}", **{"evidence[uncategorized_text]": "escalate_inquiry_evidence"})
     stage.stripe("GET", "/v1/events", limit=1)
     stage.deliver_all()
