@@ -271,6 +271,17 @@ def _plan_steps(preview: ChangePreview, after: Plan) -> list[tuple[str, str]]:
     return steps
 
 
+def _added_at_once(subscription: Subscription | None, more: int) -> str:
+    """What an upgrade adds for the rest of the month, by the catalog's policy; nothing where that gives nothing."""
+    yearly = subscription is not None and subscription.interval == "year"
+    until = "next month of the year begins" if yearly else "next period begins"
+    return {
+        "difference": f"of the {more:,} more a month, as large a part is added at once as is left until the {until}.",
+        "full": f"the {more:,} more a month are added at once. They last until the {until}.",
+        "none": "",
+    }[catalog().upgrade_grant]
+
+
 def _credit_steps(
     preview: ChangePreview, subscription: Subscription | None, before: Plan | None, after: Plan
 ) -> list[tuple[str, str]]:
@@ -286,5 +297,9 @@ def _credit_steps(
             )
         ]
     difference = f" ({abs(new - old):,} {'more' if new > old else 'fewer'} a month)" if new != old else ""
+    if new > old and preview.shown["at_once"] and preview.basis["status"] != "trialing":
+        added = _added_at_once(subscription, new - old)
+        if added:
+            return [("Credits", f"{added} From then on {new:,} are added each month.")]
     until = "the trial ends" if preview.basis["status"] == "trialing" else "the next period begins"
     return [("Credits", f"stay as they are until {until}. From then on {new:,} are added each month{difference}.")]

@@ -225,6 +225,12 @@ class Gateway:
     def refunds_of(self, payment_intent_id: str) -> list[Json]:
         return self._read_all(self._v1.refunds.list, {"payment_intent": payment_intent_id})
 
+    def dispute(self, dispute_id: str) -> Json:
+        return self._read(self._v1.disputes.retrieve, dispute_id)
+
+    def disputes_of(self, payment_intent_id: str) -> list[Json]:
+        return self._read_all(self._v1.disputes.list, {"payment_intent": payment_intent_id})
+
     def payments_of_invoice(self, invoice_id: str) -> list[Json]:
         """Which intents were to pay an invoice: there may be none, and there may be many."""
         return self._read_all(self._v1.invoice_payments.list, {"invoice": invoice_id})

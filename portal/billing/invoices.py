@@ -63,6 +63,7 @@ def _line(line: Json) -> dict[str, Any]:
         "quantity": line.get("quantity"),
         "description": line.get("description"),
         "proration": bool(item.get("proration")),
+        "gives_back": bool((item.get("proration_details") or {}).get("credited_items")),
         "subscription": ref(item.get("subscription")),
         "period_start": line["period"]["start"],
         "period_end": line["period"]["end"],

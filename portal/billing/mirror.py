@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
+from portal.billing.dispute_models import Dispute
 from portal.billing.invoice_models import CreditNote
 from portal.billing.models import Customer, Invoice, Payment, PaymentMethod, Refund, Subscription
 from portal.core.clock import app_now
@@ -22,7 +23,7 @@ from portal.core.ids import new_id
 from portal.core.unit_of_work import end_read
 
 Json = dict[str, Any]
-M = TypeVar("M", Subscription, Invoice, PaymentMethod, Payment, Refund, CreditNote)
+M = TypeVar("M", Subscription, Invoice, PaymentMethod, Payment, Refund, CreditNote, Dispute)
 
 
 class StaleFetch(Exception):

@@ -8,6 +8,9 @@ from datetime import datetime
 from sqlalchemy import select
 
 from portal.billing.card_words import brand_label
+from portal.billing.dispute_models import Dispute
+from portal.billing.dispute_words import dispute_words
+from portal.billing.disputes import disputes_of
 from portal.billing.failure_words import payment_failure, refund_failure
 from portal.billing.invoice_list import open_ids
 from portal.billing.list_filters import Filters
@@ -69,14 +72,30 @@ def listing(team_id: str, filters: Filters) -> Listing[Payment]:
 def rows_of(team_id: str, payments: list[Payment]) -> list[PaymentRow]:
     """The lines of a page, with the way out where an invoice still waits for its money."""
     unpaid = [payment.invoice_stripe_id for payment in payments if payment.status in UNPAID]
-    still_open = open_ids(team_id, unpaid)
-    return [row_of(payment, still_open.get(payment.invoice_stripe_id or "")) for payment in payments]
+    still_open, disputed = open_ids(team_id, unpaid), _disputed(payments)
+    return [
+        row_of(
+            payment,
+            still_open.get(payment.invoice_stripe_id or ""),
+            disputed.get(payment.payment_intent_stripe_id or "") if payment.type != "refund" else None,
+        )
+        for payment in payments
+    ]
 
 
-def row_of(payment: Payment, pay_invoice_id: str | None = None) -> PaymentRow:
+def _disputed(payments: list[Payment]) -> dict[str, Dispute]:
+    """The newest dispute of each payment, by its intent."""
+    intents = [payment.payment_intent_stripe_id for payment in payments if payment.payment_intent_stripe_id]
+    return {str(one.payment_intent_stripe_id): one for one in disputes_of(intents)}
+
+
+def row_of(payment: Payment, pay_invoice_id: str | None = None, dispute: Dispute | None = None) -> PaymentRow:
     label, tone = STATUS_LABELS[payment.status]
     if payment.status == "succeeded":
         label, tone = DONE_LABELS.get(payment.type, (label, tone))
+    reason = _reason(payment)
+    if dispute is not None and payment.status == "succeeded":
+        label, tone, reason = dispute_words(dispute)
     return PaymentRow(
         date=payment.occurred_at,
         type_label=TYPE_LABELS[payment.type],
@@ -87,7 +106,7 @@ def row_of(payment: Payment, pay_invoice_id: str | None = None) -> PaymentRow:
         refunded_cents=payment.amount_refunded,
         currency=payment.currency,
         method=method_of(payment),
-        reason=_reason(payment),
+        reason=reason,
         receipt_url=payment.receipt_url,
         pay_invoice_id=pay_invoice_id if payment.status in UNPAID and payment.type != "refund" else None,
     )

@@ -1,6 +1,6 @@
-"""A purchase as Stripe knows it: an invoice or a checkout page, the intents that paid it, and what was refunded.
+"""A purchase as Stripe knows it: an invoice or a checkout page, the intents that paid it, what was refunded and disputed.
 
-Events about an invoice, a payment or a refund are all about one purchase, and each brings the whole of it. So they may
+Events about an invoice, a payment, a refund or a dispute are all about one purchase, and each brings the whole of it. So they may
 come in any order and number, and the mirror is the same in the end.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from portal.billing.card_testing import note_decline
+from portal.billing.disputes import fetch_disputes_of, mirror_dispute
 from portal.billing.gateway import Gateway
 from portal.billing.invoices import fetch_invoice, mirror_invoice, subscription_of
 from portal.billing.mirror import Fetched, Json, ref
@@ -21,8 +22,8 @@ from portal.billing.sync import SubscriptionState, fetch_subscription_state, mir
 
 @dataclass(frozen=True)
 class Purchase:
-    """`page` is the checkout page of what was bought without a subscription; `refunds` and `declines`, the charges that
-    a bank refused on a page of ours, stand under their intent's id.
+    """`page` is the checkout page of what was bought without a subscription; `refunds`, `disputes` and `declines`, the
+    charges that a bank refused on a page of ours, stand under their intent's id.
     """
 
     invoice: Fetched | None
@@ -30,7 +31,13 @@ class Purchase:
     page: Json | None
     intents: tuple[Fetched, ...]
     refunds: dict[str, tuple[Fetched, ...]]
+    disputes: dict[str, tuple[Fetched, ...]]
     declines: dict[str, tuple[str, ...]]
+
+    @property
+    def undone(self) -> bool:
+        """Whether anything of it went back, or may."""
+        return any((*self.refunds.values(), *self.disputes.values()))
 
 
 @dataclass(frozen=True)
@@ -42,8 +49,10 @@ class Mirrored:
     payments: list[Payment]
 
 
-def fetch_purchase_of_invoice(gateway: Gateway, invoice_id: str, refunded: str | None = None) -> Purchase:
-    """The purchase of an invoice. `refunded` is an intent of which the refunds are wanted in any case."""
+def fetch_purchase_of_invoice(
+    gateway: Gateway, invoice_id: str, refunded: str | None = None, disputed: str | None = None
+) -> Purchase:
+    """The purchase of an invoice. Of the intent `refunded` the refunds are wanted in any case, of `disputed` the disputes."""
     invoice = fetch_invoice(gateway, invoice_id)
     subscription_id = subscription_of(invoice.data)
     payments = gateway.payments_of_invoice(invoice_id)
@@ -55,22 +64,26 @@ def fetch_purchase_of_invoice(gateway: Gateway, invoice_id: str, refunded: str |
         page=gateway.checkout_session_of(intents[0].stripe_id) if intents and not subscription_id else None,
         intents=intents,
         refunds=_refunds(gateway, intents, refunded),
+        disputes=_disputes(gateway, intents, disputed),
         declines=_declines(gateway, intents),
     )
 
 
-def fetch_purchase_of_intent(gateway: Gateway, intent_id: str, *, refunds: bool = False) -> Purchase:
+def fetch_purchase_of_intent(
+    gateway: Gateway, intent_id: str, *, refunds: bool = False, disputes: bool = False
+) -> Purchase:
     """The purchase that an intent pays for. The intent is read first: what it pays for may become known meanwhile."""
     intent = fetch_intent(gateway, intent_id)
-    refunded = intent_id if refunds else None
+    refunded, disputed = intent_id if refunds else None, intent_id if disputes else None
     if invoice_id := gateway.invoice_of(intent_id):
-        return fetch_purchase_of_invoice(gateway, invoice_id, refunded)
+        return fetch_purchase_of_invoice(gateway, invoice_id, refunded, disputed)
     return Purchase(
         invoice=None,
         subscription=None,
         page=gateway.checkout_session_of(intent_id),
         intents=(intent,),
         refunds=_refunds(gateway, (intent,), refunded),
+        disputes=_disputes(gateway, (intent,), disputed),
         declines=_declines(gateway, (intent,)),
     )
 
@@ -78,6 +91,16 @@ def fetch_purchase_of_intent(gateway: Gateway, intent_id: str, *, refunds: bool 
 def _refunds(gateway: Gateway, intents: tuple[Fetched, ...], refunded: str | None) -> dict[str, tuple[Fetched, ...]]:
     wanted = [intent.stripe_id for intent in intents if intent.stripe_id == refunded or _has_refunds(intent.data)]
     return {intent_id: fetch_refunds_of(gateway, intent_id) for intent_id in wanted}
+
+
+def _disputes(gateway: Gateway, intents: tuple[Fetched, ...], disputed: str | None) -> dict[str, tuple[Fetched, ...]]:
+    wanted = [intent.stripe_id for intent in intents if intent.stripe_id == disputed or _is_disputed(intent.data)]
+    return {intent_id: fetch_disputes_of(gateway, intent_id) for intent_id in wanted}
+
+
+def _is_disputed(intent: Json) -> bool:
+    charge = intent.get("latest_charge")
+    return isinstance(charge, dict) and bool(charge.get("disputed"))
 
 
 def _has_refunds(intent: Json) -> bool:
@@ -122,6 +145,8 @@ def mirror_purchase(purchase: Purchase) -> Mirrored:
                 note_decline(payment.team_id, attempt_id, _checkout_of(intent.data))
             for refund in purchase.refunds.get(intent.stripe_id, ()):
                 mirror_refund(refund, payment.team_id, payment)
+            for dispute in purchase.disputes.get(intent.stripe_id, ()):
+                mirror_dispute(dispute, payment.team_id)
     if purchase.invoice is not None:
         mirror_rest(purchase.invoice, purchase.intents)
     for invoice in invoices:

@@ -47,6 +47,8 @@ ACCESS_DEFAULT: dict[str, StateRights] = {
 
 # Whether a plan may be ended before its period is over, and whether the rest of what was paid is given back then.
 CancelNow = Literal["no", "no_refund", "prorate"]
+UpgradeGrant = Literal["difference", "full", "none"]
+UPGRADE_GRANTS: tuple[UpgradeGrant, ...] = ("difference", "full", "none")
 CANCEL_NOW: tuple[CancelNow, ...] = ("no", "no_refund", "prorate")
 
 
@@ -325,6 +327,7 @@ class Catalog:
     compare: tuple[CompareGroup, ...]
     dunning_days: tuple[int, ...] = DUNNING_DAYS
     cancel_now: CancelNow = "no_refund"
+    upgrade_grant: UpgradeGrant = "difference"
     pause: bool = True
     addons: tuple[Addon, ...] = ()
     coupons: tuple[Coupon, ...] = ()

@@ -34,13 +34,17 @@ Due = tuple[tuple[datetime, int, int, int], Callable[[Any], None], "Lot | Hold"]
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
+# The cause of what was thawed only because its lot ended, followed by the lot's id.
+THAWED_AT_END = "expire:thaw:grant:"
+
 
 @dataclass(slots=True)
 class Lot:
     """An open grant: `waiting` for its start or `live`, or `ended` while some of it is held.
 
-    `reversals` are orders that wait for the start with it. `lapsed_version` is the account's version when the lot ended
-    with a part that was held.
+    `frozen` is the part of what remains that cannot be spent, `held` the part that open holds keep. `reversals` and
+    `freezes` are orders that wait for the start with it; an order to freeze less than nothing thaws. `lapsed_version` is
+    the account's version when the lot ended with a part that was held.
     """
 
     id: int
@@ -54,12 +58,14 @@ class Lot:
     source: str = ""
     reversals: list[tuple[str, int]] = field(default_factory=list)
     held: int = 0
+    frozen: int = 0
+    freezes: list[tuple[str, int]] = field(default_factory=list)
     lapsed_version: int | None = None
 
     @property
     def free(self) -> int:
-        """What nobody holds of it."""
-        return self.remaining - self.held
+        """What of it can be spent: what nobody holds and nothing has frozen."""
+        return self.remaining - self.held - self.frozen
 
 
 @dataclass(slots=True)
@@ -163,6 +169,8 @@ class Book:
             taken = min(amount, left)
             left -= taken
             self.take_back(lot, taken, cause_key)
+        for cause_key, amount in lot.freezes:
+            self.freeze_or_thaw(lot, amount, cause_key)
 
     def _expire(self, lot: Lot) -> None:
         """End a lot whose time is over. One that was used up before stays so, whether or not somebody looked then."""
@@ -170,12 +178,15 @@ class Book:
             self.end(lot)
 
     def end(self, lot: Lot) -> None:
-        """End a lot: what remains of it expires in one entry (I10), or in none if nothing remains or it never began."""
+        """End a lot: what remains of it expires in one entry (I10), or in none if nothing remains or it never began.
+
+        What is frozen of it ends with it, and is thawed for that, so that everything that ends was counted.
+        """
+        self.thaw(lot, lot.frozen, f"{THAWED_AT_END}{lot.id}")
         if lot.state == "live" and lot.held:
             self._lapse(lot)
             return
-        if lot.state == "live":
-            rest = lot.remaining
+        if rest := lot.remaining if lot.state == "live" else 0:
             takes = self._take(lot, rest)
             self._post("expired", -rest, f"expire:grant:{lot.id}", lot, takes)
         lot.state, lot.remaining = "ended", 0
@@ -196,7 +207,10 @@ class Book:
         return self._post("spent", -amount, cause_key, None, takes)
 
     def take_back(self, lot: Lot, amount: int, cause_key: str) -> None:
-        """Reverse `amount` of a lot: what remains of it first, then other live lots in order, then debt (I2)."""
+        """Reverse `amount` of a lot: what remains of it first, then other live lots in order, then debt (I2).
+
+        What is frozen, of this lot or of another, is not touched: a dispute decides what becomes of that.
+        """
         if not amount:
             return
         own = min(lot.free, amount) if lot.state in ("live", "ended") else 0
@@ -280,6 +294,33 @@ class Book:
             if not lot.remaining:
                 lot.state = "used"
         self.touched.add(lot.id)
+
+    def freeze_or_thaw(self, lot: Lot, amount: int, cause_key: str) -> int:
+        """Freeze `amount` of a live lot, or thaw it where it is below 0; returns how many credits that came to."""
+        return self.freeze(lot, amount, cause_key) if amount > 0 else self.thaw(lot, -amount, cause_key)
+
+    def freeze(self, lot: Lot, amount: int, cause_key: str) -> int:
+        """Put up to `amount` of what can be spent of a lot out of reach. What was spent already is not made up for,
+        and what is held stays with its hold."""
+        frozen = min(amount, lot.free) if lot.state == "live" else 0
+        if frozen:
+            lot.frozen += frozen
+            self.available -= frozen
+            self.touched.add(lot.id)
+            self._post("frozen", -frozen, cause_key, lot, [])
+        return frozen
+
+    def thaw(self, lot: Lot, amount: int, cause_key: str) -> int:
+        """Let up to `amount` of a lot be spent again. Like new credits they repay debt first (I2)."""
+        thawed = min(amount, lot.frozen)
+        if thawed:
+            lot.frozen -= thawed
+            repaid = min(self.debt, thawed)
+            self.debt -= repaid
+            self.available += thawed
+            self.touched.add(lot.id)
+            self._post("thawed", thawed, cause_key, lot, self._take(lot, repaid))
+        return thawed
 
     def _in_order(self, lots: Iterable[Lot]) -> list[Lot]:
         return sorted(lots, key=SORT_KEYS[self.spend_order])

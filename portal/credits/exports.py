@@ -12,7 +12,7 @@ from portal.billing.list_filters import read_filters
 from portal.core.authz import Action
 from portal.core.database import db
 from portal.core.exporting import Export, Part, Wanted, columns
-from portal.credits.history import FILTER_LABELS, HistoryRow, entries_of, row_of
+from portal.credits.history import FILTER_LABELS, HistoryRow, entries_of, rows_of
 from portal.credits.models import CreditEntry
 
 HEADER = ("Date", "What", "About", "Change", "Balance", "Entry")
@@ -20,6 +20,7 @@ HEADER = ("Date", "What", "About", "Change", "Balance", "Entry")
 
 @dataclass(frozen=True)
 class _Entries:
+    team_id: str
     query: Select[Any]
 
     def count(self) -> int:
@@ -28,7 +29,7 @@ class _Entries:
     def part(self, after: str | None, limit: int) -> Part:
         older = self.query.where(CreditEntry.version < int(after)) if after else self.query
         read = db.session.execute(older.order_by(CreditEntry.version.desc()).limit(limit))
-        found = [row_of(row) for row in read]
+        found = rows_of(self.team_id, read.all())
         return Part([_line(row) for row in found], str(found[-1].version) if len(found) == limit else None)
 
 
@@ -38,7 +39,7 @@ def _entries(wanted: Wanted) -> _Entries:
         raise UnprocessableEntity("There is no such kind.")
     days = read_filters({name: wanted.arguments.get(name, "") for name in ("since", "until")}, wanted.zone)
     entries: Any = entries_of(wanted.team_id, kind)
-    return _Entries(days.within_days(entries, CreditEntry.at).where(CreditEntry.at <= wanted.until))
+    return _Entries(wanted.team_id, days.within_days(entries, CreditEntry.at).where(CreditEntry.at <= wanted.until))
 
 
 def _line(row: HistoryRow) -> tuple[object, ...]:

@@ -1,8 +1,9 @@
 """Credits of a period of which the rest was given back, when a plan was ended before it: they go in the same proportion.
 
 The rule. A plan that has ended with an invoice that gives the time from an instant on back, and bills nothing of the plan,
-takes back of the month's lot `amount * rest / month`, rounded down, both counted to the second. Months of a year that were
-to come are never granted, since the plan has ended. What was spent already becomes debt; the ledger sees to that.
+takes back of the month's lot `amount * rest / month`, rounded down, both counted to the second, and of what an upgrade gave
+for the rest of that month as large a share as is left of it. Months of a year that were to come are never granted, since
+the plan has ended. What was spent already becomes debt; the ledger sees to that.
 
 It follows from Stripe's invoice, wherever the plan was ended, and is keyed by it.
 """
@@ -17,6 +18,7 @@ from portal.billing.models import Invoice, PaidPeriod, Subscription
 from portal.catalog.queries import plan_for_stripe_price
 from portal.core.database import db
 from portal.credits import ledger
+from portal.credits.models import CreditGrant
 from portal.credits.plan_months import cause_key, steps
 
 
@@ -27,9 +29,25 @@ def take_back_given(subscription: Subscription, invoice: Invoice) -> None:
         return
     for paid in _paid_around(subscription, since):
         for start, end in steps(paid):
-            share = paid.credits_monthly * int((end - since).total_seconds()) // int((end - start).total_seconds())
+            share = paid.credits_monthly * _seconds(since, end) // _seconds(start, end)
             if start <= since < end and share:
                 _take(subscription, invoice, cause_key(paid.subscription_stripe_id, paid.kind, start), share)
+    for lot in _upgrades_around(subscription, since):
+        assert lot.expires_at is not None
+        share = lot.amount * _seconds(since, lot.expires_at) // _seconds(lot.effective_at, lot.expires_at)
+        if share:
+            _take(subscription, invoice, lot.cause_key, share)
+
+
+def _seconds(start: datetime, end: datetime) -> int:
+    return int((end - start).total_seconds())
+
+
+def _upgrades_around(subscription: Subscription, moment: datetime) -> list[CreditGrant]:
+    of_subscription = CreditGrant.cause_key.like(f"upgrade:%:{subscription.stripe_id}:%")
+    around = (CreditGrant.effective_at <= moment) & (CreditGrant.expires_at > moment)
+    query = select(CreditGrant).where(CreditGrant.team_id == subscription.team_id, of_subscription, around)
+    return list(db.session.execute(query.order_by(CreditGrant.id)).scalars())
 
 
 def _given_back_from(subscription: Subscription, invoice: Invoice) -> datetime | None:

@@ -5,6 +5,7 @@ Pages are counted from an entry's version and not from the top, so that what is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,6 +14,7 @@ from sqlalchemy import Row, Select, select
 from portal.core.database import db
 from portal.credits.models import CreditEntry, CreditGrant
 from portal.credits.queries import KIND_LABELS
+from portal.credits.undo_words import Reason, reasons
 
 PAGE_ROWS = 20
 
@@ -22,9 +24,23 @@ FILTERS = {
     "grants": ("granted", "adjusted"),
     "expired": ("expired",),
     "returns": ("reversed",),
+    "frozen": ("frozen", "thawed"),
 }
-FILTER_LABELS = {"usage": "Usage", "grants": "Added", "expired": "Expired", "returns": "Taken back"}
+FILTER_LABELS = {
+    "usage": "Usage",
+    "grants": "Added",
+    "expired": "Expired",
+    "returns": "Taken back",
+    "frozen": "Frozen and set free",
+}
 USE = "usage:"
+WHAT = {
+    "expired": "Expired",
+    "reversed": "Taken back",
+    "adjusted": "Adjusted",
+    "frozen": "Frozen",
+    "thawed": "Set free",
+}
 
 
 @dataclass(frozen=True)
@@ -37,6 +53,8 @@ class HistoryRow:
     about: str
     amount: int
     balance_after: int
+    # The invoice whose payment it is about, where there is one.
+    invoice_id: str | None = None
 
     @property
     def gain(self) -> bool:
@@ -63,7 +81,7 @@ def history(
     else:
         below = [CreditEntry.version < before] if before is not None else []
         query = query.where(*below).order_by(CreditEntry.version.desc())
-    found = [row_of(row) for row in db.session.execute(query)]
+    found = rows_of(team_id, db.session.execute(query).all())
     more, rows = len(found) > PAGE_ROWS, found[:PAGE_ROWS]
     if after is not None:
         rows.reverse()
@@ -82,10 +100,17 @@ def entries_of(team_id: str, only: str | None = None) -> Select[CreditEntry, str
     return query.where(CreditEntry.kind.in_(FILTERS[only])) if only in FILTERS else query
 
 
-def row_of(row: Row[CreditEntry, str | None, str | None]) -> HistoryRow:
+def rows_of(team_id: str, rows: Sequence[Row[CreditEntry, str | None, str | None]]) -> list[HistoryRow]:
+    """The rows in words; why something was taken back or frozen is looked up for all of them together."""
+    told = reasons(team_id, [row[0].cause_key for row in rows if row[0].kind not in ("spent", "granted", "expired")])
+    return [row_of(row, told.get(row[0].cause_key)) for row in rows]
+
+
+def row_of(row: Row[CreditEntry, str | None, str | None], reason: Reason | None = None) -> HistoryRow:
     entry, grant_kind, source = row
     what, about = _words(entry, grant_kind, source or "")
-    return HistoryRow(entry.version, entry.at, what, about, entry.amount, entry.balance_after)
+    about, invoice_id = (f"{about}. {reason.words}", reason.invoice_id) if reason else (about, None)
+    return HistoryRow(entry.version, entry.at, what, about, entry.amount, entry.balance_after, invoice_id)
 
 
 def _words(entry: CreditEntry, grant_kind: str | None, source: str) -> tuple[str, str]:
@@ -96,4 +121,4 @@ def _words(entry: CreditEntry, grant_kind: str | None, source: str) -> tuple[str
     )
     if entry.kind == "granted":
         return ("Plan credits", source) if grant_kind == "subscription" else (source or name, "")
-    return {"expired": "Expired", "reversed": "Taken back", "adjusted": "Adjusted"}[entry.kind], name
+    return WHAT[entry.kind], name

@@ -21,25 +21,27 @@ HOLD_VIEWS = """
 ), repaid as (
     select grant_id, sum(repaid) as amount from parts group by grant_id
 ), moves as (
-    select s.grant_id, 3 * s.version as place, g.amount as remaining, 0 as held, 0 as lapsed
+    select s.grant_id, 3 * s.version as place, g.amount as remaining, 0 as held, 0 as frozen, 0 as lapsed
     from starts s join grants g on g.id = s.grant_id
     union all
-    select grant_id, 3 * version, -amount, 0, 0 from taken
+    select grant_id, 3 * version, -amount, 0, 0, 0 from taken
     union all
-    select grant_id, 3 * opened_version + 1, 0, amount, 0 from parts
+    select grant_id, 3 * version, 0, 0, -amount, 0 from entries where kind in ('frozen', 'thawed')
     union all
-    select p.grant_id, 3 * e.version, 0, -p.settled, 0 from parts p join entries e on e.id = p.entry_id
+    select grant_id, 3 * opened_version + 1, 0, amount, 0, 0 from parts
     union all
-    select grant_id, 3 * closed_version + 2, -repaid, settled - amount, 0 from parts where state <> 'open'
+    select p.grant_id, 3 * e.version, 0, -p.settled, 0, 0 from parts p join entries e on e.id = p.entry_id
     union all
-    select id, 3 * lapsed_version + 1, 0, 0, 1 from grants where lapsed_version is not null
+    select grant_id, 3 * closed_version + 2, -repaid, settled - amount, 0, 0 from parts where state <> 'open'
+    union all
+    select id, 3 * lapsed_version + 1, 0, 0, 0, 1 from grants where lapsed_version is not null
 ), lines as (
     select m.grant_id, g.team_id, array_agg(place order by place) as places,
-        array_agg(cast(case when lapsed = 0 then m.remaining - m.held else 0 end as bigint) order by place) as free,
+        array_agg(cast(case when lapsed = 0 then m.remaining - m.held - m.frozen else 0 end as bigint) order by place) as free,
         array_agg(cast(case when lapsed = 0 then m.held else m.remaining end as bigint) order by place) as fenced
     from (
         select grant_id, place, sum(sum(remaining)) over by_place as remaining, sum(sum(held)) over by_place as held,
-            sum(sum(lapsed)) over by_place as lapsed
+            sum(sum(frozen)) over by_place as frozen, sum(sum(lapsed)) over by_place as lapsed
         from moves where grant_id in (select grant_id from parts)
         group by grant_id, place window by_place as (partition by grant_id order by place)
     ) m join grants g on g.id = m.grant_id
@@ -51,7 +53,7 @@ HELD_SUMS = """
 union all
 select a.team_id, format('the account has %s available, its live grants %s free', a.available, coalesce(g.free, 0))
 from accounts a left join (
-    select team_id, sum(remaining - held) filter (where state = 'live') as free from grants group by team_id
+    select team_id, sum(remaining - held - frozen) filter (where state = 'live') as free from grants group by team_id
 ) g using (team_id)
 where a.available <> coalesce(g.free, 0)
 union all
@@ -70,6 +72,7 @@ select h.team_id, format('hold %s has the cause of something else', h.id)
 from holds h where exists (select from entries e where e.team_id = h.team_id and e.cause_key = h.cause_key)
     or exists (select from grants g where g.team_id = h.team_id and g.cause_key = h.cause_key)
     or exists (select from credit_reversals r where r.team_id = h.team_id and r.cause_key = h.cause_key)
+    or exists (select from credit_freezes f where f.team_id = h.team_id and f.cause_key = h.cause_key)
 union all
 select h.team_id, format('entry %s settled %s holds', h.entry_id, count(*))
 from holds h where h.entry_id is not null group by h.team_id, h.entry_id having count(*) > 1
@@ -106,9 +109,10 @@ from parts p
 join grants own on own.id = p.grant_id
 join grants a on a.team_id = p.team_id and a.id <> p.grant_id
 join starts s on s.grant_id = a.id and s.version <= p.opened_version
-left join emptied e on e.grant_id = a.id
 left join lines l on l.grant_id = a.id
-where {_RANK_A} < {_RANK_B} and case when l.grant_id is null then e.version is null or e.version > p.opened_version
+where {_RANK_A} < {_RANK_B} and case when l.grant_id is null then not exists (
+    select from emptied e
+    where e.grant_id = a.id and e.version <= p.opened_version and (e.until is null or e.until > p.opened_version))
     else l.free[width_bucket(3 * p.opened_version + 1, l.places)] > 0 end
 union all
 select p.team_id, format('hold %s was settled from grant %s while grant %s came first', p.hold_id, p.grant_id, a.id)

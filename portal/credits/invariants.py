@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from portal.credits.book import THAWED_AT_END
 from portal.credits.hold_invariants import (
     HELD_ALLOCATION,
     HELD_CAUSES,
@@ -35,8 +36,10 @@ _TRIGGERS = [(table, f"{table}_{guard}") for table in APPEND_ONLY for guard in (
 _KIND_RANK = "case g.kind " + " ".join(f"when '{kind}' then {rank}" for kind, rank in KIND_RANK.items()) + " end"
 
 # What the checks read, of one team or (`:team_id` null) of all. `taken` adds up the consumptions of each grant by
-# version; `replay` derives the debt after every entry: what a reversal could not take is owed, and what a new grant
-# lost at its start was repaid, as was what a hold gave back (these rows of it have no version).
+# version; `changes` is all but holds that changed what could be spent of each grant, and `emptied` from which version on,
+# and until which, nothing could; `replay` derives the debt after every entry: what a reversal could not take is owed, and
+# what a grant lost at its start, or when it was thawed, was repaid, as was what a hold gave back (these rows of it have no
+# version).
 BASE_VIEWS = f"""
 with accounts as (
     select * from credit_accounts where cast(:team_id as text) is null or team_id = :team_id
@@ -57,9 +60,17 @@ with accounts as (
     select grant_id, sum(amount) as amount from taken group by grant_id
 ), starts as (
     select grant_id, min(version) as version from entries where kind in ('granted', 'adjusted') group by grant_id
+), changes as (
+    select grant_id, version, -amount as amount from taken
+    union all select grant_id, version, amount from entries where kind in ('frozen', 'thawed')
 ), emptied as (
-    select taken.grant_id, min(taken.version) as version
-    from taken join grants on grants.id = taken.grant_id where so_far >= grants.amount group by taken.grant_id
+    select grant_id, version, until from (
+        select m.grant_id, m.version, g.amount + sum(m.amount) over life as spendable,
+            lead(m.version) over (partition by m.grant_id order by m.version) as until
+        from changes m join grants g on g.id = m.grant_id window life as (partition by m.grant_id order by m.version)
+    ) m where spendable <= 0
+), frozen as (
+    select grant_id, -sum(amount) as amount from entries where kind in ('frozen', 'thawed') group by grant_id
 )
 """  # noqa: S608 - built from this package's own constants
 
@@ -67,7 +78,7 @@ REPLAY = """
 , steps as (
     select e.team_id, 3 * e.version as place, e.version, e.balance_after,
         case when e.kind = 'reversed' then -e.amount - coalesce(b.amount, 0)
-            when e.kind in ('granted', 'adjusted') then -coalesce(b.amount, 0) else 0 end as owed
+            when e.kind in ('granted', 'adjusted', 'thawed') then -coalesce(b.amount, 0) else 0 end as owed
     from entries e left join by_entry b on b.entry_id = e.id
     union all
     select team_id, 3 * closed_version + 2, null, null, -sum(repaid)
@@ -87,7 +98,7 @@ union all
 select a.team_id, format('the account holds %s, its live grants %s', a.available + a.reserved, g.total)
 from accounts a
 left join (
-    select team_id, sum(remaining) as total from grants where state in ('live', 'ended') group by team_id
+    select team_id, sum(remaining - frozen) as total from grants where state in ('live', 'ended') group by team_id
 ) g using (team_id)
 where a.available + a.reserved <> coalesce(g.total, 0)
 union all
@@ -101,6 +112,9 @@ from accounts a where least(a.available, a.reserved, a.debt) < 0 or (a.debt > 0 
 union all
 select g.team_id, format('grant %s: %s of %s remain', g.id, g.remaining, g.amount)
 from grants g where g.remaining < 0 or g.remaining > g.amount
+union all
+select g.team_id, format('grant %s: %s of %s are frozen', g.id, g.frozen, g.remaining)
+from grants g where g.frozen < 0 or g.frozen > g.remaining - g.held
 union all
 select r.team_id, format('after entry %s: balance %s, debt %s', r.version, r.balance_after, r.debt)
 from replay r where r.debt < 0 or r.balance_after + r.debt < 0 or (r.debt > 0 and r.balance_after + r.debt > (
@@ -128,46 +142,59 @@ from grants g left join entries e on e.grant_id = g.id and e.kind in ('granted',
 group by g.team_id, g.id, g.state
 having not case g.state when 'waiting' then count(e.id) = 0 when 'ended' then count(e.id) <= 1 else count(e.id) = 1 end
 union all
-select e.team_id, format('spend %s has the cause of a grant or a reversal', e.version)
+select e.team_id, format('spend %s has the cause of a grant, a reversal or a freeze', e.version)
 from entries e where e.kind = 'spent' and (
     exists (select from grants g where g.team_id = e.team_id and g.cause_key = e.cause_key)
-    or exists (select from credit_reversals r where r.team_id = e.team_id and r.cause_key = e.cause_key))
+    or exists (select from credit_reversals r where r.team_id = e.team_id and r.cause_key = e.cause_key)
+    or exists (select from credit_freezes f where f.team_id = e.team_id and f.cause_key = e.cause_key))
 union all
 select e.team_id, format('entry %s takes back what nobody ordered', e.version)
 from entries e left join credit_reversals r
     on r.team_id = e.team_id and r.cause_key = e.cause_key and r.grant_id = e.grant_id and r.amount >= -e.amount
 where e.kind = 'reversed' and r.id is null
-"""
+union all
+select e.team_id, format('entry %s froze or thawed what nobody ordered', e.version)
+from entries e left join credit_freezes f on f.team_id = e.team_id and f.cause_key = e.cause_key
+    and f.grant_id = e.grant_id and abs(f.amount) >= abs(e.amount) and sign(f.amount) = -sign(e.amount)
+where e.kind in ('frozen', 'thawed') and f.id is null and not (
+    e.kind = 'thawed' and e.cause_key = '__AT_END__' || e.grant_id)
+""".replace("__AT_END__", THAWED_AT_END)
 
 # What an entry used up of the lots: a spend and an expiry all of their amount, a reversal what it did not make debt of,
-# a start what it repaid. And the other way round: what remains of a lot is what no entry used up and no hold repaid.
+# a start and a thaw what they repaid, a freeze nothing. And the other way round: what remains of a lot is what no entry
+# used up and no hold repaid, and what is frozen of it was frozen and not thawed.
 ALLOCATION = """
 select e.team_id, format('entry %s (%s %s) used up %s', e.version, e.kind, e.amount, coalesce(b.amount, 0)) as detail
 from entries e left join by_entry b on b.entry_id = e.id
-where case when e.kind in ('spent', 'expired') then coalesce(b.amount, 0) <> -e.amount else b.amount > abs(e.amount) end
+where case when e.kind in ('spent', 'expired') then coalesce(b.amount, 0) <> -e.amount when e.kind = 'frozen' then b.amount > 0
+    else b.amount > abs(e.amount) end
 union all
 select t.team_id, format('entry %s (%s) is about grant %s and used up grant %s', t.version, t.kind, t.about_id, t.grant_id)
-from taken t where t.kind in ('granted', 'adjusted', 'expired') and t.about_id <> t.grant_id
+from taken t where t.kind in ('granted', 'adjusted', 'expired', 'thawed') and t.about_id <> t.grant_id
 union all
 select g.team_id, format('grant %s: %s of %s remain, %s were used up', g.id, g.remaining, g.amount, coalesce(b.amount, 0))
 from grants g left join starts s on s.grant_id = g.id left join by_grant b on b.grant_id = g.id
 left join repaid p on p.grant_id = g.id
 where case when s.grant_id is null then coalesce(b.amount, 0) <> 0
     else g.remaining <> g.amount - coalesce(b.amount, 0) - coalesce(p.amount, 0) end
+union all
+select g.team_id, format('grant %s: %s are frozen, its entries say %s', g.id, g.frozen, coalesce(f.amount, 0))
+from grants g left join frozen f on f.grant_id = g.id where g.frozen <> coalesce(f.amount, 0)
 """
 
 # A reversal takes from its own grant before all others; after that, and for a spend, the entry's rule gives the rank.
-# A lot has something free after an entry if it had started before it and was emptied only later, or never; of a lot
-# that was ever held of, its line says so.
+# A lot has something free after an entry if it had started before it and was not empty then, nor all frozen; of a lot
+# that was ever held of, its line says so too.
 FIFO = """
 select b.team_id, format('entry %s took from grant %s while grant %s came first', b.version, b.grant_id, a.id) as detail
 from taken b
 join grants own on own.id = b.grant_id
 join grants a on a.team_id = b.team_id and a.id <> b.grant_id
 join starts s on s.grant_id = a.id and s.version < b.version
-left join emptied e on e.grant_id = a.id
 left join lines l on l.grant_id = a.id
-where b.kind in ('spent', 'reversed') and (e.version is null or e.version > b.version)
+where b.kind in ('spent', 'reversed') and not exists (
+    select from emptied e
+    where e.grant_id = a.id and e.version <= b.version and (e.until is null or e.until > b.version))
 and case when l.grant_id is null then true else l.free[width_bucket(3 * b.version, l.places)] > 0 end
 and b.entry_id not in (select h.entry_id from holds h where h.entry_id is not null)
 and case when b.kind = 'reversed' and a.id = b.about_id then 0 when b.spend_order = 'kind' then a.by_kind
@@ -251,6 +278,10 @@ union all
 select r.team_id, format('reversal %s is of grant %s of %s', r.cause_key, r.grant_id, g.team_id)
 from credit_reversals r left join credit_grants g on g.id = r.grant_id
 where (r.team_id = g.team_id) is not true and (cast(:team_id as text) is null or r.team_id = :team_id)
+union all
+select f.team_id, format('freeze %s is of grant %s of %s', f.cause_key, f.grant_id, g.team_id)
+from credit_freezes f left join credit_grants g on g.id = f.grant_id
+where (f.team_id = g.team_id) is not true and (cast(:team_id as text) is null or f.team_id = :team_id)
 """
 
 INVARIANTS = (

@@ -5,8 +5,8 @@ now, and whether its cause has already had its effect (I3): if so, that is the a
 that are due. Then it acts, and one statement writes entries, consumptions, lots and account together.
 
 All amounts are whole credits from 1 to `AMOUNT_MAX`. Cause keys name the business fact and are unique in a team:
-`period:<subscription>:<kind>:<start>`, `bundle:<checkout>`, `usage:<client key>`, `refund:<refund>`; keys that begin
-with `expire:` belong to the ledger itself.
+`period:<subscription>:<kind>:<start>`, `bundle:<checkout>`, `usage:<client key>`, `refund:<refund>`,
+`dispute:<dispute>`; keys that begin with `expire:` belong to the ledger itself.
 """
 
 from __future__ import annotations
@@ -42,11 +42,13 @@ __all__ = [
     "check_cause",
     "conflict",
     "end_early",
+    "freeze",
     "grant",
     "post_due",
     "reverse",
     "spend",
     "spend_order",
+    "thaw",
 ]
 
 # The largest integer that every JSON reader keeps exact.
@@ -65,18 +67,24 @@ INSERT_GRANT = Statement(
 )
 
 # What was granted, less what expired and what was taken back: the entries about a grant add up to what may still be
-# reversed, spent or not. It would be less than nothing where all of a grant was taken back while some of it was held
-# (others paid for that part), and this part came back and expired. `cast`, because the sum of bigints is a numeric.
+# reversed, spent or not, and frozen or not. It would be less than nothing where all of a grant was taken back while some
+# of it was held (others paid for that part), and this part came back and expired. `cast`, because the sum of bigints is
+# a numeric.
 FIND_GRANT = Statement(
     "select g.id, g.kind, g.amount, g.remaining, g.effective_at, g.expires_at, g.state, g.cause_key, g.source,"
-    " g.held, g.lapsed_version,"
-    " (select greatest(0, cast(coalesce(sum(e.amount), 0) as bigint)) from credit_entries e"
-    "  where e.team_id = g.team_id and e.grant_id = g.id) as reversible"
+    " g.held, g.lapsed_version, g.frozen,"
+    " (select greatest(0, cast(coalesce(sum(e.amount), 0) as bigint)) from credit_entries e where e.team_id = g.team_id"
+    "  and e.grant_id = g.id and e.kind not in ('frozen', 'thawed')) as reversible"
     " from credit_grants g where g.team_id = :team_id and g.cause_key = :cause_key"
 )
 
 INSERT_REVERSAL = Statement(
     "insert into credit_reversals (team_id, grant_id, amount, cause_key)"
+    " values (:team_id, :grant_id, :amount, :cause_key) returning id"
+)
+
+INSERT_FREEZE = Statement(
+    "insert into credit_freezes (team_id, grant_id, amount, cause_key)"
     " values (:team_id, :grant_id, :amount, :cause_key) returning id"
 )
 
@@ -196,6 +204,50 @@ def reverse(team_id: str, grant_cause_key: str, amount: int, cause_key: str) -> 
     book.take_back(_lot_of(book, found), taken, cause_key)
     save_book(book)
     return taken
+
+
+def freeze(team_id: str, grant_cause_key: str, amount: int, cause_key: str) -> int:
+    """Put up to `amount` credits of a grant out of reach, and return how many that came to so far.
+
+    Only what can still be spent of the grant itself: what was spent stays spent, and no other lot stands in for it. They
+    are not gone: the lot keeps them, and `thaw` or the lot's end gives them back to it. The balance does not count them
+    meanwhile, neither a spend nor a reversal takes them. A grant that has not started yet keeps the order until it does.
+
+    The same cause again changes nothing. Raises `UnknownGrant`, `CauseConflict` if the cause stands for another amount or
+    grant, and `ValueError` or `TypeError` for what is no amount or no key.
+    """
+    _check_amount(amount)
+    return _freeze_or_thaw(team_id, grant_cause_key, amount, cause_key)
+
+
+def thaw(team_id: str, grant_cause_key: str, amount: int, cause_key: str) -> int:
+    """Let up to `amount` frozen credits of a grant be spent again, and return how many; debt is repaid first (I2).
+
+    The same cause again changes nothing. Raises as `freeze` does.
+    """
+    _check_amount(amount)
+    return _freeze_or_thaw(team_id, grant_cause_key, -amount, cause_key)
+
+
+def _freeze_or_thaw(team_id: str, grant_cause_key: str, amount: int, cause_key: str) -> int:
+    _check_cause(cause_key)
+    lock_account(team_id)
+    book = locked_book(team_id)
+    book.post_due()
+    save_book(book)
+    found = _find_grant(team_id, grant_cause_key)
+    known = find_cause(team_id, cause_key)
+    if known:
+        first, entry = known.get("freeze"), known.get("entry")
+        if first is None or (first.grant_id, first.amount) != (found.id, amount):
+            raise _conflict(cause_key)
+        return abs(entry.amount) if entry else 0
+    send(INSERT_FREEZE, team_id=team_id, grant_id=found.id, amount=amount, cause_key=cause_key)
+    if found.state == "waiting":
+        return 0
+    changed = book.freeze_or_thaw(_lot_of(book, found), amount, cause_key)
+    save_book(book)
+    return changed
 
 
 def end_early(team_id: str, grant_cause_key: str) -> bool:

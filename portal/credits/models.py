@@ -27,7 +27,7 @@ from portal.core.clock import app_now
 from portal.core.database import Model, PrefixedId, PrimaryId, UtcDateTime
 
 # Tables that tell history: the app role may only add to them, and triggers refuse everybody else too.
-APPEND_ONLY = ("credit_entries", "credit_consumptions", "credit_reversals")
+APPEND_ONLY = ("credit_entries", "credit_consumptions", "credit_reversals", "credit_freezes")
 
 # Where the expiry is equal, lots are spent by kind: what the plan gave first, what was bought last.
 KIND_RANK = {"subscription": 0, "gift": 1, "adjustment": 1, "bundle": 2}
@@ -68,9 +68,10 @@ class CreditAccount(Model):
 class CreditGrant(Model):
     """A lot of credits: given once for one cause, usable from `effective_at` until just before `expires_at`.
 
-    Only `remaining` (which never grows), `held` (how much of it open holds keep), `state` (which only moves on) and
-    `lapsed_version` ever change. A lot that ends while some of it is held has `ended` at that version of the account,
-    and its rest remains until the last hold is closed.
+    Only `remaining` (which never grows), `held` (how much of it open holds keep), `frozen` (how much of it cannot be spent,
+    because the payment that bought it is disputed), `state` (which only moves on) and `lapsed_version` ever change. A lot
+    that ends while some of it is held has `ended` at that version of the account, and its rest remains until the last
+    hold is closed.
     """
 
     __tablename__ = "credit_grants"
@@ -80,6 +81,7 @@ class CreditGrant(Model):
         CheckConstraint("kind in ('subscription', 'bundle', 'gift', 'adjustment')", name="kind"),
         CheckConstraint("amount > 0", name="amount"),
         CheckConstraint("remaining between 0 and amount", name="remaining"),
+        CheckConstraint("frozen between 0 and remaining - held and (frozen = 0 or state = 'live')", name="frozen"),
         CheckConstraint("expires_at >= effective_at", name="expires_at"),
         CheckConstraint(
             "case state when 'waiting' then remaining = amount when 'live' then remaining > 0"
@@ -99,6 +101,7 @@ class CreditGrant(Model):
     kind: Mapped[str]
     amount: Mapped[int] = mapped_column(BigInteger)
     remaining: Mapped[int] = mapped_column(BigInteger)
+    frozen: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     effective_at: Mapped[UtcDateTime]
     expires_at: Mapped[UtcDateTime | None]
     state: Mapped[str]
@@ -112,6 +115,8 @@ class CreditGrant(Model):
 class CreditEntry(Model):
     """One change of the balance, for ever. `grant_id` is the lot it is about; a spend is about none.
 
+    `frozen` puts a part of a lot out of reach and `thawed` gives it back: the lot keeps it, the balance does not count it.
+
     `spend_order` is the rule by which a spend or a reversal chose its lots, so that the choice can be proved later.
     """
 
@@ -123,7 +128,8 @@ class CreditEntry(Model):
         ForeignKeyConstraint(["team_id", "grant_id"], ["credit_grants.team_id", "credit_grants.id"]),
         CheckConstraint(
             "case kind when 'granted' then amount > 0 when 'adjusted' then amount > 0 when 'spent' then amount < 0"
-            " when 'expired' then amount < 0 when 'reversed' then amount < 0 else false end",
+            " when 'expired' then amount < 0 when 'reversed' then amount < 0 when 'frozen' then amount < 0"
+            " when 'thawed' then amount > 0 else false end",
             name="amount",
         ),
         CheckConstraint("(kind = 'spent') = (grant_id is null)", name="grant_id"),
@@ -256,6 +262,27 @@ class CreditHoldLot(Model):
     team_id: Mapped[str] = mapped_column(PrefixedId)
     amount: Mapped[int] = mapped_column(BigInteger)
     repaid: Mapped[int] = mapped_column(BigInteger, server_default="0")
+
+
+class CreditFreeze(Model):
+    """The order to freeze (`amount` above 0) or to thaw (below 0) so many credits of a grant; the entry of the same cause
+    says how much it came to. It stands apart from the entry for the reasons that a reversal does.
+    """
+
+    __tablename__ = "credit_freezes"
+    __table_args__ = (
+        UniqueConstraint("team_id", "cause_key"),
+        ForeignKeyConstraint(["team_id", "grant_id"], ["credit_grants.team_id", "credit_grants.id"]),
+        CheckConstraint("amount <> 0", name="amount"),
+        Index("ix_credit_freezes_team_id_grant_id", "team_id", "grant_id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    team_id: Mapped[str] = mapped_column(PrefixedId)
+    grant_id: Mapped[int] = mapped_column(BigInteger)
+    amount: Mapped[int] = mapped_column(BigInteger)
+    cause_key: Mapped[str]
+    ordered_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
 
 
 class FreePeriod(Model):

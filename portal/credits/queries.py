@@ -16,11 +16,15 @@ from portal.core.statements import Statement
 from portal.credits.book import SORT_KEYS, Book, Lot
 from portal.credits.models import CreditGrant
 from portal.credits.storage import load_book, lot_from
+from portal.credits.upgrades import more_in_month
+
+# A lot that adds to the plan's own for the rest of its month.
+UPGRADE = "upgrade:"
 
 KIND_LABELS = {"subscription": "Plan", "bundle": "Bundle", "gift": "Gift", "adjustment": "Adjustment"}
 
 USED_UP = Statement(
-    "select id, kind, amount, remaining, effective_at, expires_at, state, cause_key, source, held, lapsed_version"
+    "select id, kind, amount, remaining, effective_at, expires_at, state, cause_key, source, held, lapsed_version, frozen"
     " from credit_grants where team_id = :team_id and state = 'used' and kind = 'subscription' and expires_at > :now"
 )
 
@@ -37,19 +41,23 @@ SPENT_SINCE = Statement(
 
 @dataclass(frozen=True)
 class Balance:
-    """`available` may be spent, `reserved` is held, `debt` is owed and taken from what comes next."""
+    """`available` may be spent, `reserved` is held, `debt` is owed and taken from what comes next.
+
+    `frozen` is out of reach while a payment is disputed, and counted in none of the others.
+    """
 
     available: int
     reserved: int
     debt: int
     version: int
+    frozen: int = 0
 
 
 @dataclass(frozen=True)
 class Grant:
     """A grant as the team sees it. `live`: it has begun and not ended, though nothing of it may remain.
 
-    Of what remains, `held` is kept for uses under way.
+    Of what remains, `held` is kept for uses under way, and `frozen` cannot be spent while the payment for it is disputed.
     """
 
     kind: str
@@ -60,6 +68,11 @@ class Grant:
     expires_at: datetime | None
     live: bool
     held: int = 0
+    frozen: int = 0
+
+    @property
+    def spendable(self) -> int:
+        return self.remaining - self.held - self.frozen
 
     @property
     def kind_label(self) -> str:
@@ -79,6 +92,7 @@ class Summary:
     next_reset_at: datetime | None
     next_reset_amount: int
     grants: list[Grant]
+    frozen: int = 0
 
 
 def balance(team_id: str) -> Balance:
@@ -87,7 +101,7 @@ def balance(team_id: str) -> Balance:
     if book is None:
         return Balance(0, 0, 0, 0)
     book.post_due()
-    return Balance(book.available, book.reserved, book.debt, book.version)
+    return Balance(book.available, book.reserved, book.debt, book.version, _frozen(book))
 
 
 def grants_of(team_id: str) -> list[Grant]:
@@ -119,6 +133,7 @@ def summary(team_id: str) -> Summary:
         next_reset_at=next_reset_at,
         next_reset_amount=next_reset_amount,
         grants=[_grant(lot) for lot in lots],
+        frozen=_frozen(book),
     )
 
 
@@ -157,7 +172,8 @@ def _present_lots(book: Book) -> list[Lot]:
 
 def _is_current_plan(book: Book, lot: Lot) -> bool:
     ends = lot.expires_at
-    return lot.kind == "subscription" and lot.effective_at <= book.now and ends is not None and ends > book.now
+    present = lot.effective_at <= book.now and ends is not None and ends > book.now
+    return lot.kind == "subscription" and present and not lot.cause_key.startswith(UPGRADE)
 
 
 def _current_plan(book: Book, lots: list[Lot]) -> Lot | None:
@@ -169,7 +185,7 @@ def _current_plan(book: Book, lots: list[Lot]) -> Lot | None:
 def _next_reset(book: Book, lots: list[Lot], plan: Lot | None) -> tuple[datetime | None, int]:
     """When plan credits come next and how many: a grant that waits already says so, else what is paid for then."""
     for lot in lots:
-        if lot.kind == "subscription" and lot.effective_at > book.now:
+        if lot.kind == "subscription" and lot.effective_at > book.now and not lot.cause_key.startswith(UPGRADE):
             return lot.effective_at, lot.amount
     if plan is None or plan.expires_at is None:
         return None, 0
@@ -179,8 +195,10 @@ def _next_reset(book: Book, lots: list[Lot], plan: Lot | None) -> tuple[datetime
 def _amount_at(team_id: str, moment: datetime, present: int) -> int:
     """Within what is paid for, and on the free plan, the present amount comes again; after it, the plan's of then."""
     subscription = live_subscription(team_id)
-    if subscription is None or subscription.current_period_end is None or moment < subscription.current_period_end:
+    if subscription is None or subscription.current_period_end is None:
         return present
+    if moment < subscription.current_period_end:
+        return present + more_in_month(subscription.stripe_id, moment)
     changes = subscription.scheduled_at is not None and subscription.scheduled_at <= moment
     plan = plan_by_key((subscription.scheduled_plan_key if changes else subscription.plan_key) or "")
     return present if plan is None or plan.credits_monthly is None else plan.credits_monthly
@@ -188,6 +206,10 @@ def _amount_at(team_id: str, moment: datetime, present: int) -> int:
 
 def _left(book: Book, kind: str) -> int:
     return sum(lot.free for lot in book.lots.values() if lot.state == "live" and lot.kind == kind)
+
+
+def _frozen(book: Book) -> int:
+    return sum(lot.frozen for lot in book.lots.values())
 
 
 def _spent_since(team_id: str, plan: Lot, version: int, posted_balance: int) -> int:
@@ -205,4 +227,5 @@ def _grant(lot: Lot) -> Grant:
         expires_at=lot.expires_at,
         live=lot.state != "waiting",
         held=lot.held,
+        frozen=lot.frozen,
     )

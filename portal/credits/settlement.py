@@ -1,4 +1,4 @@
-"""A purchase and the credits it comes to: what was paid is granted, what was refunded is taken back."""
+"""A purchase and the credits it comes to: what was paid is granted, what went back is taken back, what may is frozen."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from portal.billing.mirror import NotYet
 from portal.billing.models import Checkout
 from portal.billing.purchases import Mirrored, Purchase, mirror_purchase
 from portal.credits.bundle_grants import grant_for_checkout
-from portal.credits.refund_reversals import reverse_refunded_invoice, reverse_refunded_page
 from portal.credits.subscription_grants import grant_for_invoices
+from portal.credits.undo import undo_invoice, undo_page
+from portal.credits.undo_mail import tell_of_undone
 
 
 def settle(purchase: Purchase) -> Mirrored:
-    """Write the purchase, grant what it has paid for and take back what was refunded, in the current unit.
+    """Write the purchase, grant what it has paid for and undo what was refunded or disputed, in the current unit.
 
     Raises `StaleFetch` or `NotYet`, and then nothing of it may be kept.
     """
@@ -22,17 +23,18 @@ def settle(purchase: Purchase) -> Mirrored:
         grant_for_checkout(checkout)
     if mirrored.subscription is not None:
         grant_for_invoices(mirrored.subscription, mirrored.invoices)
-    if not any(purchase.refunds.values()):
+    if not purchase.undone:
         return mirrored
     for invoice in mirrored.invoices:
-        reverse_refunded_invoice(invoice.team_id, invoice.stripe_id)
+        undo_invoice(invoice.team_id, invoice.stripe_id)
     if checkout is not None:
-        _take_back(checkout)
+        _undo_page(checkout)
+    tell_of_undone(mirrored.payments)
     return mirrored
 
 
-def _take_back(checkout: Checkout) -> None:
-    """Credits that were bought on a page of ours are taken back, and if need be their grant is waited for."""
-    granted = reverse_refunded_page(checkout.team_id, str(checkout.stripe_id))
+def _undo_page(checkout: Checkout) -> None:
+    """Credits that were bought on a page of ours are taken back or frozen, and if need be their grant is waited for."""
+    granted = undo_page(checkout.team_id, str(checkout.stripe_id))
     if not granted:
         raise NotYet(f"the credits of {checkout.stripe_id} are not granted yet")

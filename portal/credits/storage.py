@@ -32,7 +32,7 @@ _BOOK = (
     " case when a.reserved > 0 then (select min(h.expires_at) from credit_holds h"
     "  where h.team_id = a.team_id and h.state = 'open') end as hold_due_at,"
     " g.id, g.kind, g.amount, g.remaining, g.effective_at, g.expires_at, g.state, g.cause_key, g.source,"
-    " g.held, g.lapsed_version"
+    " g.held, g.lapsed_version, g.frozen"
     f" from (select {APP_NOW} as now) clock cross join credit_accounts a"
     " left join credit_grants g on g.team_id = a.team_id and g.state in ('waiting', 'live')"
     " where a.team_id = :team_id"
@@ -50,6 +50,8 @@ _KNOWN = (
     " from credit_reversals where team_id = :team_id and cause_key = :cause_key"
     " union all select 'hold', null, null, amount, null, null, null"
     " from credit_holds where team_id = :team_id and cause_key = :cause_key"
+    " union all select 'freeze', id, null, amount, null, null, grant_id"
+    " from credit_freezes where team_id = :team_id and cause_key = :cause_key"
 )
 FIND_CAUSE = Statement(_KNOWN)
 LOAD_WITH_CAUSE = Statement(
@@ -71,6 +73,10 @@ WAITING_REVERSALS = Statement(
     "select grant_id, cause_key, amount from credit_reversals"
     " where team_id = :team_id and grant_id = any(cast(:grant_ids as bigint[])) order by id"
 )
+WAITING_FREEZES = Statement(
+    "select grant_id, cause_key, amount from credit_freezes"
+    " where team_id = :team_id and grant_id = any(cast(:grant_ids as bigint[])) order by id"
+)
 
 SAVE = Statement(
     "with posted as ("
@@ -88,10 +94,10 @@ SAVE = Statement(
     "  join posted using (version)"
     "  returning 1"
     "), lots as ("
-    "  update credit_grants g set remaining = l.remaining, state = l.state, held = l.held,"
+    "  update credit_grants g set remaining = l.remaining, state = l.state, held = l.held, frozen = l.frozen,"
     "    lapsed_version = l.lapsed_version"
     "  from json_to_recordset(cast(:lots as json))"
-    "    as l (id bigint, remaining bigint, state text, held bigint, lapsed_version bigint)"
+    "    as l (id bigint, remaining bigint, state text, held bigint, frozen bigint, lapsed_version bigint)"
     "  where g.team_id = :team_id and g.id = l.id"
     "  returning 1"
     "), account as ("
@@ -108,7 +114,7 @@ SAVE = Statement(
 _HOLDS = (
     "select h.id as hold_id, h.expires_at as held_until, p.amount as part,"
     " g.id, g.kind, g.amount, g.remaining, g.effective_at, g.expires_at, g.state, g.cause_key, g.source,"
-    " g.held, g.lapsed_version"
+    " g.held, g.lapsed_version, g.frozen"
     " from credit_holds h join credit_hold_lots p on p.team_id = h.team_id and p.hold_id = h.id"
     " join credit_grants g on g.team_id = p.team_id and g.id = p.grant_id"
     " where h.team_id = :team_id and h.state = 'open'"
@@ -158,7 +164,7 @@ def lock_account(team_id: str) -> None:
 
 
 class Known(NamedTuple):
-    """What a cause stands for already: an entry, a grant or an order to reverse."""
+    """What a cause stands for already: an entry, a grant, an order to reverse, or one to freeze or thaw."""
 
     id: int
     kind: str | None
@@ -226,7 +232,7 @@ def _book_of(team_id: str, rows: Sequence[Row]) -> Book:
         spend_order=spend_order(),
         lots={row.id: lot_from(row) for row in rows if row.id is not None},
     )
-    _add_waiting_reversals(book)
+    _add_waiting_orders(book)
     if first.hold_due_at is not None and first.hold_due_at <= book.now:
         _add_holds(book, send(LOAD_DUE_HOLDS, team_id=team_id, now=book.now))
     return book
@@ -246,6 +252,7 @@ def lot_from(row: Row) -> Lot:
         source=row.source,
         held=row.held,
         lapsed_version=row.lapsed_version,
+        frozen=row.frozen,
     )
 
 
@@ -266,12 +273,14 @@ def _add_holds(book: Book, rows: Sequence[Row]) -> None:
             book.lots[row.id] = lot_from(row)
 
 
-def _add_waiting_reversals(book: Book) -> None:
+def _add_waiting_orders(book: Book) -> None:
     starting = [lot.id for lot in book.lots.values() if lot.state == "waiting" and lot.effective_at <= book.now]
     if not starting:
         return
     for row in send(WAITING_REVERSALS, team_id=book.team_id, grant_ids=starting):
         book.lots[row.grant_id].reversals.append((row.cause_key, row.amount))
+    for row in send(WAITING_FREEZES, team_id=book.team_id, grant_ids=starting):
+        book.lots[row.grant_id].freezes.append((row.cause_key, row.amount))
 
 
 def save_book(book: Book) -> int:
@@ -339,24 +348,23 @@ def _save_parameters(book: Book) -> dict[str, Any]:
         for posting in postings
         for grant_id, amount in posting.takes
     ]
-    touched = (book.lots[lot_id] for lot_id in sorted(book.touched))
+    touched = [
+        {
+            "id": lot.id,
+            "remaining": lot.remaining,
+            "state": lot.state,
+            "held": lot.held,
+            "frozen": lot.frozen,
+            "lapsed_version": lot.lapsed_version,
+        }
+        for lot in (book.lots[lot_id] for lot_id in sorted(book.touched))
+    ]
     return {
         "team_id": book.team_id,
         "at": book.now,
         "postings": json.dumps(entries),
         "takes": json.dumps(takes),
-        "lots": json.dumps(
-            [
-                {
-                    "id": lot.id,
-                    "remaining": lot.remaining,
-                    "state": lot.state,
-                    "held": lot.held,
-                    "lapsed_version": lot.lapsed_version,
-                }
-                for lot in touched
-            ]
-        ),
+        "lots": json.dumps(touched),
         "available": book.available,
         "reserved": book.reserved,
         "debt": book.debt,

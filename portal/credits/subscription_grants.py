@@ -12,6 +12,7 @@ from datetime import datetime
 from sqlalchemy import exists, select, update
 
 from portal.billing.models import Invoice, PaidPeriod, Subscription
+from portal.billing.paid_changes import record_paid_changes
 from portal.billing.paid_periods import record_paid_periods
 from portal.catalog.queries import plan_by_key
 from portal.core import clock
@@ -21,7 +22,8 @@ from portal.credits import ledger
 from portal.credits.free_plan import end_free_grants, look_again
 from portal.credits.given_back import take_back_given
 from portal.credits.plan_months import cause_key, steps
-from portal.credits.refund_reversals import reverse_refunded_invoice
+from portal.credits.undo import undo_invoice
+from portal.credits.upgrades import periods_of_change, settle_upgrades
 
 
 def grant_for_invoices(subscription: Subscription, invoices: Iterable[Invoice]) -> None:
@@ -31,6 +33,9 @@ def grant_for_invoices(subscription: Subscription, invoices: Iterable[Invoice]) 
     for invoice in invoices:
         for paid in record_paid_periods(subscription, invoice):
             grant_paid_period(paid, clock.now(), subscription.ended_at)
+        for change in record_paid_changes(subscription, invoice)[:1]:
+            for paid in periods_of_change(change):
+                _grant_upgrades(paid, clock.now(), subscription.ended_at)
         take_back_given(subscription, invoice)
     if not subscription.live:
         look_again(subscription.team_id)
@@ -54,11 +59,20 @@ def grant_paid_period(paid: PaidPeriod, now: datetime, ended_at: datetime | None
             granted += _grant(paid, start, end)
     if granted:
         end_free_grants(paid.team_id)
-        # What was refunded before it was granted is taken back at once: a year's later months, and news out of order.
-        reverse_refunded_invoice(paid.team_id, paid.invoice_stripe_id)
+        # What was refunded or disputed before it was granted is undone at once: a year's later months, and news out of order.
+        undo_invoice(paid.team_id, paid.invoice_stripe_id)
+    granted += _grant_upgrades(paid, now, ended_at)
     this = (PaidPeriod.id == paid.id) & PaidPeriod.next_grant_at.is_distinct_from(upcoming)
     db.session.execute(update(PaidPeriod).where(this).values(next_grant_at=upcoming))
     return granted
+
+
+def _grant_upgrades(paid: PaidPeriod, now: datetime, ended_at: datetime | None) -> int:
+    """What changes of plan add to the months that have begun; returns how many grants were new."""
+    invoices = settle_upgrades(paid, now, ended_at)
+    for invoice_stripe_id in dict.fromkeys(invoices):
+        undo_invoice(paid.team_id, invoice_stripe_id)
+    return len(invoices)
 
 
 def _grant(paid: PaidPeriod, start: datetime, end: datetime) -> bool:

@@ -70,6 +70,17 @@ KINDS: dict[str, Kind] = {
         messages={"invoice_paid": Severity.SUCCESS},
         action=_MONEY,
     ),
+    "undone": Kind(
+        label="Refunds and disputes",
+        hint="Credits that are frozen while a bank decides about a payment, free again, or taken back",
+        messages={
+            "dispute_opened": Severity.WARNING,
+            "dispute_won": Severity.SUCCESS,
+            "dispute_lost": Severity.DANGER,
+            "credits_taken_back": Severity.WARNING,
+        },
+        action=_MONEY,
+    ),
     "card_expiring": Kind(
         label="A card that ends soon",
         hint="Once, in the card's last weeks",

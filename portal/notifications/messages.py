@@ -157,6 +157,29 @@ def invoice_paid(recipient: str, *, amount: str, number: str, description: str, 
     return _render("invoice_paid", recipient, why="it is a billing address of the team", **values)
 
 
+def dispute_opened(recipient: str, *, amount: str, payment: str, credits_frozen: int, link: str) -> Message:
+    """`payment` is the payment in words, here and below; the amount is that of the dispute or the refund."""
+    values = {"amount": amount, "payment": payment, "credits_frozen": credits_frozen, "link": link}
+    return _render("dispute_opened", recipient, why=BILLING_ADDRESS, **values)
+
+
+def dispute_won(recipient: str, *, amount: str, payment: str, link: str) -> Message:
+    return _render("dispute_won", recipient, why=BILLING_ADDRESS, amount=amount, payment=payment, link=link)
+
+
+def dispute_lost(recipient: str, *, amount: str, payment: str, credits_taken: int, debt: int, link: str) -> Message:
+    """`debt` is what the team owes now, of this or of anything else."""
+    values = {"amount": amount, "payment": payment, "credits_taken": credits_taken, "debt": debt, "link": link}
+    return _render("dispute_lost", recipient, why=BILLING_ADDRESS, **values)
+
+
+def credits_taken_back(
+    recipient: str, *, amount: str, payment: str, credits_taken: int, debt: int, link: str
+) -> Message:
+    values = {"amount": amount, "payment": payment, "credits_taken": credits_taken, "debt": debt, "link": link}
+    return _render("credits_taken_back", recipient, why=BILLING_ADDRESS, **values)
+
+
 def confirm_billing_email(recipient: str, *, team_name: str, link: str) -> Message:
     values = {"team_name": team_name, "link": link, "expires_in_words": "2 days"}
     return _render("confirm_billing_email", recipient, why="a team's invoices are to be sent here", **values)

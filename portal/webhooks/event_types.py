@@ -38,5 +38,12 @@ INVOICE = (
 ACTION_REQUIRED = ("invoice.payment_action_required",)
 PAYMENT_INTENT = ("payment_intent.succeeded", "payment_intent.payment_failed")
 CHARGE_REFUNDED = ("charge.refunded",)
+DISPUTE = (
+    "charge.dispute.created",
+    "charge.dispute.updated",
+    "charge.dispute.closed",
+    "charge.dispute.funds_withdrawn",
+    "charge.dispute.funds_reinstated",
+)
 REFUND = ("refund.created", "refund.updated", "refund.failed")
 PAYMENT_METHOD = ("payment_method.attached", "payment_method.detached", "payment_method.updated")

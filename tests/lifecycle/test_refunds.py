@@ -17,7 +17,7 @@ from portal.core import statements
 from portal.core.database import db
 from portal.core.ids import new_id
 from portal.core.unit_of_work import unit_of_work
-from portal.credits import ledger, refund_reversals
+from portal.credits import ledger, undo
 from portal.credits.models import CreditEntry, CreditGrant, CreditReversal
 from portal.credits.queries import balance
 from portal.credits.storage import lock_account
@@ -200,9 +200,9 @@ def test_a_refund_that_fails_while_the_lock_is_waited_for_takes_nothing(
         whose = {"team_id": cast.team_id, "payment_intent_stripe_id": intent}
         session.add(Refund(id=new_id("ref"), stripe_id="re_1", gen=1, synced_at=paid.occurred_at, **whose, **values))
         invoice = str(paid.invoice_stripe_id)
-    monkeypatch.setattr(refund_reversals, "lock_account", fail_first)
+    monkeypatch.setattr(undo, "lock_account", fail_first)
     with unit_of_work():
-        refund_reversals.reverse_refunded_invoice(cast.team_id, invoice)
+        undo.undo_invoice(cast.team_id, invoice)
     assert net(cast.team_id) == (GRANTED, 0)
     assert reversals() == []
     assert db.session.execute(select(Refund.effect)).scalar_one() == "none"

@@ -14,7 +14,9 @@ from portal.core.ids import new_id
 from portal.credits.held_credits import open_holds
 from portal.credits.history import FILTER_LABELS, history
 from portal.credits.offers import offers
+from portal.credits.owing import owed
 from portal.credits.queries import summary
+from portal.credits.undo_words import frozen_for
 
 bp = Blueprint("credits", __name__)
 BLUEPRINTS = [bp]
@@ -27,12 +29,15 @@ VERSION_DIGITS_MAX = 15
 def credits_page() -> str:
     team = current_team()
     only = request.args.get("kind")
+    credits_now = summary(team.id)
     return render_template(
         "credits/credits.html",
         team=team,
-        credits=summary(team.id),
         holds=open_holds(team.id),
         meter_names={meter.key: meter.name for meter in catalog().meters},
+        credits=credits_now,
+        owing=owed(team.id, credits_now.debt),
+        held_back=frozen_for(team.id) if credits_now.frozen else [],
         frozen=effective(team.id).credits_frozen,
         may_buy=may(current_membership().role, Action.BUY),
         allowed=bundles_allowed(team.id),

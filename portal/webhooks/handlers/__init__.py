@@ -14,6 +14,7 @@ from portal.webhooks.envelope import THIN_PREFIX
 from portal.webhooks.handlers.checkout import on_checkout
 from portal.webhooks.handlers.credit_note import on_credit_note
 from portal.webhooks.handlers.customer import on_customer_updated, on_tax_id
+from portal.webhooks.handlers.dispute import on_dispute
 from portal.webhooks.handlers.invoice import on_invoice, on_payment_action_required
 from portal.webhooks.handlers.payment import on_charge_refunded, on_payment_intent, on_refund
 from portal.webhooks.handlers.payment_method import on_payment_method
@@ -32,6 +33,7 @@ _HANDLERS: tuple[tuple[tuple[str, ...], Callable[[Claimed], None]], ...] = (
     (types.ACTION_REQUIRED, on_payment_action_required),
     (types.PAYMENT_INTENT, on_payment_intent),
     (types.CHARGE_REFUNDED, on_charge_refunded),
+    (types.DISPUTE, on_dispute),
     (types.REFUND, on_refund),
     (types.PAYMENT_METHOD, on_payment_method),
 )

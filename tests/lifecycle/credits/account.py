@@ -40,7 +40,8 @@ STAND_STILL = text(
 
 READ = """
 select row_to_json(a) as account,
-    (select json_agg(json_build_object('key', cause_key, 'id', id, 'remaining', remaining, 'state', state, 'held', held) order by id)
+    (select json_agg(json_build_object('key', cause_key, 'id', id, 'remaining', remaining, 'frozen', frozen, 'state', state,
+        'held', held) order by id)
         from credit_grants where team_id = a.team_id) as grants,
     (select json_agg(json_build_object('id', e.id, 'kind', e.kind, 'amount', e.amount, 'key', e.cause_key, 'version', e.version,
             'balance', e.balance_after, 'at', extract(epoch from e.at), 'used',
@@ -125,6 +126,8 @@ def _rows(account: dict[str, Any], grants: Json, entries: Json, holds: Json) -> 
         entry["used"] = Counter({keys[int(grant_id)]: amount for grant_id, amount in (entry["used"] or {}).items()})
         if entry["key"].startswith("expire:grant:"):
             entry["key"] = "expire:" + keys[int(entry["key"].removeprefix("expire:grant:"))]
+        if entry["key"].startswith("expire:thaw:grant:"):
+            entry["key"] = "expire:thaw:" + keys[int(entry["key"].removeprefix("expire:thaw:grant:"))]
     for hold in holds:
         hold["lots"] = {keys[int(grant_id)]: tuple(amounts) for grant_id, amounts in hold["lots"].items()}
     return Rows(account, grants, entries, holds)

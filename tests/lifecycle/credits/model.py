@@ -26,7 +26,9 @@ class ModelLot:
     state: str = "future"
     left: int = 0
     gone: int = 0
+    frozen: int = 0
     orders: list[tuple[str, int]] = field(default_factory=list)
+    freezes: list[tuple[str, int]] = field(default_factory=list)
     held: int = 0
     lapsed: bool = False
 
@@ -160,6 +162,32 @@ class Model:
             return 0
         return self._take_back(lot, key, amount)
 
+    def freeze(self, lot: ModelLot, key: str, amount: int) -> int:
+        """Freeze `amount`, or thaw when it is below 0. `left` is what can be spent or is held, `frozen` what cannot."""
+        if lot.state == "future":
+            lot.freezes.append((key, amount))
+            return 0
+        count = 0
+        while amount > count and lot.free:
+            lot.left, lot.frozen, count = lot.left - 1, lot.frozen + 1, count + 1
+        if count:
+            self._entry("frozen", -count, key, Counter())
+        return count or self._thaw(lot, key, -amount)
+
+    def _thaw(self, lot: ModelLot, key: str, amount: int) -> int:
+        used: Counter[str] = Counter()
+        count = 0
+        while amount > count and lot.frozen:
+            lot.frozen, count = lot.frozen - 1, count + 1
+            if self.debt:
+                self.debt -= 1
+                used[lot.key] += 1
+            else:
+                lot.left += 1
+        if count:
+            self._entry("thawed", count, key, used)
+        return count
+
     def end_early(self, lot: ModelLot) -> bool:
         if lot.state == "over":
             return False
@@ -176,7 +204,7 @@ class Model:
         for lot in self.lots:
             if lot.state == "future" and lot.start <= self.now:
                 due.append((lot.start, 1, lot.number, self._start, lot))
-            if lot.state == "open" and lot.left and lot.end is not None and lot.end <= self.now:
+            if lot.state == "open" and (lot.left or lot.frozen) and lot.end is not None and lot.end <= self.now:
                 due.append((lot.end, 0, lot.number, self._end, lot))
         return due
 
@@ -192,6 +220,8 @@ class Model:
         self._entry("adjusted" if lot.kind == "adjustment" else "granted", lot.amount, lot.key, repaid)
         for key, amount in lot.orders:
             self._take_back(lot, key, amount)
+        for key, amount in lot.freezes:
+            self.freeze(lot, key, amount)
 
     def _expire(self, hold: ModelHold) -> None:
         self.release(hold, "expired")
@@ -199,6 +229,7 @@ class Model:
     def _end(self, lot: ModelLot) -> None:
         """A lot of which some is held is over, and waits with its rest for what comes back."""
         lot.state = "over"
+        self._thaw(lot, "expire:thaw:" + lot.key, lot.frozen)
         lot.lapsed = lot.lapsed or lot.held > 0
         if lot.left and not lot.held:
             rest, lot.left = lot.left, 0

@@ -42,6 +42,8 @@ def team_id(portal_app: Flask) -> str:
                 holds.hold(team, 2, "hold:open", timedelta(hours=1))
                 released = holds.hold(team, 2, "hold:released", timedelta(hours=1))
                 holds.release(team, released.id)
+                ledger.freeze(team, "gift", 1, "dispute:1")
+                ledger.thaw(team, "gift", 1, "dispute:1:won")
     return team_id
 
 
@@ -99,6 +101,8 @@ def test_grants_accounts_and_holds_are_never_removed(owner: Connection, table: s
         ("held = -1", "held"),
         ("state = 'ended', held = 0", "state"),
         ("lapsed_version = 1", "lapsed_version"),
+        ("frozen = -1", "frozen"),
+        ("frozen = remaining + 1", "frozen"),
     ],
 )
 def test_a_grant_only_wears_out(owner: Connection, team_id: str, change: str, message: str) -> None:

@@ -60,6 +60,8 @@ ARGUMENTS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "hold": {"amount": AMOUNTS, "lasts": LASTS},
     "settle": {"pick": PICKS, "amount": AMOUNTS},
     "release": {"pick": PICKS},
+    "freeze": {"pick": PICKS, "amount": AMOUNTS},
+    "thaw": {"pick": PICKS, "amount": AMOUNTS},
     "end_early": {"pick": PICKS},
     "ask_again": {"pick": PICKS},
     "ask_otherwise": {"pick": PICKS},
@@ -76,6 +78,8 @@ WEIGHTS = {
     "hold": 6,
     "settle": 4,
     "release": 2,
+    "freeze": 2,
+    "thaw": 2,
     "move_the_clock": 4,
     "ask_again": 2,
 }
@@ -233,6 +237,29 @@ class Ledger(RuleBasedStateMachine):
             self.model.release(hold)
         assert state == hold.state
 
+    def freeze(self, pick: int, amount: int) -> None:
+        self._freeze_or_thaw(ledger.freeze, pick, amount, 1)
+
+    def thaw(self, pick: int, amount: int) -> None:
+        """Mostly of a lot of which something is frozen: the others have nothing to thaw."""
+        frozen = [place for place, lot in enumerate(self.model.lots) if lot.frozen or lot.freezes]
+        self._freeze_or_thaw(ledger.thaw, frozen[pick % len(frozen)] if frozen else pick, amount, -1)
+
+    def _freeze_or_thaw(self, act: Callable[..., int], pick: int, amount: int, sign: int) -> None:
+        lot = self.model.lots[pick % len(self.model.lots)]
+        key = self._new_key("dispute")
+        with unit_of_work():
+            changed = act(self.team_id, lot.key, amount, key)
+        self.model.at(self.clock)
+        assert changed == self.model.freeze(lot, key, sign * amount)
+
+        def ask(amount: int = amount) -> None:
+            answer = act(self.team_id, lot.key, amount, key)
+            self.model.at(self.clock)
+            assert answer == abs(sum(entry.amount for entry in self.model.entries if entry.key == key))
+
+        self.asked.append((key, ask, lambda: ask(amount + 1), None))
+
     def end_early(self, pick: int) -> None:
         lot = self.model.lots[pick % len(self.model.lots)]
         with unit_of_work():
@@ -275,9 +302,10 @@ class Ledger(RuleBasedStateMachine):
         with unit_of_work():
             summary = queries.summary(self.team_id)
         then = self.model.foreseen(self.clock)
-        free = sum(grant.remaining - grant.held for grant in summary.grants if grant.live)
-        assert summary.available == free == then.available
+        spendable = sum(grant.spendable for grant in summary.grants if grant.live)
+        assert summary.available == spendable == then.available
         assert summary.reserved == then.reserved
+        assert summary.frozen == sum(grant.frozen for grant in summary.grants) == sum(lot.frozen for lot in then.lots)
         future = [lot.amount for lot in then.lots if lot.state == "future"]
         assert sorted(grant.amount for grant in summary.grants if not grant.live) == sorted(future)
 
@@ -302,8 +330,9 @@ class Ledger(RuleBasedStateMachine):
             model.available, model.reserved, model.debt
         )  # fmt: skip
         assert account["version"] == len(model.entries)
-        assert [(lot["key"], lot["remaining"], lot["held"]) for lot in rows.grants] == [
-            (lot.key, lot.amount if lot.state == "future" else lot.left, lot.held) for lot in model.lots
+        assert [(lot["key"], lot["remaining"], lot["frozen"], lot["held"]) for lot in rows.grants] == [
+            (lot.key, lot.amount if lot.state == "future" else lot.left + lot.frozen, lot.frozen, lot.held)
+            for lot in model.lots
         ]
         assert [(hold["id"], hold["state"], hold["settled"], hold["lots"]) for hold in rows.holds] == [
             (hold.id, hold.state, hold.settled, {key: (part, hold.repaid[key]) for key, part in hold.parts.items()})
@@ -358,7 +387,7 @@ def test_ledger_and_model_agree(app: Flask) -> None:
     finally:
         app.config["SPEND_ORDER"] = order
     # A machine that hardly ever spends or expires anything would agree with everything.
-    kinds = ("granted", "adjusted", "spent", "expired", "reversed", "from several")
+    kinds = ("granted", "adjusted", "spent", "expired", "reversed", "frozen", "thawed", "from several")
     assert all(Ledger.told[kind] >= EXAMPLES // 2 for kind in kinds), Ledger.told
     states = ("hold settled", "hold released", "hold expired", "hold repaid", "lapsed")
     assert all(Ledger.told[state] >= EXAMPLES // 10 for state in states), Ledger.told

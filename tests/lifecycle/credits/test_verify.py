@@ -29,6 +29,7 @@ TABLES = (
     "credit_reversals",
     "credit_holds",
     "credit_hold_lots",
+    "credit_freezes",
 )
 
 
@@ -86,6 +87,19 @@ def make_held_history(team_id: str) -> None:
     do(steps)
 
 
+def make_frozen_history(team_id: str) -> None:
+    """A sound account with a lot of which a part is frozen; its versions are named in the damages of freezes."""
+    steps: list[Callable[[], object]] = [
+        lambda: give(team_id, "bundle", 150, "first", days=1),  # 1
+        lambda: ledger.freeze(team_id, "first", 100, "dispute:a"),  # 2
+        lambda: give(team_id, "bundle", 30, "second"),  # 3
+        lambda: ledger.spend(team_id, 70, "usage:a"),  # 4: first 50, second 20, since 100 of the first cannot be spent
+        lambda: ledger.thaw(team_id, "first", 40, "dispute:a:won"),  # 5
+        lambda: ledger.spend(team_id, 10, "usage:b"),  # 6: first 10
+    ]
+    do(steps)
+
+
 def do(steps: list[Callable[[], object]]) -> None:
     for step in steps:
         with unit_of_work():
@@ -114,6 +128,14 @@ def teams(portal_app: Flask) -> tuple[str, ...]:
         for team in made[2:]:
             make_held_history(team)
     return made
+
+
+@pytest.fixture(scope="module")
+def frozen_team(portal_app: Flask, teams: tuple[str, str]) -> str:
+    with portal_app.app_context():
+        team_id = new_team()
+        make_frozen_history(team_id)
+    return team_id
 
 
 @pytest.fixture
@@ -223,6 +245,37 @@ DAMAGES = [
     )),
 ]  # fmt: skip
 
+FREEZE_TAKES = (
+    "insert into credit_consumptions (entry_id, grant_id, team_id, amount) select id, grant_id, team_id, 1"
+    " from credit_entries where team_id = :team and version = 2"
+)
+AT_ONE_TIME = (
+    "update credit_entries e set at = o.at from credit_entries o where e.team_id = :team and o.team_id = e.team_id"
+    " and e.version in (4, 5) and o.version = 6"
+)
+
+FREEZE_DAMAGES = [
+    Damage("more frozen than there is", {"I1", "I2", "I4"}, (GRANT.format("frozen = remaining + 1", "first"),)),
+    Damage("frozen by no entry", {"I1", "I4"}, (GRANT.format("frozen = frozen + 1", "first"),)),
+    Damage("thawed by no entry", {"I1", "I4"}, (GRANT.format("frozen = 0", "first"),)),
+    Damage("frozen by no order", {"I3"}, ("delete from credit_freezes where team_id = :team and cause_key = 'dispute:a'",)),
+    Damage("thawed by an order to freeze", {"I3"}, (
+        "update credit_freezes set amount = -amount where team_id = :team and amount < 0",
+    )),
+    Damage("a spend with a freeze's cause", {"I3"}, (ENTRY.format("cause_key = 'dispute:a'", 4), ENTRY.format("cause_key = 'x'", 2))),
+    Damage("a freeze that used something up", {"I4"}, (
+        FREEZE_TAKES,
+    )),
+    Damage("past what could be spent", {"I5"}, (
+        ENTRY.format("version = -1", 4), ENTRY.format("version = 4, balance_after = 120", 5),
+        ENTRY.format("version = 5, balance_after = 50", -1),
+        AT_ONE_TIME,
+    )),
+    Damage("a freeze of another team", {"I3", "I14"}, (
+        "update credit_freezes set team_id = :other, cause_key = 'x' where team_id = :team and cause_key = 'dispute:a'",
+    )),
+]  # fmt: skip
+
 
 HOLD = "update credit_holds set {} where team_id = :team and cause_key = 'hold:{}'"
 PART = (
@@ -295,6 +348,15 @@ def test_each_damage_is_found_and_nothing_else(owner: Connection, teams: tuple[s
 @pytest.mark.parametrize("case", HELD_DAMAGES, ids=lambda case: case.name)
 def test_each_damage_to_a_hold_is_found(owner: Connection, teams: tuple[str, ...], case: Damage) -> None:
     damage(owner, case, *teams[2:])
+    assert set(found()) == case.invariants
+
+
+@pytest.mark.parametrize("case", FREEZE_DAMAGES, ids=lambda case: case.name)
+def test_each_damage_to_what_is_frozen_is_found(
+    frozen_team: str, owner: Connection, teams: tuple[str, str], case: Damage
+) -> None:
+    assert found() == {}
+    damage(owner, case, frozen_team, teams[1])
     assert set(found()) == case.invariants
 
 

@@ -64,6 +64,8 @@ BROKEN = {
     "no currency": ('currency = "usd"', "", "billing.currency", "is missing"),
     "unknown spend order": ('"usd"', '"usd"\nspend_order = "expire"', "billing.spend_order", 'did you mean "expiry"?'),
     "unknown trial grant": ('"usd"', '"usd"\ntrial_grant = "half"', "billing.trial_grant", 'one of "full", "none"'),
+    "an upgrade that gives half": (
+        '"usd"', '"usd"\nupgrade_grant = "half"', "billing.upgrade_grant", 'one of "difference", "full", "none"'),
     "a policy that is no flag": (
         '"usd"', '"usd"\nzero_invoice_grant = 1', "billing.zero_invoice_grant", "must be true or false"),
     "access in a state that is none": (
@@ -399,6 +401,7 @@ class TestPresets:
             "api_calls": None,
         }
         assert (catalog.spend_order, catalog.trial_grant, catalog.zero_invoice_grant) == ("expiry", "full", True)
+        assert catalog.upgrade_grant == "difference"
 
 
 junk = st.recursive(

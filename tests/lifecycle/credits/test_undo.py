@@ -15,9 +15,10 @@ from portal.core.database import db
 from portal.core.ids import new_id
 from portal.core.unit_of_work import unit_of_work
 from portal.credits import ledger
+from portal.credits.bought import Lot
 from portal.credits.models import CreditGrant
 from portal.credits.plan_months import cause_key
-from portal.credits.refund_reversals import Lot, reverse_refunded_invoice, reversed_credits, share_of
+from portal.credits.undo import reversed_credits, share_of, undo_invoice
 from portal.credits.verify import verify
 from tests.lifecycle.credits.account import new_team
 
@@ -80,7 +81,7 @@ class Year:
                 self.team_id, kind="subscription", amount=self.monthly, cause_key=self._month(self.granted),
                 source="Business", expires_at=self.start + timedelta(days=400),
             )  # fmt: skip
-            reverse_refunded_invoice(self.team_id, self.invoice)
+            undo_invoice(self.team_id, self.invoice)
         self.granted += 1
 
     def _month(self, place: int) -> str:
@@ -106,7 +107,7 @@ class Year:
                     )
                 )  # fmt: skip
             session.flush()
-            reverse_refunded_invoice(self.team_id, self.invoice)
+            undo_invoice(self.team_id, self.invoice)
 
     def fail(self, number: int) -> None:
         with unit_of_work() as session:
@@ -115,7 +116,7 @@ class Year:
             if standing:
                 standing[number % len(standing)].status = "failed"
                 session.flush()
-                reverse_refunded_invoice(self.team_id, self.invoice)
+                undo_invoice(self.team_id, self.invoice)
 
     def expected(self) -> int:
         """What the rule says of the refunds that stand, for the months that were granted."""
