@@ -301,7 +301,8 @@ class Book:
 
     def freeze(self, lot: Lot, amount: int, cause_key: str) -> int:
         """Put up to `amount` of what can be spent of a lot out of reach. What was spent already is not made up for,
-        and what is held stays with its hold."""
+        and what is held stays with its hold.
+        """
         frozen = min(amount, lot.free) if lot.state == "live" else 0
         if frozen:
             lot.frozen += frozen

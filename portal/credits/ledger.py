@@ -216,7 +216,7 @@ def freeze(team_id: str, grant_cause_key: str, amount: int, cause_key: str) -> i
     The same cause again changes nothing. Raises `UnknownGrant`, `CauseConflict` if the cause stands for another amount or
     grant, and `ValueError` or `TypeError` for what is no amount or no key.
     """
-    _check_amount(amount)
+    check_amount(amount)
     return _freeze_or_thaw(team_id, grant_cause_key, amount, cause_key)
 
 
@@ -225,12 +225,12 @@ def thaw(team_id: str, grant_cause_key: str, amount: int, cause_key: str) -> int
 
     The same cause again changes nothing. Raises as `freeze` does.
     """
-    _check_amount(amount)
+    check_amount(amount)
     return _freeze_or_thaw(team_id, grant_cause_key, -amount, cause_key)
 
 
 def _freeze_or_thaw(team_id: str, grant_cause_key: str, amount: int, cause_key: str) -> int:
-    _check_cause(cause_key)
+    check_cause(cause_key)
     lock_account(team_id)
     book = locked_book(team_id)
     book.post_due()
@@ -240,7 +240,7 @@ def _freeze_or_thaw(team_id: str, grant_cause_key: str, amount: int, cause_key: 
     if known:
         first, entry = known.get("freeze"), known.get("entry")
         if first is None or (first.grant_id, first.amount) != (found.id, amount):
-            raise _conflict(cause_key)
+            raise conflict(cause_key)
         return abs(entry.amount) if entry else 0
     send(INSERT_FREEZE, team_id=team_id, grant_id=found.id, amount=amount, cause_key=cause_key)
     if found.state == "waiting":
