@@ -152,7 +152,7 @@ class _Books:
             team_id, {(use.meter, self._moment(use)) for use in metered if not self._terms(use).more_allowed}
         )
         self._used = {(meter, month): used for (meter, _at), (month, used) in self._months.items()}
-        self._made: list[tuple[Recorded, str, int | None]] = []
+        self._made: list[tuple[Recorded, Stored, int | None]] = []
 
     def outcome(self, use: Use, answer: Body) -> Answer | Refusal:
         """What comes of the next use."""
@@ -164,21 +164,21 @@ class _Books:
             return KeyReused("the key stands for another use")
         except (InsufficientCredits, IncludedUsedUp) as refused:
             return refused
-        body = answer(recorded)
-        self._made.append((recorded, body, version))
+        kept = Stored(use.request_hash, CREATED, answer(recorded))
+        self._made.append((recorded, kept, version))
         # The same key may come again among the rest.
-        self._found.stored[use.key] = Stored(use.request_hash, CREATED, body)
-        return Answer(CREATED, body, replayed=False)
+        self._found.stored[use.key] = kept
+        return Answer(CREATED, kept.body, replayed=False)
 
     def save(self) -> None:
         """Write everything that was taken, and count it once it is committed."""
-        if self._spending:
-            self._spending.save()
+        ids = self._spending.save() if self._spending else {}
         if not self._made:
             return
-        storage.save(self._team_id, self._made, self._now)
+        made = [(recorded, kept, ids[version] if version else None) for recorded, kept, version in self._made]
+        storage.save(self._team_id, made, self._now)
         consumed: dict[str, int] = {}
-        for recorded, _body, _version in self._made:
+        for recorded, _kept, _version in self._made:
             consumed[recorded.use.meter] = consumed.get(recorded.use.meter, 0) + recorded.cost
         for meter, cost in consumed.items():
             after_commit(CONSUMED.labels(meter=meter).inc, cost)
