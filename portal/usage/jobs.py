@@ -1,5 +1,5 @@
-"""What the worker does for usage: the months of single uses are made ahead, and dropped when they are past; what metered
-meters have counted is reported to Stripe, and compared with what Stripe has.
+"""What the worker does for usage: what metered meters have counted is reported to Stripe and compared with what Stripe has;
+the months of single uses are made ahead, and dropped when they are past.
 """
 
 from __future__ import annotations
@@ -24,8 +24,27 @@ from portal.usage.retention import drop_old_months, look_for_missing_months, mak
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
-
 BATCHES_MAX = 50
+
+
+def freeze_reports() -> int:
+    """In units of a few hundred, so that one is short and the next begins from what the last one wrote."""
+    written = 0
+    for _ in range(BATCHES_MAX):
+        batch = run_in_unit(partial(meter_reports.freeze, meter_reports.BATCH))
+        written += batch
+        if batch < meter_reports.BATCH:
+            break
+    return written
+
+
+def drain_reports() -> int:
+    """While billing is switched off Stripe is told nothing; what was used meanwhile is reported when it is on again."""
+    return meter_sending.drain(gateway, ROUND) if billing_is_on() else 0
+
+
+def check_meters() -> int:
+    return meter_check.check(gateway()) if billing_is_on() else 0
 
 
 def make_usage_months() -> int:
@@ -55,30 +74,10 @@ def _unless_locked(work: Callable[[], T], otherwise: T) -> T:
         return otherwise
 
 
-def freeze_reports() -> int:
-    """In units of a few hundred, so that one is short and the next begins from what the last one wrote."""
-    written = 0
-    for _ in range(BATCHES_MAX):
-        batch = run_in_unit(partial(meter_reports.freeze, meter_reports.BATCH))
-        written += batch
-        if batch < meter_reports.BATCH:
-            break
-    return written
-
-
-def drain_reports() -> int:
-    """While billing is switched off Stripe is told nothing; what was used meanwhile is reported when it is on again."""
-    return meter_sending.drain(gateway, ROUND) if billing_is_on() else 0
-
-
-def check_meters() -> int:
-    return meter_check.check(gateway()) if billing_is_on() else 0
-
-
 DRAINS = (drain_reports,)
 SCHEDULE = {
-    "usage.months": Task(make_usage_months, timedelta(hours=1)),
-    "usage.retention": Task(drop_usage_months, timedelta(days=1), first_in=timedelta(minutes=20)),
     "usage.meter_reports": Task(freeze_reports, timedelta(minutes=10)),
     "usage.meter_check": Task(check_meters, timedelta(days=1), first_in=timedelta(hours=1)),
+    "usage.months": Task(make_usage_months, timedelta(hours=1)),
+    "usage.retention": Task(drop_usage_months, timedelta(days=1), first_in=timedelta(minutes=20)),
 }

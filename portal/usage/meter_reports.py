@@ -28,8 +28,8 @@ from portal.usage.report_models import MeterReport
 
 # The same total is reported anew when so much time has passed: twice within the hour for which an invoice is a draft.
 AGAIN_AFTER = timedelta(minutes=25)
-# Of the 35 days that Stripe takes, one is left for sending.
-REPORTED_WITHIN = timedelta(days=34)
+# A day more than Stripe takes, and we do: what is too old by then is refused and seen, not forgotten.
+REPORTED_WITHIN = timedelta(days=36)
 IDENTIFIER_MAX = 100
 BATCH = 500
 

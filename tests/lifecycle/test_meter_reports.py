@@ -20,6 +20,7 @@ from portal.core.unit_of_work import unit_of_work
 from portal.usage import jobs, meter_reports
 from portal.usage.gauges import meter_gauges
 from portal.usage.models import UsageDay
+from portal.usage.overage import overages
 from portal.usage.report_dates import date_of
 from portal.usage.report_models import MeterDrift, MeterReport
 from tests.cast import Cast
@@ -311,6 +312,25 @@ def _report_badly(monkeypatch: pytest.MonkeyPatch, random: Random) -> None:
     with unit_of_work() as session:
         session.execute(update(MeterReport).where(MeterReport.lease_token.is_not(None)).values(lease_until=None))
     db.session.remove()
+
+
+def test_the_end_of_the_period_is_told_from_the_last_days_with_a_range(backend: Backend, stage: Stage) -> None:
+    for calls in (10_000, 30_000, 50_000, 30_000, 10_000, 50_000, 30_000, 30_000):
+        use(backend, calls)
+        stage.advance(timedelta(days=1))
+    use(backend, 5)
+    (found,) = overages(backend.team_id)
+    db.session.remove()
+    assert (found.used, found.over, found.cents) == (240_005, 0, 0)
+    assert found.ahead is not None
+    assert found.ahead.sample_days == 7
+    assert found.ahead.used < 500_000 < found.ahead.low < found.ahead.total < found.ahead.high
+    price = found.price
+    cents = [price.overage_cents(units) for units in (found.ahead.low, found.ahead.total, found.ahead.high)]
+    assert [found.cents_low, found.cents_likely, found.cents_high] == cents
+    assert 0 < found.cents_low < found.cents_likely < found.cents_high
+    # 32,857 a day for the 22 days that are left, and 500,000 of them are included at no charge.
+    assert abs(found.ahead.total - (240_005 + 230_000 * 22 // 7)) < 50_000
 
 
 class TestComparison:

@@ -22,6 +22,7 @@ from portal.core.ids import is_id, new_id
 from portal.core.limits import Quota, limited
 from portal.core.tenancy import load_for
 from portal.core.unit_of_work import unit_of_work
+from portal.usage.overage import overages
 
 ASKED = Quota("payment-tries", "10 per minute")
 LOOKED_AHEAD = Quota("next-invoices", "30 per minute")
@@ -54,7 +55,8 @@ def show_next_invoice() -> ResponseReturnValue:
     template = "billing/_next_invoice.html" if is_htmx() else "billing/next_invoice.html"
     # What htmx gets with an error it does not show.
     status = 502 if away and not is_htmx() else 200
-    return render_template(template, team=team, coming=coming, away=away), status
+    counted = overages(team.id) if coming else []
+    return render_template(template, team=team, coming=coming, away=away, overages=counted), status
 
 
 @bp.post("/teams/<team_id>/invoices/<invoice_id>/payment")
