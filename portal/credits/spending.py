@@ -10,16 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from portal.core.database import send
-from portal.core.statements import Statement
 from portal.credits.book import Book
 from portal.credits.errors import CauseConflict, InsufficientCredits
 from portal.credits.ledger import Spent, check_amount, check_cause, conflict
-from portal.credits.storage import Known, load_book_with_causes, lock_account, save_book
-
-ENTRY_IDS = Statement(
-    "select version, id from credit_entries where team_id = :team_id and version = any(cast(:versions as bigint[]))"
-)
+from portal.credits.storage import Known, load_book_with_causes, lock_account, save_entries
 
 
 class Spending:
@@ -63,9 +57,9 @@ class Spending:
         self._made[cause_key] = amount, spent
         return spent
 
-    def save(self) -> None:
-        """Write what was spent, and the starts and expiries that were due."""
-        save_book(self._book)
+    def save(self) -> dict[int, int]:
+        """Write what was spent, and the starts and expiries that were due; returns the ids of the entries by version."""
+        return save_entries(self._book)
 
 
 def spend_many(team_id: str, wanted: Iterable[tuple[int, str]]) -> list[Spent | InsufficientCredits | CauseConflict]:
@@ -78,10 +72,10 @@ def spend_many(team_id: str, wanted: Iterable[tuple[int, str]]) -> list[Spent | 
         check_amount(amount)
     spending = Spending(team_id, [cause for _amount, cause in asked])
     results = [_result(spending, amount, cause) for amount, cause in asked]
-    spending.save()
-    rows = send(ENTRY_IDS, team_id=team_id, versions=[one.version for one in results if isinstance(one, Spent)])
-    ids = {row.version: row.id for row in rows}
-    return [replace(one, entry_id=ids[one.version]) if isinstance(one, Spent) else one for one in results]
+    ids = spending.save()
+    return [
+        replace(one, entry_id=ids.get(one.version, one.entry_id)) if isinstance(one, Spent) else one for one in results
+    ]
 
 
 def _result(spending: Spending, amount: int, cause: str) -> Spent | InsufficientCredits | CauseConflict:

@@ -100,7 +100,8 @@ SAVE = Statement(
     "  where team_id = :team_id and version = :version_before"
     "  returning 1"
     ")"
-    " select (select max(id) from posted) as entry_id, (select count(*) from taken) as takes,"
+    " select (select json_agg(json_build_array(version, id)) from posted) as entries,"
+    "  (select count(*) from taken) as takes,"
     "  (select count(*) from lots) as lots, (select count(*) from account) as accounts"
 )
 
@@ -275,13 +276,18 @@ def _add_waiting_reversals(book: Book) -> None:
 
 
 def save_book(book: Book) -> int:
-    """Write what was posted and forget it; returns the id of the last entry, or 0 when there was none.
+    """Write what was posted and forget it; returns the id of the last entry, or 0 when there was none."""
+    return max(save_entries(book).values(), default=0)
+
+
+def save_entries(book: Book) -> dict[int, int]:
+    """Write what was posted and forget it; returns the ids of the entries by their versions.
 
     One statement writes entries, consumptions, lots and account together. Raises `LedgerError` if the account is not
     at the version the book was loaded at: somebody would have written without holding the lock.
     """
     if not book.postings and not book.touched:
-        return 0
+        return {}
     row = send(SAVE, **_save_parameters(book))[0]
     expected = (sum(len(posting.takes) for posting in book.postings), len(book.touched), 1)
     if (row.takes, row.lots, row.accounts) != expected:
@@ -289,7 +295,7 @@ def save_book(book: Book) -> int:
     _close_holds(book)
     book.postings.clear()
     book.touched.clear()
-    return int(row.entry_id or 0)
+    return dict(row.entries or ())
 
 
 def _close_holds(book: Book) -> None:

@@ -18,6 +18,7 @@ from portal.core.metrics import counter
 from portal.core.unit_of_work import after_commit
 from portal.credits.errors import InsufficientCredits
 from portal.credits.ledger import CauseConflict
+from portal.credits.queries import balance
 from portal.credits.spending import Spending
 from portal.credits.storage import lock_account
 from portal.usage import storage
@@ -51,6 +52,7 @@ __all__ = [
     "Use",
     "record",
     "record_all",
+    "refusal_of",
 ]
 
 Body = Callable[[Recorded], str]
@@ -80,6 +82,25 @@ def record_all(team_id: str, uses: Sequence[Use], answer: Body) -> list[Answer |
     outcomes = [books.outcome(use, answer) for use in uses]
     books.save()
     return outcomes
+
+
+def refusal_of(use: Use) -> Refusal | None:
+    """Why the use would be refused as things are now; None when it would be recorded, or has been. It changes nothing."""
+    found = storage.find(use.team_id, [use])
+    if use.key in found.stored:
+        outcome = _settled(use, found)
+        return None if isinstance(outcome, Answer) else outcome
+    fault = _fault(use, found)
+    if fault is not None:
+        return fault
+    terms = found.meters[use.meter]
+    if terms.mode == "credits":
+        cost, available = (terms.cost or 0) * use.quantity, balance(use.team_id).available
+        return InsufficientCredits(available, cost) if cost > available else None
+    if terms.more_allowed:
+        return None
+    [(_month, used)] = storage.used_in_month(use.team_id, [(use.meter, use.occurred_at or found.now)]).values()
+    return IncludedUsedUp(terms.included, used) if used + use.quantity > terms.included else None
 
 
 def _is_open(use: Use, found: Found) -> bool:
@@ -131,7 +152,7 @@ class _Books:
             team_id, {(use.meter, self._moment(use)) for use in metered if not self._terms(use).more_allowed}
         )
         self._used = {(meter, month): used for (meter, _at), (month, used) in self._months.items()}
-        self._made: list[tuple[Recorded, str, int | None]] = []
+        self._made: list[tuple[Recorded, Stored, int | None]] = []
 
     def outcome(self, use: Use, answer: Body) -> Answer | Refusal:
         """What comes of the next use."""
@@ -143,21 +164,21 @@ class _Books:
             return KeyReused("the key stands for another use")
         except (InsufficientCredits, IncludedUsedUp) as refused:
             return refused
-        body = answer(recorded)
-        self._made.append((recorded, body, version))
+        kept = Stored(use.request_hash, CREATED, answer(recorded))
+        self._made.append((recorded, kept, version))
         # The same key may come again among the rest.
-        self._found.stored[use.key] = Stored(use.request_hash, CREATED, body)
-        return Answer(CREATED, body, replayed=False)
+        self._found.stored[use.key] = kept
+        return Answer(CREATED, kept.body, replayed=False)
 
     def save(self) -> None:
         """Write everything that was taken, and count it once it is committed."""
-        if self._spending:
-            self._spending.save()
+        ids = self._spending.save() if self._spending else {}
         if not self._made:
             return
-        storage.save(self._team_id, self._made, self._now)
+        made = [(recorded, kept, ids[version] if version else None) for recorded, kept, version in self._made]
+        storage.save(self._team_id, made, self._now)
         consumed: dict[str, int] = {}
-        for recorded, _body, _version in self._made:
+        for recorded, _kept, _version in self._made:
             consumed[recorded.use.meter] = consumed.get(recorded.use.meter, 0) + recorded.cost
         for meter, cost in consumed.items():
             after_commit(CONSUMED.labels(meter=meter).inc, cost)

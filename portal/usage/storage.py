@@ -43,16 +43,16 @@ USED = Statement(
 SAVE = Statement(
     "with uses as ("
     "  select * from json_to_recordset(cast(:uses as json)) as u (id text, key text, request_hash text, body text,"
-    "    api_key_id text, user_id text, meter text, quantity bigint, cost bigint, version bigint, at timestamptz)"
+    "    api_key_id text, user_id text, meter text, quantity bigint, cost bigint, entry_id bigint, at timestamptz)"
     "), kept as ("
     "  insert into usage_keys (team_id, key, request_hash, status, body, created_at)"
     "  select :team_id, key, request_hash, :status, body, :now from uses"
     "), recorded as ("
     "  insert into usage_events"
     "    (id, team_id, key, api_key_id, user_id, meter, quantity, cost, entry_id, occurred_at, recorded_at)"
-    "  select u.id, :team_id, u.key, u.api_key_id, u.user_id, u.meter, u.quantity, u.cost, e.id, u.at, :now"
-    "  from uses u left join credit_entries e on e.team_id = :team_id and e.version = u.version"
-    "), days as ("
+    "  select u.id, :team_id, u.key, u.api_key_id, u.user_id, u.meter, u.quantity, u.cost, u.entry_id, u.at, :now"
+    "  from uses u"
+    "), days as materialized ("
     "  select at, usage_starts_at(:team_id, at) as starts_at from (select distinct at from uses) moments"
     ")"
     " insert into usage_daily as d (team_id, starts_at, meter, api_key_id, user_id, quantity, cost, events)"
@@ -116,22 +116,22 @@ def used_in_month(
     return {(row.meter, row.at): (row.starts, row.used) for row in rows}
 
 
-def save(team_id: str, made: Sequence[tuple[Recorded, str, int | None]], now: datetime) -> None:
-    """Write the uses, each with its answer and the version of its entry."""
+def save(team_id: str, made: Sequence[tuple[Recorded, Stored, int | None]], now: datetime) -> None:
+    """Write the uses, each with its answer and the id of its entry."""
     uses = [
         {
             "id": recorded.id,
             "key": recorded.use.key,
-            "request_hash": recorded.use.request_hash,
-            "body": body,
+            "request_hash": kept.request_hash,
+            "body": kept.body,
             "api_key_id": recorded.use.api_key_id,
             "user_id": recorded.use.user_id,
             "meter": recorded.use.meter,
             "quantity": recorded.use.quantity,
             "cost": recorded.cost,
-            "version": version,
+            "entry_id": entry_id,
             "at": recorded.occurred_at.isoformat(),
         }
-        for recorded, body, version in made
+        for recorded, kept, entry_id in made
     ]
     send(SAVE, team_id=team_id, uses=json.dumps(uses), status=CREATED, now=now)

@@ -25,6 +25,10 @@ WORDS = {
     "webhook": "`POST /webhooks/stripe`",
     "usage": "`POST /api/v1/usage`",
     "bare_read": "a bare Flask route that answers with as many bytes",
+    "bare_rows": "the rows of batches inserted by psycopg's `executemany`",
+    "batch_hot": "batches of 1,000 uses of one team",
+    "batch_spread": "the same of a thousand teams in turn",
+    "bulk_rows": "the rows inserted by one statement a table",
     "read": "`GET /v1/customers/…` of the stand-in",
 }
 FLUSHES = 200
@@ -109,10 +113,12 @@ def write(tables: Iterable[list[str]], about: list[str], how: str) -> None:
     PAGE.write_text(f"{head}{BEGIN}\n\n{made}\n\n{END}{tail}")
 
 
-def rows(results: Mapping[str, Result], targets: Mapping[str, float], measure: str) -> list[str]:
+def rows(
+    results: Mapping[str, Result], targets: Mapping[str, float], measure: str, what: str = "requests"
+) -> list[str]:
     """A table of what was measured, the yardstick first. `measure` says what the ratios are of."""
     lines = [
-        f"| | requests a second | p50 | p99 | {measure} | lowest to highest round | wanted | by process |",
+        f"| | {what} a second | p50 | p99 | {measure} | lowest to highest round | wanted | by process |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for number, (name, found) in enumerate(results.items()):
