@@ -18,7 +18,14 @@ from portal.credits.book import Book
 from portal.credits.errors import CauseConflict, HoldClosed, InsufficientCredits, UnknownHold
 from portal.credits.ledger import Spent, check_amount, check_cause
 from portal.credits.models import CreditHold
-from portal.credits.storage import load_book_with_cause, load_open_hold, lock_account, locked_book, save_book
+from portal.credits.storage import (
+    load_book_with_cause,
+    load_open_hold,
+    lock_account,
+    locked_book,
+    save_book,
+    save_entries,
+)
 
 EXPIRES_IN_MIN, EXPIRES_IN_MAX = timedelta(seconds=1), timedelta(days=7)
 
@@ -126,9 +133,8 @@ def settle(team_id: str, hold_id: str, amount: int, cause_key: str) -> Spent:
         save_book(book)
         raise HoldClosed(hold_id, _find(team_id, hold_id).state)
     posting = book.settle(opened, amount, cause_key)
-    save_book(book)
-    settled = _find(team_id, hold_id)
-    return Spent(posting.balance_after, posting.version, settled.entry_id, at=book.now)
+    entry_ids = save_entries(book)
+    return Spent(posting.balance_after, posting.version, entry_ids[posting.version], at=book.now)
 
 
 def release(team_id: str, hold_id: str) -> Held:

@@ -25,7 +25,7 @@ from portal.credits.models import CreditHold
 from portal.credits.queries import balance
 from portal.usage import storage
 from portal.usage.metering import CONSUMED
-from portal.usage.storage import CREATED, Found
+from portal.usage.storage import CREATED, Found, Stored
 from portal.usage.uses import Answer, CreditsFrozen, KeyReused, MeteringError, Recorded, UnknownMeter, Use
 
 KEEP = Statement(
@@ -81,17 +81,6 @@ class Asked:
         seconds = self.expires_in.total_seconds() if self.expires_in else None
         content = [self.act, self.hold_id, self.amount, self.meter, self.quantity, seconds]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class _SettledUse(Use):
-    """A use whose key stands for the request to settle a hold."""
-
-    settlement_hash: str = ""
-
-    @property
-    def request_hash(self) -> str:
-        return self.settlement_hash
 
 
 @dataclass(frozen=True)
@@ -152,18 +141,11 @@ def settle(asked: Asked, tell: Tell) -> Answer:
     available = balance(asked.team_id).available
     if row.meter is None or asked.quantity is None:
         return _keep(asked, Done(held, available), spent.at, tell)
-    use = _SettledUse(
-        asked.team_id,
-        asked.key,
-        row.meter,
-        asked.quantity,
-        asked.api_key_id,
-        settlement_hash=asked.request_hash,
-    )
+    use = Use(asked.team_id, asked.key, row.meter, asked.quantity, asked.api_key_id)
     recorded = Recorded(new_id("use"), use, amount, spent.balance, spent.at, occurred_at=spent.at)
     body = tell(Done(held, available, recorded.id))
     after_commit(CONSUMED.labels(meter=use.meter).inc, amount)
-    storage.save(asked.team_id, [(recorded, body, spent.version)], spent.at)
+    storage.save(asked.team_id, [(recorded, Stored(asked.request_hash, CREATED, body), spent.entry_id)], spent.at)
     return Answer(CREATED, body, replayed=False)
 
 

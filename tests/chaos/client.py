@@ -29,7 +29,7 @@ from tests.chaos.operations import REQUESTS_EACH, Plan, Request, request
 RECENT = 200
 # Of a hundred requests: so many repeat one of the client's own, one of another client's, ask otherwise under a known key
 # (which must be refused), and close a hold. The rest is new.
-AGAIN, OF_OTHERS, OTHERWISE, CLOSING = 20, 10, 2, 12
+AGAIN, OF_OTHERS, OTHERWISE, CLOSING = 25, 10, 2, 12
 
 Outcome = tuple[str, Any]
 

@@ -22,7 +22,7 @@ from portal.core.database import db
 from portal.core.ids import new_id
 from portal.core.unit_of_work import unit_of_work
 from tests.chaos.ledger_check import check
-from tests.chaos.operations import Plan
+from tests.chaos.operations import REQUESTS_EACH, Plan
 from tests.worker_process import ROOT, environment_of
 
 TEAMS = 1_000
@@ -39,7 +39,9 @@ def make_plan(operations: int, clients: int, seed: int, teams: int = TEAMS) -> P
         session.execute(insert(Team), rows)
         began = clock.now()
     db.session.remove()
-    return Plan(seed, clients, operations, ids, began.isoformat())
+    # A new request every two minutes or so, and a day at least: lots end, and most holds are closed before they do.
+    hours = max(24, round(operations / clients * REQUESTS_EACH / 30))
+    return Plan(seed, clients, operations, ids, began.isoformat(), hours)
 
 
 def operate(app: Flask, plan: Plan, folder: Path, kill_every: float, seconds_max: float) -> float:

@@ -35,7 +35,7 @@ class Plan:
     operations: int
     teams: list[str]
     began: str
-    hours: int = 240
+    hours: int
 
     @cached_property
     def start(self) -> datetime:

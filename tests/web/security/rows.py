@@ -22,6 +22,7 @@ from portal.core import clock
 from portal.core.database import db
 from portal.core.ids import new_id
 from portal.core.unit_of_work import unit_of_work
+from portal.credits import holds, ledger
 from portal.exports.models import Export, ExportPart
 from tests.cast import make_user
 
@@ -142,11 +143,17 @@ def make_export(team_id: str, user_id: str) -> str:
     return export.id
 
 
+def make_hold(team_id: str, _user_id: str) -> str:
+    ledger.grant(team_id, kind="gift", amount=10, cause_key=new_id("gift"), source="A gift")
+    return holds.hold(team_id, 1, new_id("key"), timedelta(hours=1)).id
+
+
 # The name of the id in the route, and what makes such a row of a team (in a unit that is open) and returns its id.
 ROWS: dict[str, Make] = {
     "change_id": make_change,
     "checkout_id": make_checkout,
     "export_id": make_export,
+    "hold_id": make_hold,
     "invitation_id": make_invitation,
     "invoice_id": make_invoice,
     "key_id": make_key,
