@@ -114,8 +114,6 @@ def _settle_month(paid: PaidPeriod, found: Sequence[Rise], start: datetime, end:
     Each change gives its own step of the sum where it can. One that has given already does not give again, so that what
     is still missing after that, as when a plan went up twice within a second, is given by any other.
     """
-    if not any(rise.credits for rise in found):
-        return []
     lock_account(paid.team_id)
     causes = {rise.invoice_stripe_id: rise.cause_key(paid.subscription_stripe_id, start) for rise in found}
     lots = send(LOTS, team_id=paid.team_id, causes=list(causes.values()), undone=UNDONE)

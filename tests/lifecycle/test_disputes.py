@@ -168,16 +168,16 @@ def test_the_customer_is_told_in_plain_words_what_is_frozen_and_what_is_owed_and
     shown = page(cast, "credits")
     assert "15,000 credits are frozen" in shown
     assert "still yours and cannot be spent until the bank has decided" in shown
-    assert "$299.00 of the payment of $299.00 on" in shown
+    assert "$299.00 USD of the payment of $299.00 USD on" in shown
     assert "is disputed. The bank decides." in shown
     assert "Frozen" in page(cast, "billing")
     payments = page(cast, "payments")
     assert "Disputed" in payments
-    assert "$299.00 of it is disputed at the bank." in payments
+    assert "$299.00 USD of it is disputed at the bank." in payments
     invoice = db.session.execute(select(Invoice.id)).scalar_one()
     db.session.remove()
     assert f"/invoices/{invoice}" in shown
-    assert "$299.00 of it is disputed at the bank." in page(cast, f"invoices/{invoice}")
+    assert "$299.00 USD of it is disputed at the bank." in page(cast, f"invoices/{invoice}")
     decide(stage, opened["data"]["object"]["id"], "lost")
     assert told() == ["dispute_opened", "dispute_lost"]
     shown = page(cast, "credits")
@@ -201,7 +201,7 @@ def test_a_refund_is_told_with_the_credits_it_took(cast: Cast, stage: Stage) -> 
     assert told() == ["credits_taken_back"]
     shown = page(cast, "credits")
     assert "9,960 credits are owed" in shown
-    assert "$149.50 of the payment of $299.00 on" in shown
+    assert "$149.50 USD of the payment of $299.00 USD on" in shown
     assert "was refunded." in shown
 
 

@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from threading import Barrier
 from typing import Any, TypeVar
@@ -28,7 +28,7 @@ from portal.credits import held_credits, holds, ledger, queries
 from portal.credits.errors import HoldClosed
 from portal.credits.storage import load_book, save_book
 from portal.credits.verify import verify
-from tests.lifecycle.credits.account import new_team, read_rows
+from tests.lifecycle.credits.account import make_still_clock, new_team, read_rows, unit_at
 from tests.worker_process import until
 
 THREADS = 8
@@ -73,6 +73,45 @@ def gift(team_id: str, amount: int, key: str, **times: Any) -> bool:
 
 def assert_sound(team_id: str) -> None:
     assert [finding for finding in verify(team_id) if finding.violations] == []
+
+
+@pytest.mark.parametrize("frozen", [0, 30])
+def test_a_period_that_rolls_over_between_deductions_gives_each_of_them_one_period(
+    app: Flask, team_id: str, frozen: int
+) -> None:
+    """Fault 30: many deductions a tick before the instant, at it and a tick after it, all at once and in any order."""
+    make_still_clock(app.config["SETTINGS"].database_owner_url)
+    start = datetime(2030, 1, 31, 12, tzinfo=UTC)
+    rolls, tick = start + timedelta(days=28), timedelta(microseconds=1)
+    with unit_at(start):
+        gift(team_id, 200, "january", effective_at=start, expires_at=rolls)
+        gift(team_id, 100, "february", effective_at=rolls, expires_at=rolls + timedelta(days=31))
+        if frozen:
+            ledger.freeze(team_id, "january", frozen, "dispute:1:frozen")
+
+    def spend_at(moment: datetime, number: int) -> bool:
+        with unit_at(moment):
+            try:
+                ledger.spend(team_id, 1, f"usage:{number}")
+            except ledger.InsufficientCredits:
+                return False
+            return True
+
+    moments = [rolls - tick, rolls, rolls + tick] * 60
+    random.Random(frozen).shuffle(moments)
+    with threads(app) as submit:
+        done = [submit(partial(spend_at, moment, number)) for number, moment in enumerate(moments)]
+        answered = [future.result(60) for future in done]
+    rows = read_rows(team_id)
+    assert rows is not None
+    spends = [entry for entry in rows.entries if entry["kind"] == "spent"]
+    assert len(spends) == sum(answered), "who was told yes was charged, once"
+    for entry in spends:
+        assert list(entry["used"]) == ["january" if entry["at"] < rolls.timestamp() else "february"]
+    of_january = sum(entry["used"]["january"] for entry in spends)
+    ended = [entry["amount"] for entry in rows.entries if entry["kind"] == "expired"]
+    assert ended == [of_january - 200], "what was left of it ended once, with what was frozen"
+    assert_sound(team_id)
 
 
 def test_an_account_is_opened_once(app: Flask, team_id: str) -> None:

@@ -79,6 +79,25 @@ def test_a_grant_ends_at_its_instant(account: Account, early: timedelta, availab
             account.spend(1, "usage:1")
 
 
+@pytest.mark.parametrize(("early", "over"), [(TICK, False), (timedelta(0), True), (-TICK, True)])
+def test_a_lot_that_is_frozen_ends_whole_at_its_instant(account: Account, early: timedelta, over: bool) -> None:
+    """Fault 30: exactly then, at a deduction, what is frozen ends with the rest, and repays debt before it does."""
+    account.grant(10, "bundle", "bundle", expires_at=NOON + HOUR)
+    account.do(ledger.freeze, "bundle", 6, "dispute:1:frozen")
+    assert account.balance == (4, 0)
+    account.grant(20, "other", "bundle")
+    account.spend(20, "usage:1")  # 4 of the first, 16 of the other
+    account.do(ledger.reverse, "other", 20, "refund:1")  # 4 of it are left, 16 are owed
+    account.moment = NOON + HOUR - early
+    assert account.balance == ((0, 10) if over else (0, 16))
+    with pytest.raises(ledger.InsufficientCredits):
+        account.spend(1, "usage:2")
+    account.do(ledger.post_due)
+    assert account.story[-1] == (("thawed", 6, -10) if over else ("reversed", -20, -16))
+    assert account.do(ledger.thaw, "bundle", 6, "dispute:1:thawed") == (0 if over else 6)
+    assert account.balance == (0, 10)
+
+
 @pytest.mark.parametrize(("early", "available"), [(TICK, 0), (timedelta(0), 10), (-TICK, 10)])
 def test_a_grant_begins_at_its_instant(account: Account, early: timedelta, available: int) -> None:
     account.grant(10, "gift", effective_at=NOON + HOUR)

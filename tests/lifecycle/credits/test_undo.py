@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select, text
 
+from portal.billing.dispute_models import Dispute
 from portal.billing.models import PaidPeriod, Payment, Refund
 from portal.core.database import db
 from portal.core.ids import new_id
@@ -18,6 +19,7 @@ from portal.credits import ledger
 from portal.credits.bought import Lot
 from portal.credits.models import CreditGrant
 from portal.credits.plan_months import cause_key
+from portal.credits.queries import balance
 from portal.credits.undo import reversed_credits, share_of, undo_invoice
 from portal.credits.verify import verify
 from tests.lifecycle.credits.account import new_team
@@ -118,14 +120,57 @@ class Year:
                 session.flush()
                 undo_invoice(self.team_id, self.invoice)
 
-    def expected(self) -> int:
-        """What the rule says of the refunds that stand, for the months that were granted."""
-        query = select(func.coalesce(func.sum(Refund.amount), 0))
-        total = db.session.execute(
-            query.where(Refund.team_id == self.team_id, Refund.status == "succeeded")
+    def dispute(self, amounts: list[int]) -> None:
+        """The bank disputes so much."""
+        with unit_of_work() as session:
+            for amount in amounts:
+                session.add(
+                    Dispute(
+                        id=new_id("dsp"), stripe_id=new_id("du"), gen=1, synced_at=self.start, team_id=self.team_id,
+                        payment_intent_stripe_id=self.intent, amount=amount, currency="usd", status="needs_response",
+                        withdrawn=amount, created_at=self.start, effect="none",
+                    )
+                )  # fmt: skip
+            session.flush()
+            undo_invoice(self.team_id, self.invoice)
+
+    def decide(self, number: int, verdict: str) -> None:
+        with unit_of_work() as session:
+            query = select(Dispute).where(Dispute.team_id == self.team_id, Dispute.status == "needs_response")
+            undecided = session.execute(query.order_by(Dispute.id)).scalars().all()
+            if undecided:
+                undecided[number % len(undecided)].status = verdict
+                session.flush()
+                undo_invoice(self.team_id, self.invoice)
+
+    def frozen(self) -> tuple[int, int]:
+        """What is frozen, and at most how much the disputes that are open are about."""
+        asked = select(func.coalesce(func.sum(Dispute.amount), 0))
+        undecided = db.session.execute(
+            asked.where(Dispute.team_id == self.team_id, Dispute.status == "needs_response")
         ).scalar_one()
+        frozen = db.session.execute(
+            select(func.coalesce(func.sum(CreditGrant.frozen), 0)).where(CreditGrant.team_id == self.team_id)
+        ).scalar_one()
+        return int(frozen), self.shares(self.back() + int(undecided)) - self.shares(self.back())
+
+    def back(self) -> int:
+        """The money that went back: refunds that stand and disputes that are lost."""
+        refunded = select(func.coalesce(func.sum(Refund.amount), 0)).where(
+            Refund.team_id == self.team_id, Refund.status == "succeeded"
+        )
+        lost = select(func.coalesce(func.sum(Dispute.amount), 0)).where(
+            Dispute.team_id == self.team_id, Dispute.status == "lost"
+        )
+        return int(db.session.execute(refunded).scalar_one()) + int(db.session.execute(lost).scalar_one())
+
+    def expected(self) -> int:
+        """What the rule says of the money that went back, for the months that were granted."""
+        return self.shares(self.back())
+
+    def shares(self, back: int) -> int:
         lots = [Lot(self._month(place), self.monthly) for place in range(12)]
-        taken = reversed_credits(12 * self.monthly, int(total), self.paid)
+        taken = reversed_credits(12 * self.monthly, back, self.paid)
         return sum(share_of(lots, place, taken) for place in range(self.granted))
 
     def taken(self) -> int:
@@ -143,6 +188,8 @@ STEPS = st.lists(
         st.tuples(st.just("refund"), st.lists(st.integers(1, 400), min_size=1, max_size=3)),
         st.tuples(st.just("fail"), st.lists(st.integers(0, 9), min_size=1, max_size=1)),
         st.tuples(st.just("spend"), st.lists(st.integers(1, 60), min_size=1, max_size=1)),
+        st.tuples(st.just("dispute"), st.lists(st.integers(1, 400), min_size=1, max_size=2)),
+        st.tuples(st.sampled_from(["won", "lost"]), st.lists(st.integers(0, 9), min_size=1, max_size=1)),
     ),
     min_size=2,
     max_size=9,
@@ -153,10 +200,10 @@ STEPS = st.lists(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(paid=st.integers(50, 1500), monthly=st.integers(1, 100), steps=STEPS)
-def test_any_history_of_grants_refunds_and_failures_ends_where_the_rule_says(
+def test_any_history_of_grants_refunds_disputes_and_failures_ends_where_the_rule_says(
     app: Flask, paid: int, monthly: int, steps: list[tuple[str, list[int]]]
 ) -> None:
-    year, left = Year(paid, monthly), paid
+    year, left, spent = Year(paid, monthly), paid, 0
     year.grant_month()
     for number, (act, amounts) in enumerate(steps):
         if act == "grant":
@@ -167,16 +214,27 @@ def test_any_history_of_grants_refunds_and_failures_ends_where_the_rule_says(
             year.refund(fitting)
         elif act == "fail":
             year.fail(amounts[0])
-        else:
-            spend(year.team_id, amounts[0], number)
+        elif act == "dispute":
+            year.dispute(amounts)
+        elif act in ("won", "lost"):
+            year.decide(amounts[0], act)
+        elif spend(year.team_id, amounts[0], number):
+            spent += amounts[0]
         assert year.taken() == year.expected(), f"after step {number}, {act}"
+        frozen, disputed = year.frozen()
+        assert frozen <= disputed, f"after step {number}, {act}"
+        stands = balance(year.team_id)
+        # Nothing is lost or made on the way: what was granted is spent, taken back, frozen or there.
+        assert stands.available - stands.debt + frozen == year.granted * monthly - spent - year.taken()
     assert [finding for finding in verify(year.team_id) if finding.violations] == []
     db.session.rollback()
 
 
-def spend(team_id: str, amount: int, number: int) -> None:
+def spend(team_id: str, amount: int, number: int) -> bool:
+    """Whether there was enough."""
     with unit_of_work():
         try:
             ledger.spend(team_id, amount, f"usage:{number}")
         except ledger.InsufficientCredits:
-            return
+            return False
+    return True
