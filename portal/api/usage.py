@@ -32,6 +32,7 @@ from portal.billing.entitlements import effective
 from portal.core import clock
 from portal.core.errors import ApiError
 from portal.core.unit_of_work import run_in_unit
+from portal.credits.auto_purchase import intend_for_refused
 from portal.credits.ledger import InsufficientCredits
 from portal.usage.metering import (
     Answer,
@@ -66,7 +67,12 @@ def create_usage(headers: dict[str, str], fields: dict[str, Any]) -> Response:
     """
     who = caller()
     use = Use(who.team_id, headers["idempotency_key"], fields["meter"], fields["quantity"], who.key_id)
-    answer = run_in_unit(lambda: _record(use))
+    try:
+        answer = run_in_unit(lambda: _record(use))
+    except InsufficientCredits as error:
+        refused = error
+        run_in_unit(lambda: intend_for_refused(use.team_id, refused))
+        raise _payment_required(use.team_id, error) from error
     response = Response(answer.body, answer.status, mimetype="application/json")
     if answer.replayed:
         response.headers[REPLAYED] = "true"
@@ -125,8 +131,6 @@ def _event(event: UsageEvent) -> dict[str, Any]:
 def _record(use: Use) -> Answer:
     try:
         return record(use, _body)
-    except InsufficientCredits as error:
-        raise _payment_required(use.team_id, error) from error
     except CreditsFrozen as error:
         message = "The team's credits are frozen until its plan goes on: it is paused, or has to be paid. Nothing was recorded."
         raise ApiError(403, "permission_error", "credits_frozen", message) from error

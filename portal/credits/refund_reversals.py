@@ -23,7 +23,7 @@ from itertools import accumulate
 from sqlalchemy import select
 
 from portal.billing.models import PaidPeriod, Payment, Refund
-from portal.billing.payments import paid_for_invoice, paid_on_page
+from portal.billing.payments import paid_by_intent, paid_for_invoice, paid_on_page
 from portal.billing.refunds import UNDONE, refunds_of
 from portal.core import clock
 from portal.core.database import db, send
@@ -87,6 +87,13 @@ def reverse_refunded_page(team_id: str, checkout_stripe_id: str) -> bool:
     return lot is not None
 
 
+def reverse_refunded_purchase(team_id: str, purchase_cause_key: str, payment_intent_stripe_id: str) -> None:
+    """The same for what auto-purchase has bought with one payment; its grant is there."""
+    lot = _granted_as(team_id, purchase_cause_key)
+    if lot is not None:
+        _reverse(team_id, lambda: paid_by_intent(payment_intent_stripe_id), lambda: [lot])
+
+
 def _lots_of_invoice(invoice_stripe_id: str) -> list[Lot]:
     query = (
         select(PaidPeriod).where(PaidPeriod.invoice_stripe_id == invoice_stripe_id).order_by(PaidPeriod.period_start)
@@ -100,7 +107,10 @@ def _lots_of_invoice(invoice_stripe_id: str) -> list[Lot]:
 
 
 def _granted_on(team_id: str, checkout_stripe_id: str) -> Lot | None:
-    cause = f"bundle:{checkout_stripe_id}"
+    return _granted_as(team_id, f"bundle:{checkout_stripe_id}")
+
+
+def _granted_as(team_id: str, cause: str) -> Lot | None:
     query = select(CreditGrant.amount).where(CreditGrant.team_id == team_id, CreditGrant.cause_key == cause)
     amount = db.session.execute(query).scalar()
     return Lot(cause, amount) if amount is not None else None

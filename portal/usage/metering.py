@@ -17,6 +17,7 @@ from portal.core.ids import new_id
 from portal.core.metrics import counter
 from portal.core.statements import Row, Statement
 from portal.core.unit_of_work import after_commit
+from portal.credits.auto_purchase import intend_if_crossed
 from portal.credits.ledger import CauseConflict, spend
 from portal.usage.queries import credit_meters
 
@@ -131,6 +132,7 @@ def record(use: Use, answer: Callable[[Recorded], str]) -> Answer:
     body = answer(recorded)
     after_commit(CONSUMED.labels(meter=use.meter).inc, cost)
     _save(recorded, body, spent.entry_id)
+    intend_if_crossed(use.team_id, needs_purchase=spent.needs_purchase)
     return Answer(CREATED, body, replayed=False)
 
 

@@ -50,3 +50,9 @@ def _version(name: str) -> int | None:
     """A version from the address; anything else there is as good as nothing."""
     text = request.args.get(name, "")
     return int(text) if text.isascii() and text.isdigit() and len(text) <= VERSION_DIGITS_MAX else None
+
+
+@bp.get("/teams/<team_id>/credits/auto-purchase", endpoint="auto_purchase")
+@team_page(Action.VIEW_BILLING)
+def auto_purchase_page() -> str:
+    return render_template("credits/auto_purchase.html", team=current_team())
