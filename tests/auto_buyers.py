@@ -85,7 +85,8 @@ class AutoBuyer:
         db.session.remove()
 
     def spend_down_to(self, left: int) -> None:
-        self.spend(self.balance() - left)
+        if (amount := self.balance() - left) > 0:
+            self.spend(amount)
 
     def spend(self, amount: int) -> bool:
         """As `metering` and the API do it; whether it was paid."""

@@ -67,17 +67,20 @@ def _intend(team_id: str, began_by: str, cost: int = 0) -> str | None:
     rule, book = purchase_rules.rule_of(team_id), locked_book(team_id)
     if rule is None or book.purchase_below is None or effective(team_id).credits_frozen:
         return None
-    gap = max(1, _gap(book, rule, cost)) if began_by == "forced" else _gap(book, rule, cost)
-    if gap <= 0:
-        return None
+    gap = _gap(book, rule, cost)
+    if began_by == "forced":
+        gap = max(gap, 1)
+    return _begin(rule, book.now, gap, began_by) if gap > 0 else None
+
+
+def _begin(rule: AutoPurchaseRule, now: datetime, gap: int, began_by: str) -> str | None:
+    team_id = rule.team_id
+    offered = purchase_rules.is_offered(team_id)
     bundle, card = purchase_rules.bundle_of(team_id, rule.price_id), purchase_rules.card_to_charge(team_id)
-    if not purchase_rules.is_offered(team_id):
-        return _stop(rule, "not_allowed")
-    if bundle is None:
-        return _stop(rule, "price_changed")
-    if card is None:
-        return _stop(rule, "no_card")
-    sized = size(gap, bundle.credits, bundle.unit_amount_cents, _limits(rule), bought(team_id, book.now), book.now)
+    if not offered or bundle is None or card is None:
+        _stop(rule, "not_allowed" if not offered else "price_changed" if bundle is None else "no_card")
+        return None
+    sized = size(gap, bundle.credits, bundle.unit_amount_cents, _limits(rule), bought(team_id, now), now)
     if sized.until is not None:
         purchase_rules.cap(team_id, str(sized.limit), sized.until)
         purchase_news.tell_of_cap(rule, str(sized.limit), sized.until)

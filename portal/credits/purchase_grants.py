@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import structlog
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from portal.accounts import audit
-from portal.billing.mirror import Fetched, Json, moment
+from portal.billing.mirror import Fetched
 from portal.billing.models import Payment
 from portal.billing.purchases import Mirrored, Purchase
 from portal.core import jobs
@@ -22,6 +22,7 @@ from portal.core.database import db
 from portal.core.unit_of_work import after_commit
 from portal.credits import ledger, purchase_news, purchase_rules
 from portal.credits.book import AUTO_PURCHASE
+from portal.credits.models import CreditGrant, CreditReversal
 from portal.credits.periods import period
 from portal.credits.purchase_models import PurchaseIntent
 from portal.credits.refund_reversals import reverse_refunded_purchase
@@ -43,9 +44,9 @@ def grant_for_payments(purchase: Purchase, mirrored: Mirrored) -> None:
         if row is None or payment is None:
             continue
         if fetched.data["status"] == "succeeded":
-            _grant(row, fetched.data, payment)
+            _grant(row, fetched.stripe_id, payment)
             if purchase.refunds.get(fetched.stripe_id):
-                reverse_refunded_purchase(row.team_id, cause_key(row.id), fetched.stripe_id)
+                _take_back(row, fetched.stripe_id)
         else:
             _wake(row)
 
@@ -67,10 +68,9 @@ def _purchase_of(fetched: Fetched, payment: Payment | None) -> PurchaseIntent | 
     return row
 
 
-def _grant(row: PurchaseIntent, data: Json, payment: Payment) -> None:
+def _grant(row: PurchaseIntent, payment_intent_id: str, payment: Payment) -> None:
     lock_account(row.team_id)
-    paid_at = moment((data["latest_charge"] or {}).get("created") or data["created"])
-    months = row.expires_after_months
+    paid_at, months = payment.occurred_at, row.expires_after_months
     ledger.grant(
         row.team_id,
         kind="bundle",
@@ -79,7 +79,7 @@ def _grant(row: PurchaseIntent, data: Json, payment: Payment) -> None:
         source=f"Auto-purchase of {row.credits:,}",
         expires_at=period(paid_at, "month", months)[0] if months is not None else None,
     )
-    if not _mark(row, fetched_id=str(data["id"])):
+    if not _mark(row, payment_intent_id):
         return
     audit.record(
         audit.SYSTEM,
@@ -94,11 +94,34 @@ def _grant(row: PurchaseIntent, data: Json, payment: Payment) -> None:
     purchase_news.tell_of_purchase(row, payment)
 
 
-def _mark(row: PurchaseIntent, fetched_id: str) -> bool:
+def _take_back(row: PurchaseIntent, payment_intent_id: str) -> None:
+    """Take back what was refunded, and stop the rule: it would only buy the same again, at once."""
+    before = _orders_to_reverse(row)
+    reverse_refunded_purchase(row.team_id, cause_key(row.id), payment_intent_id)
+    if _orders_to_reverse(row) > before:
+        stop_after_undoing(row.team_id, "refunded")
+
+
+def _orders_to_reverse(row: PurchaseIntent) -> int:
+    query = select(func.count(CreditReversal.id)).join(CreditGrant, CreditGrant.id == CreditReversal.grant_id)
+    mine = (CreditReversal.team_id == row.team_id) & (CreditGrant.cause_key == cause_key(row.id))
+    return db.session.execute(query.where(mine)).scalar_one()
+
+
+def stop_after_undoing(team_id: str, reason: str) -> None:
+    """Buy nothing more until a person says so, because a purchase was undone: `refunded` or `disputed`."""
+    lock_account(team_id)
+    rule = purchase_rules.rule_of(team_id)
+    if rule is not None and rule.enabled and rule.state != "stopped":
+        purchase_rules.stop(team_id, reason)
+        purchase_news.tell_of_stop(rule, reason)
+
+
+def _mark(row: PurchaseIntent, payment_intent_id: str) -> bool:
     """Write that it is granted, whatever was thought of it before; whether that is news."""
     values: dict[str, Any] = {
         "state": "granted",
-        "payment_intent_stripe_id": fetched_id,
+        "payment_intent_stripe_id": payment_intent_id,
         "failure_code": None,
         "confirm_url": None,
         "finished_at": app_now(),

@@ -53,11 +53,12 @@ def terms_words(terms: Terms) -> list[str]:
     """What the settings come to, a sentence each: when, what for how much, how often at most."""
     bundle, limits = terms.bundle, terms.limits
     price = money_words(bundle.unit_amount_cents, bundle.currency)
+    day = f"{_times(limits.day_count)} and {money_words(limits.day_cents, bundle.currency)} a day"
+    month = f"{_times(limits.month_count)} and {money_words(limits.month_cents, bundle.currency)} a calendar month"
     return [
         f"When fewer than {terms.threshold:,} {COUNTED[terms.counts]}, or when a use needs more than there is.",
         f"{bundle.credits:,} credits for {price}; several of them in one payment where one is not enough.",
-        f"At most {_times(limits.day_count)} and {money_words(limits.day_cents, bundle.currency)} a day, and"
-        f" {_times(limits.month_count)} and {money_words(limits.month_cents, bundle.currency)} a calendar month (UTC).",
+        f"At most {day}, and {month} (UTC).",
     ]
 
 

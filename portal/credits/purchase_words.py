@@ -14,6 +14,14 @@ STOPPED = {
         "The bundle is not sold any more at the price you agreed to. Nothing was charged.",
         "Look at the new price and agree to it, or choose another bundle.",
     ),
+    "refunded": (
+        "An automatic purchase was refunded.",
+        "So that the same is not simply bought again, it waits for you: turn it on again if you want it.",
+    ),
+    "disputed": (
+        "The payment of an automatic purchase is disputed.",
+        "Once that is settled, it can be turned on again.",
+    ),
     "not_allowed": (
         "Your plan does not include auto-purchase any more. Nothing was charged.",
         "With a plan that includes it, turn it on again.",
