@@ -40,7 +40,11 @@ def test_crossing_the_threshold_buys_one_bundle_and_says_so(cast: Cast, stage: S
     assert buyer.charges() == ["succeeded"]
     assert buyer.mails() == ["auto_purchase_on", "auto_purchase_made"]
     (payment,) = buyer._all(select(Payment).where(Payment.type == "top_up"))
-    assert (payment.amount, payment.description, payment.status) == (CENTS, "Auto-purchase of 1,000 credits", "succeeded")
+    assert (payment.amount, payment.description, payment.status) == (
+        CENTS,
+        "Auto-purchase of 1,000 credits",
+        "succeeded",
+    )
     assert violations() == []
 
 
@@ -297,7 +301,12 @@ def test_what_is_charged_is_frozen_and_one_is_open(cast: Cast, stage: Stage) -> 
     buyer = AutoBuyer.ready(stage, cast.owner, cast.team_id, left=400)
     buyer.pass_time(timedelta(minutes=1))
     row = buyer.newest()
-    for change in ("amount = amount + 1", "credits = credits + 1", "params = '{}'", "state = 'pending', finished_at = null"):
+    for change in (
+        "amount = amount + 1",
+        "credits = credits + 1",
+        "params = '{}'",
+        "state = 'pending', finished_at = null",
+    ):
         with pytest.raises(IntegrityError):
             db.session.execute(text(f"update purchase_intents set {change} where id = :id"), {"id": row.id})  # noqa: S608
         db.session.rollback()
