@@ -97,8 +97,13 @@ class AutoPurchaseForm(FlaskForm):
         """What a form that was found valid comes to."""
         bundle = self._bundles[self.bundle.data]
         day, month = (self._cents(field, bundle) for field in (self.day_money, self.month_money))
-        limits = Limits(self.day_count.data, self.month_count.data, day, month)
-        return Terms(self.threshold.data, self.counts.data, bundle, limits)
+        limits = Limits(_whole(self.day_count), _whole(self.month_count), day, month)
+        return Terms(_whole(self.threshold), self.counts.data, bundle, limits)
+
+
+def _whole(field: IntegerField) -> int:
+    assert field.data is not None, "the form was found valid"
+    return field.data
 
 
 def _offer(bundle: BundlePrice) -> str:

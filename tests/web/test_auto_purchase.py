@@ -66,8 +66,9 @@ def test_what_is_chosen_is_agreed_to_and_shown(buyer: AutoBuyer) -> None:
     assert "Visa ending in" in shown
 
 
-def test_what_cannot_be_agreed_to_is_told_at_its_field(buyer: AutoBuyer) -> None:
-    wrong = {
+def test_what_cannot_be_agreed_to_is_told_at_its_field(buyer: AutoBuyer, monkeypatch: pytest.MonkeyPatch) -> None:
+    switches.without_limits(monkeypatch)
+    wrong: dict[str, dict[str, Any]] = {
         "Tick this to turn auto-purchase on.": {"agreed": ""},
         "Enter a whole number, 1 or more.": {"threshold": "many"},
         "Not a valid choice": {"bundle": "credits_7"},
@@ -78,7 +79,9 @@ def test_what_cannot_be_agreed_to_is_told_at_its_field(buyer: AutoBuyer) -> None
         "At most $999,999.99 USD.": {"month_money": "1,000,000"},
         "Enter a whole number from 1 to 1,000.": {"day_count": "-3"},
     }
-    unreadable = [{"month_money": amount} for amount in ("1e9", "NaN", "-5", "0", "", "٣٦", "9" * 400)]
+    unreadable: list[dict[str, Any]] = [
+        {"month_money": amount} for amount in ("1e9", "NaN", "-5", "0", "", "٣٦", "9" * 400)
+    ]
     unreadable += [{"threshold": number} for number in ("0", "-1", "1.5", "", "9" * 400)]
     for words, fields in [*wrong.items(), *(("Enter a", fields) for fields in unreadable)]:
         status, shown = send(buyer, **fields)

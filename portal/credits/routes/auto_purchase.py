@@ -20,7 +20,7 @@ from portal.credits.purchase_rules import RuleRefused
 from portal.credits.purchase_terms import Terms, agreed_words
 from portal.credits.routes.credits_page import bp
 
-CHANGED = Quota("auto-purchase", "20 per hour")
+CHANGED = Quota("auto-purchase", "60 per hour")
 REFUSED = {
     "not_allowed": "The plan of this team does not include auto-purchase, or the bundle is not sold any more.",
     "no_card": "There is no saved card that could be charged. Save one first.",
