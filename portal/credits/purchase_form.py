@@ -10,6 +10,7 @@ from babel.numbers import get_currency_precision
 from flask_wtf import FlaskForm
 from wtforms import BooleanField, IntegerField, SelectChoice, SelectField, StringField
 from wtforms.validators import DataRequired, NumberRange, ValidationError
+from wtforms.widgets import TextInput
 
 from portal.accounts.forms import trimmed
 from portal.catalog.queries import BundlePrice
@@ -33,6 +34,8 @@ WHOLE = re.compile(r"\d{1,15}", re.ASCII)
 
 class WholeField(IntegerField):
     """A whole number as people write it, with or without commas. Whatever else stands there is no number."""
+
+    widget = TextInput()
 
     def process_formdata(self, valuelist: list[str]) -> None:
         text = (valuelist[0] if valuelist else "").strip().replace(",", "")
