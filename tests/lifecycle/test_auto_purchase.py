@@ -403,3 +403,31 @@ def test_the_staff_force_and_forgive(cast: Cast, stage: Stage) -> None:
     run_in_unit(lambda: auto_purchase.force(cast.team_id, "Again"))
     buyer.settle()
     assert buyer.charges() == ["failed", "failed"]
+
+
+def test_the_staffs_commands(app: Flask, cast: Cast, stage: Stage) -> None:
+    buyer = AutoBuyer.ready(stage, cast.owner, cast.team_id)
+
+    def run(*words: str) -> tuple[int, str]:
+        db.session.remove()
+        done = app.test_cli_runner().invoke(args=["credits", "auto-purchase", *words])
+        return done.exit_code, done.output
+
+    assert run("pause", cast.team_id) == (2, run("pause", cast.team_id)[1]), "a reason is asked for"
+    assert run("pause", cast.team_id, "--reason", "Looked into") == (0, "Done.\n")
+    assert "paused by the staff: Looked into" in run("show", cast.team_id)[1]
+    assert run("force", cast.team_id, "--reason", "Asked for")[0] == 1
+    assert run("resume", cast.team_id)[0] == 0
+    assert run("forgive", cast.team_id, "--reason", "Why not")[0] == 1, "it was not stopped"
+    status, said = run("force", cast.team_id, "--reason", "Asked for")
+    assert (status, said) == (0, f"Begun: {buyer.newest().id}.\n")
+    buyer.settle()
+    assert "this month 1 of 500 purchases, $18.00 USD of $500,000.00 USD" in run("show", cast.team_id)[1]
+    assert run("show", cast.other_team_id) == (0, "never turned on\n")
+    assert run("show", "team_none")[0] == 1
+    trail = buyer._all(select(AuditEntry).where(AuditEntry.action.like("auto%")).order_by(AuditEntry.id))
+    assert [(entry.action, entry.detail.get("reason")) for entry in trail][1:4] == [
+        ("auto_purchase.paused", "Looked into"),
+        ("auto_purchase.resumed", None),
+        ("auto_purchase.forced", "Asked for"),
+    ]
