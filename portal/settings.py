@@ -17,7 +17,12 @@ ROOT = Path(__file__).resolve().parent.parent
 DEV_ENV = ROOT / "instance" / "dev.env"
 
 STRIPE_API = "https://api.stripe.com"
-STRIPE_HOSTED_PAGES = ("https://checkout.stripe.com", "https://billing.stripe.com", "https://invoice.stripe.com")
+STRIPE_HOSTED_PAGES = (
+    "https://checkout.stripe.com",
+    "https://billing.stripe.com",
+    "https://invoice.stripe.com",
+    "https://hooks.stripe.com",  # where a bank asks who is paying
+)
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 TOKEN_CHARACTERS_MIN = 16
 INSECURE_SECRETS = {"", "dev", "change-me", "changeme", "secret"}

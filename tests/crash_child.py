@@ -23,6 +23,7 @@ from portal.billing.gateway import Gateway, _gateway, gateway
 from portal.billing.jobs import drain_changes, drain_payments
 from portal.core import liveness, statements
 from portal.core.database import db
+from portal.credits.jobs import drain_purchases
 from portal.exports import making
 from portal.usage.jobs import drain_reports, freeze_reports
 from portal.webhooks import apply
@@ -90,6 +91,10 @@ def _report(app: Flask, _job: dict[str, Any]) -> int:
     return freeze_reports() + drain_reports()
 
 
+def _purchase(app: Flask, _job: dict[str, Any]) -> int:
+    return drain_purchases()
+
+
 def _export(app: Flask, job: dict[str, Any]) -> int:
     making.ROWS_A_STEP = job["rows_a_step"]
     return making.drain(100)
@@ -114,7 +119,15 @@ def _answer_refunds(known: list[dict[str, Any]]) -> None:
     setattr(Gateway, refunds_of.__name__, refunds_of)
 
 
-JOBS = {"drain": _drain, "change": _change, "export": _export, "pay": _pay, "report": _report, "request": _request}
+JOBS = {
+    "drain": _drain,
+    "change": _change,
+    "export": _export,
+    "pay": _pay,
+    "purchase": _purchase,
+    "report": _report,
+    "request": _request,
+}
 
 
 def _child(app: Flask, job: dict[str, Any], answer_to: int) -> NoReturn:

@@ -34,6 +34,7 @@ from portal.api.usage_refusals import Refusals
 from portal.core import clock
 from portal.core.errors import ApiError
 from portal.core.unit_of_work import run_in_unit
+from portal.credits.auto_purchase import intend_for_refused
 from portal.credits.errors import HoldClosed, InsufficientCredits
 from portal.credits.held_credits import find_hold, holds_of
 from portal.credits.holds import Held, as_held
@@ -143,7 +144,13 @@ def _asked(act: str, headers: dict[str, str], fields: dict[str, Any], **more: An
 
 
 def _answer(act: Callable[[Asked, Tell], Answer], asked: Asked) -> Response:
-    answer = run_in_unit(lambda: _refusing(act, asked))
+    try:
+        answer = run_in_unit(lambda: _refusing(act, asked))
+    except InsufficientCredits as refused:
+        # In another unit, since the refused one leaves nothing behind.
+        wanting = refused
+        run_in_unit(lambda: intend_for_refused(asked.team_id, wanting))
+        raise Refusals(asked.team_id).error(_use_of(asked), refused) from refused
     response = Response(answer.body, answer.status, mimetype="application/json")
     if answer.replayed:
         response.headers[REPLAYED] = "true"
@@ -167,9 +174,12 @@ def _refusing(act: Callable[[Asked, Tell], Answer], asked: Asked) -> Answer:
     except NoCreditsTaken as error:
         message = f"meter: Uses of {asked.meter} take no credits, so there is nothing to hold. Report them when they are done."
         raise ApiError(422, "invalid_request_error", "takes_no_credits", message, param="meter") from error
-    except (MeteringError, InsufficientCredits) as refused:
-        use = Use(asked.team_id, asked.key, asked.meter or "", asked.quantity or 1)
-        raise Refusals(asked.team_id).error(use, refused) from refused
+    except MeteringError as refused:
+        raise Refusals(asked.team_id).error(_use_of(asked), refused) from refused
+
+
+def _use_of(asked: Asked) -> Use:
+    return Use(asked.team_id, asked.key, asked.meter or "", asked.quantity or 1)
 
 
 def _unknown() -> ApiError:

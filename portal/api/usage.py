@@ -32,11 +32,12 @@ from portal.billing.entitlements import effective
 from portal.core import clock
 from portal.core.errors import ApiError
 from portal.core.unit_of_work import run_in_unit
+from portal.credits.auto_purchase import intend_for_refused
 from portal.credits.errors import InsufficientCredits
 from portal.usage.metering import record
 from portal.usage.models import UsageEvent
 from portal.usage.queries import events
-from portal.usage.uses import Answer, MeteringError, Recorded, Use
+from portal.usage.uses import MeteringError, Recorded, Use
 
 bp = ApiBlueprint("api_usage", __name__, description="What your customers use")
 
@@ -61,7 +62,15 @@ def create_usage(headers: dict[str, str], fields: dict[str, Any]) -> Response:
     """
     who = caller()
     use = use_of(who, headers["idempotency_key"], fields)
-    answer = run_in_unit(lambda: _record(use))
+    try:
+        answer = run_in_unit(lambda: record(use, body_of))
+    except InsufficientCredits as refused:
+        # In another unit, since the refused one leaves nothing behind.
+        wanting = refused
+        run_in_unit(lambda: intend_for_refused(use.team_id, wanting))
+        raise Refusals(use.team_id).error(use, refused) from refused
+    except MeteringError as refused:
+        raise Refusals(use.team_id).error(use, refused) from refused
     response = Response(answer.body, answer.status, mimetype="application/json")
     if answer.replayed:
         response.headers[REPLAYED] = "true"
@@ -131,13 +140,6 @@ def use_of(who: Caller, key: str, fields: dict[str, Any]) -> Use:
         user_id=fields.get("user"),
         occurred_at=fields.get("occurred_at"),
     )
-
-
-def _record(use: Use) -> Answer:
-    try:
-        return record(use, body_of)
-    except (MeteringError, InsufficientCredits) as refused:
-        raise Refusals(use.team_id).error(use, refused) from refused
 
 
 def body_of(recorded: Recorded) -> str:

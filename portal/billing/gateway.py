@@ -212,6 +212,28 @@ class Gateway:
         """The intent with its latest charge, which tells the card, the receipt and what was refunded."""
         return self._read(self._v1.payment_intents.retrieve, payment_intent_id, {"expand": ["latest_charge"]})
 
+    def create_payment_intent(self, params: Json, idempotency_key: str) -> Json:
+        """An intent that charges nothing until it is confirmed."""
+        return self._change(self._v1.payment_intents.create, idempotency_key, params)
+
+    def confirm_payment_intent(self, payment_intent_id: str, params: Json, idempotency_key: str) -> Json:
+        """Charge an intent with what it already holds. One that was charged or refused holds nothing any more, and is not
+        charged again; so a failure that Stripe keeps need not stand. Raises `CardDeclined`, and `InvalidRequest` then.
+        """
+        return self._set(self._v1.payment_intents.confirm, idempotency_key, payment_intent_id, params)
+
+    def ask_for_payment_intent(self, payment_intent_id: str, params: Json, idempotency_key: str) -> Json:
+        """Confirm an intent that was refused, with a card given anew: under this key and no other, whatever the answer."""
+        return self._change(self._v1.payment_intents.confirm, idempotency_key, payment_intent_id, params)
+
+    def cancel_payment_intent(self, payment_intent_id: str, idempotency_key: str) -> Json:
+        """Raises `InvalidRequest` when it has succeeded or is canceled already."""
+        return self._set(self._v1.payment_intents.cancel, idempotency_key, payment_intent_id, {})
+
+    def payment_intents_of(self, customer_id: str, since: int) -> list[Json]:
+        """The intents of a customer that were made since this second, the newest first."""
+        return self._read_all(self._v1.payment_intents.list, {"customer": customer_id, "created": {"gte": since}})
+
     def charge(self, charge_id: str) -> Json:
         return self._read(self._v1.charges.retrieve, charge_id)
 

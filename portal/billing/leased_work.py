@@ -1,11 +1,13 @@
 """Work that stands in a row and is carried out by a worker: taken under a lease, and written only while it is held.
 
-A row that takes part has `state`, `attempts`, `run_at`, `first_sent_at` and the columns of `Leased`.
+A row that takes part has `state`, `attempts`, `run_at`, `first_sent_at` and the columns of `Leased`. Its open states are
+`OPEN_STATES` unless whoever claims it names others.
 """
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -29,13 +31,13 @@ class LeaseLost(Exception):
     """Another worker took the row over; whatever this one has done must be rolled back."""
 
 
-def claim(model: type[Row]) -> tuple[Row, str] | None:
+def claim(model: type[Row], open_states: Sequence[str] = OPEN_STATES) -> tuple[Row, str] | None:
     """Lease the row that is due longest, also one whose worker died, with its token; None when nothing is due."""
     with unit_of_work() as session:
         row = session.execute(
             select(model)
             .where(
-                model.state.in_(OPEN_STATES),
+                model.state.in_(open_states),
                 model.run_at <= app_now(),
                 model.lease_until.is_(None) | (model.lease_until < func.now()) | liveness.is_dead(model.lease_holder),
             )
@@ -54,10 +56,15 @@ def claim(model: type[Row]) -> tuple[Row, str] | None:
     return row, token
 
 
-def note_sending(row: Any, token: str) -> None:
+def note_sending(row: Any, token: str, state: str = "sending") -> None:
     """Commit that Stripe is about to be asked: from here on its answer is what counts, and it is looked for."""
     with unit_of_work():
-        _write(row, token, state="sending", first_sent_at=func.coalesce(type(row).first_sent_at, app_now()))
+        _write(row, token, state=state, first_sent_at=func.coalesce(type(row).first_sent_at, app_now()))
+
+
+def keep(row: Any, token: str, **values: Any) -> None:
+    """Write, in the current unit, what is known by now, and go on under the lease. Raises `LeaseLost`."""
+    _write(row, token, **values)
 
 
 def was_sent(row: Any) -> bool:

@@ -28,6 +28,9 @@ from portal.credits.models import KIND_RANK
 
 BALANCE_MAX = 2**63 - 1
 
+# How the causes of what auto-purchase has bought begin.
+AUTO_PURCHASE = "auto:"
+
 SortKey = Callable[["Lot"], tuple[object, ...]]
 Takes = list[tuple[int, int]]
 Due = tuple[tuple[datetime, int, int, int], Callable[[Any], None], "Lot | Hold"]
@@ -125,10 +128,30 @@ class Book:
     postings: list[Posting] = field(default_factory=list)
     touched: set[int] = field(default_factory=set)
     holds: dict[str, Hold] = field(default_factory=dict)
+    # The threshold of an auto-purchase that waits to be begun, and of what it is one; None while none does.
+    purchase_below: int | None = None
+    purchase_counts: str | None = None
 
     @property
     def balance(self) -> int:
         return self.available + self.reserved - self.debt
+
+    @property
+    def needs_purchase(self) -> bool:
+        """Whether fewer credits are left than the threshold of an auto-purchase that waits to be begun."""
+        return self.purchase_below is not None and self.counted(self.purchase_counts) < self.purchase_below
+
+    def counted(self, counts: str | None) -> int:
+        """What an auto-purchase's threshold is compared with, less what is owed: negative while there is debt.
+
+        `total` is all that is available. `subscription` is what the plan gave and what auto-purchase itself has bought:
+        other bundles and gifts are a reserve that is not counted.
+        """
+        if counts != "subscription":
+            return self.available - self.debt
+        live = (lot for lot in self.lots.values() if lot.state == "live")
+        own = (lot for lot in live if lot.kind == "subscription" or lot.cause_key.startswith(AUTO_PURCHASE))
+        return sum(lot.free for lot in own) - self.debt
 
     def post_due(self) -> None:
         """Post every start and expiry up to now, in the order of their moments (I1: what is live is what counts).
@@ -202,7 +225,7 @@ class Book:
     def spend(self, amount: int, cause_key: str) -> Posting:
         """Take `amount` from the live lots in spending order (I5), whole or not at all (I4)."""
         if amount > self.available:
-            raise InsufficientCredits(self.available, amount)
+            raise InsufficientCredits(self.available, amount, buys=self.purchase_below is not None)
         takes = self._take_in_order(amount)
         return self._post("spent", -amount, cause_key, None, takes)
 
@@ -226,7 +249,7 @@ class Book:
     def hold(self, amount: int) -> dict[int, int]:
         """Hold `amount` of the live lots in spending order, whole or not at all; returns how much of which lot."""
         if amount > self.available:
-            raise InsufficientCredits(self.available, amount)
+            raise InsufficientCredits(self.available, amount, buys=self.purchase_below is not None)
         parts: dict[int, int] = {}
         left = amount
         for lot in self._in_order(lot for lot in self.lots.values() if lot.state == "live" and lot.free):

@@ -8,12 +8,16 @@ class LedgerError(Exception):
 
 
 class InsufficientCredits(LedgerError):
-    """A spend costs more than is available; both are in credits. A spend happens whole or not at all."""
+    """A spend costs more than is available; both are in credits. A spend happens whole or not at all.
 
-    def __init__(self, available: int, cost: int) -> None:
+    `buys`: an auto-purchase waits to be begun, and this is a reason to.
+    """
+
+    def __init__(self, available: int, cost: int, *, buys: bool = False) -> None:
         super().__init__(f"{cost} credits are needed and {available} are available")
         self.available = available
         self.cost = cost
+        self.buys = buys
 
 
 class CauseConflict(LedgerError):

@@ -8,7 +8,7 @@ until just before its end; then all of it is given back, by the schedule or by w
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from portal.core.database import send
@@ -72,6 +72,8 @@ class Held:
     settled: int = 0
     closed_at: datetime | None = None
     new: bool = False
+    # It leaves fewer credits than the threshold of an auto-purchase: `auto_purchase.intend_if_crossed` is to be called.
+    needs_purchase: bool = field(default=False, compare=False)
 
 
 def hold(
@@ -104,7 +106,18 @@ def hold(
         save_book(book)
         raise
     save_book(book)
-    made = Held(new_id(PREFIX), amount, meter, quantity, expires_in, book.now, book.now + expires_in, "open", new=True)
+    made = Held(
+        new_id(PREFIX),
+        amount,
+        meter,
+        quantity,
+        expires_in,
+        book.now,
+        book.now + expires_in,
+        "open",
+        new=True,
+        needs_purchase=book.needs_purchase,
+    )
     _insert(book, made, cause_key, parts)
     return made
 

@@ -1,17 +1,21 @@
-"""What the worker does for credits: grants and expiries that are due because time has passed."""
+"""What the worker does for credits: grants and expiries that are due because time has passed, and auto-purchases."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
 
+from portal.billing.gateway import gateway
+from portal.billing.switch import billing_is_on
 from portal.catalog.queries import free_plan
 from portal.core import clock
+from portal.core.jobs import ROUND
 from portal.core.schedule import Task, each_in_a_unit
 from portal.core.unit_of_work import unit_of_work
-from portal.credits import ledger
+from portal.credits import ledger, purchase_watch, purchase_work
 from portal.credits.free_plan import due_teams, enrol_teams, grant_free_period
 from portal.credits.proof import prove
+from portal.credits.settlement import settle
 from portal.credits.subscription_grants import due_paid_periods, grant_due_month
 
 BATCH = 200
@@ -54,10 +58,27 @@ def prove_ledger() -> int:
     return 1
 
 
+def drain_purchases() -> int:
+    """While billing is switched off nothing is charged; what is too late when it is on again is not charged any more."""
+    return purchase_work.drain(gateway, settle, ROUND) if billing_is_on() else 0
+
+
+def watch_purchases() -> int:
+    """Rules that may go on, then balances that are low without a spend that would have said so."""
+    with unit_of_work():
+        waiting = purchase_watch.waiting_rules(BATCH)
+    went_on = each_in_a_unit([partial(purchase_watch.look_at_rule, team_id) for team_id in waiting])
+    with unit_of_work():
+        low = purchase_watch.low_teams(BATCH)
+    return went_on + each_in_a_unit([partial(purchase_watch.look_at_balance, team_id) for team_id in low])
+
+
+DRAINS = (drain_purchases,)
 SCHEDULE = {
     "credits.months_of_yearly_plans": Task(grant_due_months, timedelta(seconds=60)),
     "credits.free_teams": Task(enrol_free_teams, timedelta(minutes=15)),
     "credits.free_periods": Task(grant_due_free_periods, timedelta(seconds=10)),
     "credits.proof": Task(prove_ledger, timedelta(days=1), first_in=timedelta(minutes=15)),
+    "credits.auto_purchases": Task(watch_purchases, timedelta(seconds=30)),
     "credits.due_lots": Task(post_due_lots, timedelta(seconds=30)),
 }

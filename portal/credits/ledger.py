@@ -5,8 +5,8 @@ now, and whether its cause has already had its effect (I3): if so, that is the a
 that are due. Then it acts, and one statement writes entries, consumptions, lots and account together.
 
 All amounts are whole credits from 1 to `AMOUNT_MAX`. Cause keys name the business fact and are unique in a team:
-`period:<subscription>:<kind>:<start>`, `bundle:<checkout>`, `usage:<client key>`, `refund:<refund>`,
-`dispute:<dispute>`; keys that begin with `expire:` belong to the ledger itself.
+`period:<subscription>:<kind>:<start>`, `bundle:<checkout>`, `auto:<purchase intent>`, `usage:<client key>`,
+`refund:<refund>`, `dispute:<dispute>`; keys that begin with `expire:` belong to the ledger itself.
 """
 
 from __future__ import annotations
@@ -105,6 +105,8 @@ class Spent:
     entry_id: int
     # When it was posted; None in an answer that was given before, which does not make it another answer.
     at: datetime | None = field(default=None, compare=False)
+    # It leaves fewer credits than the threshold of an auto-purchase: `auto_purchase.intend_if_crossed` is to be called.
+    needs_purchase: bool = field(default=False, compare=False)
 
 
 def grant(
@@ -168,7 +170,9 @@ def spend(team_id: str, amount: int, cause_key: str) -> Spent:
     except InsufficientCredits:
         save_book(book)
         raise
-    return Spent(balance=posting.balance_after, version=posting.version, entry_id=save_book(book), at=book.now)
+    needs_purchase = book.needs_purchase
+    entry_id = save_book(book)
+    return Spent(posting.balance_after, posting.version, entry_id, at=book.now, needs_purchase=needs_purchase)
 
 
 def reverse(team_id: str, grant_cause_key: str, amount: int, cause_key: str) -> int:

@@ -25,9 +25,16 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from portal.core.clock import app_now
 from portal.core.database import Model, PrefixedId, PrimaryId, UtcDateTime
+from portal.credits import purchase_models  # noqa: F401  more of this feature's tables
 
 # Tables that tell history: the app role may only add to them, and triggers refuse everybody else too.
-APPEND_ONLY = ("credit_entries", "credit_consumptions", "credit_reversals", "credit_freezes")
+APPEND_ONLY = (
+    "credit_entries",
+    "credit_consumptions",
+    "credit_reversals",
+    "credit_freezes",
+    "auto_purchase_consents",
+)
 
 # Where the expiry is equal, lots are spent by kind: what the plan gave first, what was bought last.
 KIND_RANK = {"subscription": 0, "gift": 1, "adjustment": 1, "bundle": 2}
@@ -45,6 +52,8 @@ class CreditAccount(Model):
     """A team's balance. `available + reserved - debt` is the sum of its entries; debt only while nothing is available.
 
     `version` counts the entries, `as_of` is the time of the last one: the account does not go back behind it.
+    `purchase_below` is the threshold of an auto-purchase that waits to be begun, None while none does; it stands here so
+    that a spend need not look elsewhere (`auto_purchase_rules.py` keeps it in line with the rule).
     """
 
     __tablename__ = "credit_accounts"
@@ -53,6 +62,8 @@ class CreditAccount(Model):
         CheckConstraint("reserved >= 0", name="reserved"),
         CheckConstraint("debt >= 0", name="debt"),
         CheckConstraint("debt = 0 or available = 0", name="debt_is_repaid_first"),
+        CheckConstraint("purchase_counts in ('total', 'subscription')", name="purchase_counts"),
+        CheckConstraint("(purchase_below is null) = (purchase_counts is null)", name="purchase_below"),
         # The row changes with every spend: free space on its page keeps those updates out of the indexes.
         {"postgresql_with": {"fillfactor": 50}},
     )
@@ -63,6 +74,8 @@ class CreditAccount(Model):
     debt: Mapped[int] = mapped_column(BigInteger, server_default="0")
     version: Mapped[int] = mapped_column(BigInteger, server_default="0")
     as_of: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
+    purchase_below: Mapped[int | None] = mapped_column(BigInteger)
+    purchase_counts: Mapped[str | None]
 
 
 class CreditGrant(Model):

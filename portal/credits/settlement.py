@@ -7,6 +7,7 @@ from portal.billing.mirror import NotYet
 from portal.billing.models import Checkout
 from portal.billing.purchases import Mirrored, Purchase, mirror_purchase
 from portal.credits.bundle_grants import grant_for_checkout
+from portal.credits.purchase_grants import grant_for_payments
 from portal.credits.subscription_grants import grant_for_invoices
 from portal.credits.undo import undo_invoice, undo_page
 from portal.credits.undo_mail import tell_of_undone
@@ -23,6 +24,7 @@ def settle(purchase: Purchase) -> Mirrored:
         grant_for_checkout(checkout)
     if mirrored.subscription is not None:
         grant_for_invoices(mirrored.subscription, mirrored.invoices)
+    grant_for_payments(purchase, mirrored)
     if not purchase.undone:
         return mirrored
     for invoice in mirrored.invoices:

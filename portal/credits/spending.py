@@ -31,6 +31,11 @@ class Spending:
         self._book.post_due()
 
     @property
+    def needs_purchase(self) -> bool:
+        """Whether there is a spend among them, and fewer credits are left than the threshold of an auto-purchase."""
+        return bool(self._made) and self._book.needs_purchase
+
+    @property
     def now(self) -> datetime:
         """The time of every spend."""
         return self._book.now

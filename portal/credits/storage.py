@@ -28,7 +28,7 @@ LOCK_ACCOUNT = Statement("select 1 from credit_accounts where team_id = :team_id
 _BOOK = (
     " case when a.as_of between clock.now and clock.now + cast(:step_back as interval) then a.as_of"  # noqa: S608  ours
     " else clock.now end as now,"
-    " a.available, a.reserved, a.debt, a.version,"
+    " a.available, a.reserved, a.debt, a.version, a.purchase_below, a.purchase_counts,"
     " case when a.reserved > 0 then (select min(h.expires_at) from credit_holds h"
     "  where h.team_id = a.team_id and h.state = 'open') end as hold_due_at,"
     " g.id, g.kind, g.amount, g.remaining, g.effective_at, g.expires_at, g.state, g.cause_key, g.source,"
@@ -232,6 +232,8 @@ def _book_of(team_id: str, rows: Sequence[Row]) -> Book:
         now=first.now,
         spend_order=spend_order(),
         lots={row.id: lot_from(row) for row in rows if row.id is not None},
+        purchase_below=first.purchase_below,
+        purchase_counts=first.purchase_counts,
     )
     _add_waiting_orders(book)
     if first.hold_due_at is not None and first.hold_due_at <= book.now:

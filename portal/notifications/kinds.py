@@ -70,6 +70,18 @@ KINDS: dict[str, Kind] = {
         messages={"invoice_paid": Severity.SUCCESS},
         action=_MONEY,
     ),
+    "auto_purchase": Kind(
+        label="Auto-purchase",
+        hint="Turned on or changed, each purchase, and whatever stops it",
+        messages={
+            "auto_purchase_on": Severity.INFO,
+            "auto_purchase_made": Severity.SUCCESS,
+            "auto_purchase_confirm": Severity.WARNING,
+            "auto_purchase_stopped": Severity.DANGER,
+            "auto_purchase_capped": Severity.WARNING,
+        },
+        action=_MONEY,
+    ),
     "undone": Kind(
         label="Refunds and disputes",
         hint="Credits that are frozen while a bank decides about a payment, free again, or taken back",

@@ -236,6 +236,37 @@ def addons_changed(recipient: str, *, addon: str, quantity: int, plan_name: str,
     return _render("addons_changed", recipient, why="it is a billing address of the team", **values)
 
 
+def auto_purchase_on(recipient: str, *, terms: list[str], card: str, changed: bool, link: str) -> Message:
+    """`terms` say when it buys, for how much and how often at most; `changed`: it was on before, by other terms."""
+    values = {"terms": terms, "card": card, "changed": changed, "link": link}
+    return _render("auto_purchase_on", recipient, why=BILLING_ADDRESS, **values)
+
+
+def auto_purchase_made(
+    recipient: str, *, amount: str, granted: int, card: str, day: str, receipt: str, link: str
+) -> Message:
+    """`receipt` is Stripe's page of it, empty when there is none."""
+    values = {"amount": amount, "granted": granted, "card": card, "day": day, "receipt": receipt, "link": link}
+    return _render("auto_purchase_made", recipient, why=BILLING_ADDRESS, **values)
+
+
+def auto_purchase_confirm(recipient: str, *, amount: str, granted: int, link: str) -> Message:
+    values = {"amount": amount, "granted": granted, "link": link}
+    return _render("auto_purchase_confirm", recipient, why=BILLING_ADDRESS, **values)
+
+
+def auto_purchase_stopped(recipient: str, *, amount: str, happened: str, way_out: str, link: str) -> Message:
+    """`amount` is what was to be charged, empty when nothing was tried."""
+    values = {"amount": amount, "happened": happened, "way_out": way_out, "link": link}
+    return _render("auto_purchase_stopped", recipient, why=BILLING_ADDRESS, **values)
+
+
+def auto_purchase_capped(recipient: str, *, limit: str, until: str, link: str) -> Message:
+    """`limit` is day or month."""
+    values = {"limit": limit, "until": until, "link": link}
+    return _render("auto_purchase_capped", recipient, why=BILLING_ADDRESS, **values)
+
+
 @dataclass(frozen=True)
 class AlarmLine:
     kind: str

@@ -18,6 +18,7 @@ from portal.core.ids import new_id
 from portal.core.statements import Statement
 from portal.core.unit_of_work import after_commit
 from portal.credits import holds
+from portal.credits.auto_purchase import intend_if_crossed
 from portal.credits.errors import CauseConflict
 from portal.credits.held_credits import find_hold
 from portal.credits.holds import Held
@@ -114,6 +115,7 @@ def hold(asked: Asked, tell: Tell) -> Answer:
         )
     except CauseConflict as error:
         raise KeyReused from error
+    intend_if_crossed(asked.team_id, needs_purchase=held.needs_purchase)
     return _keep(asked, Done(held, balance(asked.team_id).available), held.created_at, tell)
 
 

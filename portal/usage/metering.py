@@ -16,6 +16,7 @@ from datetime import datetime
 from portal.core.ids import new_id
 from portal.core.metrics import counter
 from portal.core.unit_of_work import after_commit
+from portal.credits.auto_purchase import intend_for_refused, intend_if_crossed
 from portal.credits.errors import InsufficientCredits
 from portal.credits.ledger import CauseConflict
 from portal.credits.queries import balance
@@ -81,7 +82,19 @@ def record_all(team_id: str, uses: Sequence[Use], answer: Body) -> list[Answer |
     books = _Books(team_id, uses, found)
     outcomes = [books.outcome(use, answer) for use in uses]
     books.save()
+    _buy_more(team_id, outcomes, needs_purchase=books.needs_purchase)
     return outcomes
+
+
+def _buy_more(team_id: str, outcomes: Sequence[Answer | Refusal], *, needs_purchase: bool) -> None:
+    """Begin an auto-purchase, where there is to be one: for what is below the threshold, or for all that was refused."""
+    refused = [outcome for outcome in outcomes if isinstance(outcome, InsufficientCredits)]
+    if refused:
+        missing = sum(one.cost for one in refused)
+        wanted = InsufficientCredits(refused[-1].available, missing, buys=any(one.buys for one in refused))
+        intend_for_refused(team_id, wanted)
+    else:
+        intend_if_crossed(team_id, needs_purchase=needs_purchase)
 
 
 def refusal_of(use: Use) -> Refusal | None:
@@ -169,6 +182,11 @@ class _Books:
         # The same key may come again among the rest.
         self._found.stored[use.key] = kept
         return Answer(CREATED, kept.body, replayed=False)
+
+    @property
+    def needs_purchase(self) -> bool:
+        """Whether what was taken leaves fewer credits than the threshold of an auto-purchase."""
+        return self._spending is not None and self._spending.needs_purchase
 
     def save(self) -> None:
         """Write everything that was taken, and count it once it is committed."""

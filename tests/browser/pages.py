@@ -39,6 +39,7 @@ from tests.browser import change_pages as change
 from tests.browser import leave_pages as leave
 from tests.browser import member_pages
 from tests.browser import news_pages as news
+from tests.browser import purchase_pages as purchase
 from tests.browser.bill_pages import debtor
 from tests.browser.bundle_pages import DONE, FAILED, PENDING, bundle_page, too_many
 from tests.browser.change_pages import changer
@@ -48,6 +49,7 @@ from tests.browser.hosted_portal import no_such_card, portal_page
 from tests.browser.leave_pages import leaver
 from tests.browser.open_portal import OpenPortal, hosted_step, planned, unpaid, wrong_details
 from tests.browser.people import Household, Person, gather, newcomer
+from tests.browser.purchase_pages import saver
 from tests.browser.running import RunningStack
 from tests.browser.visitor import Visitor
 from tests.cast import PASSWORD, make_user
@@ -74,6 +76,7 @@ class Company:
     leaver: Person
     debtor: Person
     reader: Person
+    saver: Person
 
     @classmethod
     def invite(cls, stack: RunningStack) -> Company:
@@ -90,6 +93,7 @@ class Company:
             leaver=newcomer(stack, "Autumn Leaves"),
             debtor=newcomer(stack, "Willow Works"),
             reader=newcomer(stack, "Tidewater Press"),
+            saver=newcomer(stack, "Cedar Tools"),
         )
 
 
@@ -751,6 +755,22 @@ PAGES = (
     Scene("credits-member", "credits.credits", member, at("/teams/TEAM/credits")),
     Scene("credits-held", "credits.credits", free, held_credits),
     Scene("credits-free", "credits.credits", free, at("/teams/FREE/credits")),
+    Scene("auto-purchase-plan", "credits.auto_purchase", free, at("/teams/FREE/credits/auto-purchase")),
+    Scene("auto-purchase-off", "credits.auto_purchase", saver, purchase.without_one()),
+    Scene("auto-purchase-wrong", "credits.turn_auto_purchase_on", saver, purchase.mistaken),
+    Scene("auto-purchase-on", "credits.auto_purchase", saver, purchase.rule()),
+    Scene("auto-purchase-stopped", "credits.auto_purchase", saver, purchase.rule(**purchase.STOPPED)),
+    Scene("auto-purchase-no-card", "credits.auto_purchase", saver, purchase.rule(card=False, **purchase.NO_CARD)),
+    Scene("auto-purchase-first-card", "credits.auto_purchase", saver, purchase.without_one(card=False)),
+    Scene("auto-purchase-capped", "credits.auto_purchase", saver, purchase.rule(**purchase.CAPPED)),
+    Scene("auto-purchase-paused", "credits.auto_purchase", saver, purchase.rule(**purchase.PAUSED)),
+    Scene("auto-purchase-asks", "credits.auto_purchase", saver, purchase.rule(newest=purchase.ASKS)),
+    Scene("auto-purchase-charging", "credits.auto_purchase", saver, purchase.rule(newest={"state": "charging"})),
+    Scene("mail-auto-purchase-on", "notifications.dev_mail_message", saver, purchase.mail("on")),
+    Scene("mail-auto-purchase-made", "notifications.dev_mail_message", saver, purchase.mail("made")),
+    Scene("mail-auto-purchase-confirm", "notifications.dev_mail_message", saver, purchase.mail("confirm")),
+    Scene("mail-auto-purchase-stopped", "notifications.dev_mail_message", saver, purchase.mail("stopped")),
+    Scene("mail-auto-purchase-capped", "notifications.dev_mail_message", saver, purchase.mail("capped")),
     Scene("checkout-refused", "billing.start_checkout", owner, refused),
     Scene("change-plan", "billing.change_plan", changer, change.page("plan")),
     Scene("change-preview", "billing.show_preview", changer, change.preview("Business", "Yearly")),
@@ -861,6 +881,7 @@ NOT_PAGES = {
     "bundles.bundle": "our style and our scripts",
     "catalog.accent_css": "a stylesheet",
     "catalog.home": "a redirect",
+    "credits.auto_purchase_state": "the part of the page of auto-purchase that asks again; looked at within it",
     "exports.download": "a file",
     "exports.progress": "the row of an export that asks again; looked at within its page",
     "health.healthz": "JSON",

@@ -170,6 +170,7 @@ def _apply(call: Call, intent: Object, values: Values) -> None:
         intent["automatic_payment_methods"] = {"allow_redirects": "always"} | values["automatic_payment_methods"]
     if "payment_method" in values:
         payment_method = payment_methods.find_or_make(call, values["payment_method"], "payment_method")
+        _require_usable(payment_method)
         owner = payment_method["customer"]
         if owner is not None and owner != intent["customer"]:
             raise invalid("The payment method belongs to a customer; send that customer too.", "payment_method")
@@ -182,6 +183,7 @@ def _confirm(call: Call, intent: Object, values: Values) -> Object:
             "The intent has no payment method; send one to confirm it.", "payment_method", "parameter_missing"
         )
     payment_method = fetch(call, "payment_method", intent["payment_method"])
+    _require_usable(payment_method)
     if values.get("off_session") and intent["customer"] is None:
         raise invalid("An off-session payment needs a customer.", "customer", "parameter_missing")
     refusal = _not_asked(payment_method, values)
@@ -192,6 +194,11 @@ def _confirm(call: Call, intent: Object, values: Values) -> Object:
     if error is not None:
         raise error
     return render(call, intent)
+
+
+def _require_usable(payment_method: Object) -> None:
+    if payment_method.get("_detached"):
+        raise invalid("The payment method was detached from a customer and cannot be used again.", "payment_method")
 
 
 def settle(call: Call, intent: Object, payment_method: Object, refusal: cards.Refusal | None = None) -> ApiError | None:

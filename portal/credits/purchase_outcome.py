@@ -1,0 +1,125 @@
+"""What became of charging a purchase, and everything that follows from it, written in one unit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from portal.accounts import audit
+from portal.billing import leased_work
+from portal.billing.card_testing import note_decline
+from portal.billing.entitlements import effective
+from portal.billing.gateway import Gateway
+from portal.billing.mirror import StaleFetch
+from portal.billing.purchases import Purchase, fetch_purchase_of_intent
+from portal.core.clock import app_now
+from portal.core.database import db
+from portal.core.failpoints import failpoint
+from portal.core.unit_of_work import unit_of_work
+from portal.credits import purchase_news, purchase_rules
+from portal.credits.purchase_models import PurchaseIntent
+from portal.credits.storage import lock_account
+
+Apply = Callable[[Purchase], object]
+
+FETCH_TRIES = 5
+# News of the payment wakes a purchase that waits for the bank; this is for news that was lost.
+LOOK_AGAIN = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A state of a purchase, or `again`: nothing is known, so look once more soon. `code` is Stripe's reason or one of ours;
+    `declined` says that a bank has refused the card.
+    """
+
+    state: str
+    code: str | None = None
+    confirm_url: str | None = None
+    declined: bool = False
+
+
+def why_not(row: PurchaseIntent) -> str | None:
+    """Why a purchase that was not sent yet is not charged any more; None when it is to be."""
+    rule, rights = purchase_rules.rule_of(row.team_id), effective(row.team_id)
+    if rule is None or not rule.enabled:
+        return "turned_off"
+    if rule.paused_at is not None:
+        return "paused"
+    if rights.credits_frozen:
+        return "frozen"
+    return None if purchase_rules.is_offered(row.team_id) else "not_allowed"
+
+
+def record(stripe: Gateway, row: PurchaseIntent, token: str, outcome: Outcome, apply: Apply) -> None:
+    """Write the outcome, with the payment as it is at Stripe now. Raises `LeaseLost` and `GatewayError`."""
+    if outcome.state in ("again", "unknown"):
+        with unit_of_work():
+            _look_later(row, token, outcome)
+        return
+    intent_id = row.payment_intent_stripe_id
+    for left in reversed(range(FETCH_TRIES)):
+        purchase = fetch_purchase_of_intent(stripe, intent_id) if intent_id is not None else None
+        failpoint("purchases.fetched")
+        try:
+            with unit_of_work():
+                _write_all(row, token, outcome, purchase, apply)
+                failpoint("purchases.recorded")
+            return
+        except StaleFetch:
+            if not left:
+                raise
+
+
+def _look_later(row: PurchaseIntent, token: str, outcome: Outcome) -> None:
+    run_at = leased_work.after(row.attempts)
+    if outcome.state == "again":
+        leased_work.release(row, token, run_at=run_at)
+    else:
+        leased_work.release(row, token, state="unknown", confirm_url=None, run_at=run_at)
+
+
+def _write_all(row: PurchaseIntent, token: str, outcome: Outcome, purchase: Purchase | None, apply: Apply) -> None:
+    """What has been paid is granted by `apply`, whether or not this was known when the outcome was thought of."""
+    if purchase is not None:
+        apply(purchase)
+    lock_account(row.team_id)
+    db.session.refresh(row)
+    if row.state == "granted":
+        return
+    if outcome.state == "granted":  # paid a moment ago, and not as the purchase is looked at now
+        _look_later(row, token, Outcome("unknown"))
+    elif outcome.state == "requires_action":
+        leased_work.release(
+            row, token, state="requires_action", confirm_url=outcome.confirm_url, run_at=app_now() + LOOK_AGAIN
+        )
+        purchase_news.tell_of_question(row)
+    else:
+        leased_work.release(
+            row, token, state=outcome.state, failure_code=outcome.code, confirm_url=None, finished_at=app_now()
+        )
+        _follow(row, outcome, purchase)
+
+
+def _follow(row: PurchaseIntent, outcome: Outcome, purchase: Purchase | None) -> None:
+    """A failure stops the rule, until the card is another one or a person says so; it is told, and stands in the trail."""
+    rule = purchase_rules.rule_of(row.team_id)
+    if outcome.state == "failed" and rule is not None:
+        purchase_rules.stop(row.team_id, outcome.code or "failed", fingerprint=row.card_fingerprint)
+        purchase_news.tell_of_failure(row, outcome.code or "")
+        detail = {"amount_cents": row.amount, "currency": row.currency, "reason": outcome.code}
+        audit.record(audit.SYSTEM, "auto_purchase.failed", team_id=row.team_id, target=row.id, **detail)
+    elif outcome.code == "not_allowed" and rule is not None and rule.state == "armed":
+        purchase_rules.stop(row.team_id, "not_allowed")
+        purchase_news.tell_of_stop(rule, "not_allowed")
+    purchase_rules.show_to_spends(row.team_id)
+    if outcome.declined and purchase is not None:
+        note_decline(row.team_id, _attempt_of(purchase))
+
+
+def _attempt_of(purchase: Purchase) -> str:
+    """The charge that was refused; the intent where none was made."""
+    intent = purchase.intents[0]
+    charge = intent.data.get("latest_charge")
+    return str(charge["id"]) if isinstance(charge, dict) else intent.stripe_id

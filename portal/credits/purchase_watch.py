@@ -1,0 +1,47 @@
+"""What may need an auto-purchase without a spend: credits that expired, a limit that is over, another card, a new rule."""
+
+from __future__ import annotations
+
+from portal.core.database import send
+from portal.core.statements import Statement
+from portal.credits import auto_purchase, purchase_rules
+
+# Rules whose day or month is over, and those that were stopped for their card: whether it is another one is looked up
+# for each of them. They are few.
+WAITING = Statement(
+    "select team_id from auto_purchase_rules where enabled and paused_at is null and"
+    " ((state = 'capped' and capped_until <= app_now())"
+    "  or (state = 'stopped' and (stopped_fingerprint is not null or reason = 'no_card')))"
+    " order by state_since limit :limit"
+)
+
+# As `Book.counted` has it, of what is posted: the starts and expiries that are due are posted by another task.
+LOW = Statement(
+    "select a.team_id from auto_purchase_rules r join credit_accounts a on a.team_id = r.team_id"
+    " join team_standing st on st.team_id = r.team_id"
+    " where r.enabled and not st.credits_frozen and a.purchase_below is not null and a.purchase_below > case"
+    "  when a.purchase_counts = 'total' then a.available - a.debt"
+    "  else (select coalesce(sum(g.remaining), 0) from credit_grants g where g.team_id = a.team_id and g.state = 'live'"
+    "   and (g.kind = 'subscription' or g.cause_key like 'auto:%')) - a.debt end"
+    " limit :limit"
+)
+
+
+def waiting_rules(limit: int) -> list[str]:
+    """Up to so many teams whose rule waits for time to pass or for another card."""
+    return [row.team_id for row in send(WAITING, limit=limit)]
+
+
+def low_teams(limit: int) -> list[str]:
+    """Up to so many teams that have fewer credits than their threshold, and no purchase under way."""
+    return [row.team_id for row in send(LOW, limit=limit)]
+
+
+def look_at_rule(team_id: str) -> bool:
+    """Let a rule go on if what it waits for has come, in the current unit; whether it did."""
+    return purchase_rules.lift_cap(team_id) or purchase_rules.arm_for_new_card(team_id)
+
+
+def look_at_balance(team_id: str) -> bool:
+    """Begin a purchase if it is needed, in the current unit; whether one was begun."""
+    return auto_purchase.intend_if_low(team_id)

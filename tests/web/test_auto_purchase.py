@@ -1,0 +1,206 @@
+"""The page of auto-purchase: what may be chosen, who may choose it, and what each state says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import select, text
+
+from portal.accounts.models import AuditEntry
+from portal.core.database import db
+from portal.core.unit_of_work import run_in_unit, unit_of_work
+from portal.credits import purchase_rules
+from portal.credits.purchase_models import AutoPurchaseConsent
+from tests import switches
+from tests.auto_buyers import ASKS, DECLINES, AutoBuyer
+from tests.cast import Cast, Person
+from tests.stage import Stage
+
+GOOD = {
+    "threshold": "500",
+    "counts": "total",
+    "bundle": "credits_1000",
+    "day_count": "2",
+    "day_money": "36.00",
+    "month_count": "5",
+    "month_money": "1,090",
+    "agreed": "y",
+}
+
+
+@pytest.fixture
+def buyer(cast: Cast, stage: Stage) -> AutoBuyer:
+    return AutoBuyer.subscribed(stage, cast.owner, cast.team_id)
+
+
+def page(buyer: AutoBuyer, person: Person | None = None) -> str:
+    answer = (person or buyer.person).client.get(f"/teams/{buyer.team_id}/credits/auto-purchase")
+    assert answer.status_code == 200
+    return answer.get_data(as_text=True)
+
+
+def send(buyer: AutoBuyer, person: Person | None = None, path: str = "", **fields: Any) -> tuple[int, str]:
+    data = {} if path else GOOD | fields
+    address = f"/teams/{buyer.team_id}/credits/auto-purchase{path}"
+    answer = (person or buyer.person).client.post(address, data=data)
+    db.session.remove()
+    return answer.status_code, answer.get_data(as_text=True)
+
+
+def test_what_is_chosen_is_agreed_to_and_shown(buyer: AutoBuyer) -> None:
+    assert "Turn on auto-purchase" in page(buyer)
+    assert send(buyer)[0] == 303
+    rule = buyer.rule()
+    assert (rule.threshold, rule.counts, rule.day_count_max, rule.month_count_max) == (500, "total", 2, 5)
+    assert (rule.day_cents_max, rule.month_cents_max) == (3_600, 109_000)
+    (consent,) = buyer._all(select(AutoPurchaseConsent))
+    shown = page(buyer)
+    assert "Auto-purchase is on." in shown
+    for words in consent.words.split("\n"):
+        assert words in shown
+    assert "$0.00" in shown
+    assert "of 5 purchases" in shown
+    assert "Visa ending in" in shown
+
+
+def test_what_cannot_be_agreed_to_is_told_at_its_field(buyer: AutoBuyer, monkeypatch: pytest.MonkeyPatch) -> None:
+    switches.without_limits(monkeypatch)
+    wrong: dict[str, dict[str, Any]] = {
+        "Tick this to turn auto-purchase on.": {"agreed": ""},
+        "Enter a whole number, 1 or more.": {"threshold": "many"},
+        "Not a valid choice": {"bundle": "credits_7"},
+        "One bundle is $18.00 USD: less than that would never buy any.": {"day_money": "17.99"},
+        "Enter an amount such as": {"day_money": "36.001"},
+        "A month cannot have less than a day.": {"month_money": "20"},
+        "A month cannot have fewer than a day.": {"month_count": "1"},
+        "At most $999,999.99 USD.": {"month_money": "1,000,000"},
+        "Enter a whole number from 1 to 1,000.": {"day_count": "-3"},
+    }
+    unreadable: list[dict[str, Any]] = [
+        {"month_money": amount} for amount in ("1e9", "NaN", "-5", "0", "", "٣٦", "9" * 400)
+    ]
+    unreadable += [{"threshold": number} for number in ("0", "-1", "1.5", "", "9" * 400)]
+    for words, fields in [*wrong.items(), *(("Enter a", fields) for fields in unreadable)]:
+        status, shown = send(buyer, **fields)
+        assert status == 422, fields
+        assert words in shown, fields
+    assert buyer._all(select(AutoPurchaseConsent)) == []
+
+
+def test_who_has_fewer_already_buys_at_once(buyer: AutoBuyer) -> None:
+    buyer.spend_down_to(100)
+    assert send(buyer)[0] == 303
+    shown = page(buyer)
+    assert "the first purchase has begun" in shown
+    assert "1,000 credits are being bought for $18.00 USD" in shown
+    buyer.settle()
+    shown = page(buyer)
+    assert "Bought" in shown
+    assert "Receipt" in shown
+    assert "1 of 5 purchases" in shown
+
+
+def test_off_means_off(buyer: AutoBuyer) -> None:
+    send(buyer)
+    assert send(buyer, path="/removal")[0] == 303
+    assert "Nothing more is bought by itself." in page(buyer)
+    buyer.spend_down_to(100)
+    buyer.settle()
+    assert buyer.intents() == []
+    acts = buyer._all(select(AuditEntry.action).where(AuditEntry.action.like("auto%")).order_by(AuditEntry.id))
+    assert acts == ["auto_purchase.turned_on", "auto_purchase.turned_off"]
+
+
+def test_a_refused_card_stops_it_until_it_is_turned_on_again(buyer: AutoBuyer, monkeypatch: pytest.MonkeyPatch) -> None:
+    switches.without_limits(monkeypatch)
+    send(buyer)
+    buyer.switch_card(DECLINES)
+    buyer.spend_down_to(100)
+    buyer.settle()
+    shown = page(buyer)
+    assert "Auto-purchase has stopped" in shown
+    assert "The bank declined the payment. Nothing was charged." in shown
+    assert "Update card" in shown
+    assert send(buyer, path="/arming")[0] == 303
+    assert "a purchase has begun" in page(buyer)
+    for _ in range(4):
+        buyer.settle()
+        status, shown = send(buyer, path="/arming")
+    assert status == 429
+    assert "Too many payments were refused lately." in shown
+    assert buyer.charges() == ["failed"] * 5
+    assert send(buyer)[0] == 429, "and agreeing anew is no way round it"
+
+
+def test_a_bank_that_asks_is_one_link_away(buyer: AutoBuyer, cast: Cast) -> None:
+    send(buyer)
+    buyer.switch_card(ASKS)
+    buyer.spend_down_to(100)
+    buyer.settle()
+    shown = page(buyer)
+    assert "Your bank wants you to confirm $18.00 USD" in shown
+    assert str(buyer.newest().confirm_url) in shown
+    assert str(buyer.newest().confirm_url) not in page(buyer, cast.member)
+    state = f"/teams/{buyer.team_id}/credits/auto-purchase/state?seen=confirm"
+    assert buyer.person.client.get(state).status_code == 204
+    buyer.answer_bank("complete")
+    buyer.settle()
+    assert "The purchase has ended" in buyer.person.client.get(state).get_data(as_text=True)
+
+
+def test_members_see_and_others_choose(buyer: AutoBuyer, cast: Cast) -> None:
+    for person in (cast.admin, cast.billing):
+        assert send(buyer, person)[0] == 303
+    assert send(buyer, cast.member)[0] == 403
+    assert send(buyer, cast.member, "/removal")[0] == 403
+    assert send(buyer, cast.outsider)[0] == 404
+    shown = page(buyer, cast.member)
+    assert "Owners, admins and billing contacts can change this." in shown
+    assert "Save the settings" not in shown
+    assert "Turn off" not in shown
+
+
+def test_a_plan_without_it_leads_to_one_with_it(cast: Cast) -> None:
+    answer = cast.owner.client.get(f"/teams/{cast.team_id}/credits/auto-purchase")
+    shown = answer.get_data(as_text=True)
+    assert "Auto-purchase comes with larger plans" in shown
+    assert f"/pricing?team={cast.team_id}" in shown
+    assert "Turn on auto-purchase" not in shown
+    assert cast.owner.client.post(answer.request.path, data=GOOD).status_code in (409, 422)
+
+
+def test_without_a_card_nothing_is_turned_on(buyer: AutoBuyer) -> None:
+    with unit_of_work():
+        db.session.execute(text("update payment_methods set detached = true"))
+    shown = page(buyer)
+    assert "There is no saved card" in shown
+    assert "Save a card" in shown
+    status, shown = send(buyer)
+    assert status == 409
+    assert "Nothing was changed or charged." in shown
+    assert buyer._all(select(AutoPurchaseConsent)) == []
+
+
+def test_limits_and_pauses_are_told(buyer: AutoBuyer) -> None:
+    send(buyer, day_count="1")
+    for _ in range(2):
+        buyer.spend_down_to(100)
+        buyer.settle()
+    assert "The limit of the day is reached" in page(buyer)
+    run_in_unit(lambda: purchase_rules.pause(buyer.team_id, "We look into it"))
+    shown = page(buyer)
+    assert "We have paused auto-purchase" in shown
+    assert "We look into it" not in shown, "which is for the staff"
+
+
+def test_it_is_not_offered_where_taxes_are_worked_out_at_checkout(
+    app: Flask, buyer: AutoBuyer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = app.extensions["catalog"]
+    taxed = replace(known, checkout=replace(known.checkout, automatic_tax=True))
+    monkeypatch.setitem(app.extensions, "catalog", taxed)
+    assert "Auto-purchase is not offered" in page(buyer)
+    assert send(buyer)[0] == 409
