@@ -37,7 +37,7 @@ from portal.notifications.outbox import put_mail
 from tests.browser import bill_pages as bill
 from tests.browser import change_pages as change
 from tests.browser import leave_pages as leave
-from tests.browser import member_pages
+from tests.browser import member_pages, undo_pages
 from tests.browser import news_pages as news
 from tests.browser.bill_pages import debtor
 from tests.browser.bundle_pages import DONE, FAILED, PENDING, bundle_page, too_many
@@ -749,6 +749,9 @@ PAGES = (
     Scene("credits-code-refused", "billing.start_checkout", owner, code_refused),
     Scene("credits-member", "credits.credits", member, at("/teams/TEAM/credits")),
     Scene("credits-free", "credits.credits", free, at("/teams/FREE/credits")),
+    Scene("credits-disputed", "credits.credits", twin, undo_pages.disputed(twin, "credits")),
+    Scene("payments-disputed", "billing.payments", twin, undo_pages.disputed(twin, "payments")),
+    Scene("overview-disputed", "billing.overview", twin, undo_pages.disputed(twin, "billing")),
     Scene("checkout-refused", "billing.start_checkout", owner, refused),
     Scene("change-plan", "billing.change_plan", changer, change.page("plan")),
     Scene("change-preview", "billing.show_preview", changer, change.preview("Business", "Yearly")),
