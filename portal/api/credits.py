@@ -35,6 +35,7 @@ def credits_of(team_id: str) -> dict[str, Any]:
         "available": found.available,
         "frozen": effective(team_id).credits_frozen,
         "reserved": found.reserved,
+        "disputed": found.frozen,
         "debt": found.debt,
         "grants": [_grant(grant) for grant in found.grants],
         "livemode": current_app.config["SETTINGS"].livemode,
@@ -49,6 +50,7 @@ def _grant(grant: Grant) -> dict[str, Any]:
         "amount": grant.amount,
         "remaining": grant.remaining,
         "held": grant.held,
+        "disputed": grant.frozen,
         "effective_at": rfc3339(grant.effective_at),
         "expires_at": maybe_rfc3339(grant.expires_at),
     }

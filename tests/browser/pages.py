@@ -37,7 +37,7 @@ from portal.notifications.outbox import put_mail
 from tests.browser import bill_pages as bill
 from tests.browser import change_pages as change
 from tests.browser import leave_pages as leave
-from tests.browser import member_pages
+from tests.browser import member_pages, undo_pages
 from tests.browser import news_pages as news
 from tests.browser import purchase_pages as purchase
 from tests.browser.bill_pages import debtor
@@ -771,6 +771,9 @@ PAGES = (
     Scene("mail-auto-purchase-confirm", "notifications.dev_mail_message", saver, purchase.mail("confirm")),
     Scene("mail-auto-purchase-stopped", "notifications.dev_mail_message", saver, purchase.mail("stopped")),
     Scene("mail-auto-purchase-capped", "notifications.dev_mail_message", saver, purchase.mail("capped")),
+    Scene("credits-disputed", "credits.credits", twin, undo_pages.disputed(twin, "credits")),
+    Scene("payments-disputed", "billing.payments", twin, undo_pages.disputed(twin, "payments")),
+    Scene("overview-disputed", "billing.overview", twin, undo_pages.disputed(twin, "billing")),
     Scene("checkout-refused", "billing.start_checkout", owner, refused),
     Scene("change-plan", "billing.change_plan", changer, change.page("plan")),
     Scene("change-preview", "billing.show_preview", changer, change.preview("Business", "Yearly")),
