@@ -11,6 +11,7 @@ from portal.core.schedule import Task, each_in_a_unit
 from portal.core.unit_of_work import unit_of_work
 from portal.credits import ledger
 from portal.credits.free_plan import due_teams, enrol_teams, grant_free_period
+from portal.credits.lot_days import count_lot_days, not_counted
 from portal.credits.proof import prove
 from portal.credits.subscription_grants import due_paid_periods, grant_due_month
 
@@ -47,6 +48,13 @@ def post_due_lots() -> int:
     return each_in_a_unit([partial(ledger.post_due, team_id) for team_id in teams])
 
 
+def count_spends() -> int:
+    """What was spent of each lot on each day, for whoever asks what became of it."""
+    with unit_of_work():
+        teams = not_counted(BATCH)
+    return each_in_a_unit([partial(count_lot_days, team_id) for team_id in teams])
+
+
 def prove_ledger() -> int:
     """Nightly; the figures are read by `/metrics` and the alarm by a person."""
     with unit_of_work():
@@ -59,5 +67,6 @@ SCHEDULE = {
     "credits.free_teams": Task(enrol_free_teams, timedelta(minutes=15)),
     "credits.free_periods": Task(grant_due_free_periods, timedelta(seconds=10)),
     "credits.proof": Task(prove_ledger, timedelta(days=1), first_in=timedelta(minutes=15)),
+    "credits.lot_days": Task(count_spends, timedelta(seconds=30)),
     "credits.due_lots": Task(post_due_lots, timedelta(seconds=30)),
 }

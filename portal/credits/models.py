@@ -22,6 +22,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from portal.core.clock import app_now
 from portal.core.database import Model, PrefixedId, UtcDateTime
+from portal.credits import watch_models  # noqa: F401  more of this feature's tables
 
 # Tables that tell history: the app role may only add to them, and triggers refuse everybody else too.
 APPEND_ONLY = ("credit_entries", "credit_consumptions", "credit_reversals")
