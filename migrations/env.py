@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from alembic import context
 from flask import current_app
@@ -10,7 +11,7 @@ from sqlalchemy import Connection, create_engine, pool, text
 from sqlalchemy.engine import make_url
 
 from portal.core.database import db
-from portal.core.database_roles import grant_app_role
+from portal.core.database_roles import grant_app_role, partitions
 
 settings = current_app.config["SETTINGS"]
 
@@ -31,7 +32,7 @@ def run() -> None:
             target_metadata=db.metadata,
             compare_type=True,
             transaction_per_migration=True,
-            include_object=_ours,
+            include_object=partial(_ours, connection),
         )
         with context.begin_transaction():
             context.run_migrations()
@@ -52,8 +53,11 @@ def _take_turns(connection: Connection) -> None:
     connection.commit()
 
 
-def _ours(_object: object, name: str | None, kind: str, _reflected: bool, _other: object) -> bool:
-    return not (kind == "table" and name == "alembic_version")
+def _ours(
+    connection: Connection, _object: object, name: str | None, kind: str, reflected: bool, _other: object
+) -> bool:
+    """What the models speak of: not the migrations' own table, nor the parts of a table."""
+    return not (kind == "table" and reflected and name in {"alembic_version", *partitions(connection)})
 
 
 run()

@@ -201,7 +201,11 @@ def empty_tables(app: Flask, *names: str) -> None:
             _delete_all(connection, filled)
 
 
-TABLES = text("select tablename from pg_tables where schemaname = 'public' order by tablename")
+# Parts of a table are emptied with the whole.
+TABLES = text(
+    "select relname from pg_class where relkind in ('r', 'p') and not relispartition"
+    " and relnamespace = 'public'::regnamespace order by relname"
+)
 
 
 def _delete_all(connection: Connection, tables: Sequence[str]) -> None:

@@ -28,7 +28,7 @@ TABLES = (
 )  # fmt: skip
 EFFECTS = (
     "stripe_events", "subscription_items", "subscriptions", "invoices", "payments", "refunds", "payment_methods",
-    "paid_periods", "usage_events", "usage_keys", "credit_reversals", "credit_consumptions", "credit_entries", "credit_grants",
+    "paid_periods", "usage_daily", "usage_events", "usage_keys", "credit_reversals", "credit_consumptions", "credit_entries", "credit_grants",
     "credit_accounts", "alarms", "schedule", "trial_uses",
 )  # fmt: skip
 

@@ -73,10 +73,21 @@ def _first_fault(messages: Any) -> tuple[str | None, str]:
     """The first field that is wrong and why; no field when the body as a whole is."""
     faults = next(iter(messages.values())) if isinstance(messages, dict) else messages
     if isinstance(faults, dict) and faults:
-        name, problems = next(iter(faults.items()))
-        if name != "_schema":
-            return _printable(str(name)), f"{_printable(str(name))}: {problems[0]}"
+        path, problems = _deepest(faults)
+        if path != "_schema":
+            return path, f"{path}: {problems[0]}"
     return None, "The body must be a JSON object with the fields that the documentation names."
+
+
+def _deepest(faults: dict[Any, Any]) -> tuple[str, Any]:
+    """Where the first fault is, such as `uses[3].quantity`, and what is wrong there."""
+    path, found = "", faults
+    while isinstance(found, dict) and found:
+        name, found = next(iter(found.items()))
+        if name == "_schema" and path:
+            break
+        path += f"[{name}]" if isinstance(name, int) else f".{_printable(str(name))}"
+    return path.removeprefix("."), found
 
 
 def _printable(name: str) -> str:

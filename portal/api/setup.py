@@ -9,6 +9,7 @@ from typing import Any
 from flask import Flask, Response
 from flask_smorest import Api
 
+from portal.api import usage_batch  # noqa: F401  adds its call to those of usage
 from portal.api.billing import bp as billing_calls
 from portal.api.credits import bp as credits_calls
 from portal.api.document import completed

@@ -10,7 +10,7 @@ from typing import Any
 from flask import Response, current_app
 
 from portal.accounts.api_keys import Scope
-from portal.api.authentication import caller
+from portal.api.authentication import Caller, caller
 from portal.api.blueprint import BODY_ERRORS, ApiBlueprint
 from portal.api.limits import SPANS, count_for_team
 from portal.api.lists import Rows, page
@@ -26,25 +26,17 @@ from portal.api.schemas.usage import (
     UsageRequest,
     UsageTotals,
 )
+from portal.api.usage_refusals import Refusals
 from portal.api.usage_totals import month_of, totals_of
-from portal.billing.bundle_sale import buy_path
 from portal.billing.entitlements import effective
 from portal.core import clock
 from portal.core.errors import ApiError
 from portal.core.unit_of_work import run_in_unit
-from portal.credits.ledger import InsufficientCredits
-from portal.usage.metering import (
-    Answer,
-    CreditsFrozen,
-    KeyReused,
-    MeterNotAvailable,
-    Recorded,
-    UnknownMeter,
-    Use,
-    record,
-)
+from portal.credits.errors import InsufficientCredits
+from portal.usage.metering import record
 from portal.usage.models import UsageEvent
 from portal.usage.queries import events
+from portal.usage.uses import Answer, MeteringError, Recorded, Use
 
 bp = ApiBlueprint("api_usage", __name__, description="What your customers use")
 
@@ -53,7 +45,9 @@ TIME_MAX = timedelta(days=366)
 
 @bp.post("/usage")
 @bp.operation(Scope.USAGE_WRITE, *BODY_ERRORS)
-@bp.alt_response(402, schema=CreditsMissingAnswer, description="Too few credits. Nothing was recorded.")
+@bp.alt_response(
+    402, schema=CreditsMissingAnswer, description="Too few credits, or the plan includes no more. Nothing was recorded."
+)
 @bp.alt_response(409, schema=ErrorAnswer, description="The Idempotency-Key stands for another use.")
 @bp.arguments(IdempotencyHeaders, location="headers", error_status_code=400)
 @bp.arguments(UsageRequest)
@@ -61,11 +55,12 @@ TIME_MAX = timedelta(days=366)
 def create_usage(headers: dict[str, str], fields: dict[str, Any]) -> Response:
     """Report a use
 
-    Takes the meter's cost times the quantity from the team's credits, whole or not at all. The Idempotency-Key makes
-    it safe to send again: the same use is taken once, however often it is reported. Here a key never expires.
+    Takes the meter's cost times the quantity from the team's credits, whole or not at all; of a metered meter, it counts
+    towards what the plan includes. The Idempotency-Key makes it safe to send again: the same use is taken once, however
+    often it is reported. Here a key never expires. Whoever has many to report sends them together, with `/usage/batch`.
     """
     who = caller()
-    use = Use(who.team_id, headers["idempotency_key"], fields["meter"], fields["quantity"], who.key_id)
+    use = use_of(who, headers["idempotency_key"], fields)
     answer = run_in_unit(lambda: _record(use))
     response = Response(answer.body, answer.status, mimetype="application/json")
     if answer.replayed:
@@ -80,7 +75,8 @@ def read_usage(asked: dict[str, datetime]) -> dict[str, Any]:
     """Read the usage
 
     What was used of each meter, with what the plan includes: in the month under way, or from `since` until `until`
-    (a year at most). The month is that of the subscription; without one it is counted from the team's creation.
+    (a year at most). The month is that of the subscription; without one it is counted from the team's creation. From the
+    start of such a month to its end the figures are exact; of other times every day counts whole, in UTC.
     """
     team = caller().team
     rights = effective(team.id)
@@ -117,55 +113,47 @@ def _event(event: UsageEvent) -> dict[str, Any]:
         "meter": event.meter,
         "quantity": event.quantity,
         "cost": event.cost,
-        "created": rfc3339(event.occurred_at),
+        "occurred_at": rfc3339(event.occurred_at),
+        "created": rfc3339(event.recorded_at or event.occurred_at),
+        "user": event.user_id,
         "livemode": current_app.config["SETTINGS"].livemode,
     }
 
 
+def use_of(who: Caller, key: str, fields: dict[str, Any]) -> Use:
+    """A report as the schemas have read it."""
+    return Use(
+        who.team_id,
+        key,
+        fields["meter"],
+        fields["quantity"],
+        who.key_id,
+        user_id=fields.get("user"),
+        occurred_at=fields.get("occurred_at"),
+    )
+
+
 def _record(use: Use) -> Answer:
     try:
-        return record(use, _body)
-    except InsufficientCredits as error:
-        raise _payment_required(use.team_id, error) from error
-    except CreditsFrozen as error:
-        message = "The team's credits are frozen until its plan goes on: it is paused, or has to be paid. Nothing was recorded."
-        raise ApiError(403, "permission_error", "credits_frozen", message) from error
-    except KeyReused as error:
-        message = "This Idempotency-Key was used for another request. Use a new key for a new use."
-        raise ApiError(409, "idempotency_error", "key_reused", message) from error
-    except UnknownMeter as error:
-        known = ", ".join(error.known) or "none"
-        message = f"There is no meter {error.name}. Meters that take credits: {known}."
-        raise ApiError(422, "invalid_request_error", "unknown_meter", message, param="meter") from error
-    except MeterNotAvailable as error:
-        message = f"The meter {use.meter} is not paid in credits, and uses of it cannot be reported yet."
-        raise ApiError(422, "invalid_request_error", "meter_not_available", message, param="meter") from error
+        return record(use, body_of)
+    except (MeteringError, InsufficientCredits) as refused:
+        raise Refusals(use.team_id).error(use, refused) from refused
 
 
-def _body(recorded: Recorded) -> str:
-    return json.dumps(
-        {
-            "object": "usage",
-            "id": recorded.id,
-            "meter": recorded.use.meter,
-            "quantity": recorded.use.quantity,
-            "cost": recorded.cost,
-            "balance": recorded.balance,
-            "livemode": current_app.config["SETTINGS"].livemode,
-            "created": rfc3339(recorded.at),
-        }
-    )
-
-
-def _payment_required(team_id: str, error: InsufficientCredits) -> ApiError:
-    shortfall = error.cost - error.available
-    return ApiError(
-        402,
-        "insufficient_credits",
-        "insufficient_credits",
-        f"This takes {error.cost:,} credits and {error.available:,} are left. Nothing was recorded.",
-        balance=error.available,
-        cost=error.cost,
-        shortfall=shortfall,
-        buy_url=current_app.config["SETTINGS"].base_url + buy_path(team_id),
-    )
+def body_of(recorded: Recorded) -> str:
+    """The answer to a use, which is kept."""
+    use = recorded.use
+    answer: dict[str, Any] = {
+        "object": "usage",
+        "id": recorded.id,
+        "meter": use.meter,
+        "quantity": use.quantity,
+        "cost": recorded.cost,
+        "balance": recorded.balance,
+        "livemode": current_app.config["SETTINGS"].livemode,
+        "created": rfc3339(recorded.at),
+    }
+    if use.occurred_at is not None:
+        answer["occurred_at"] = rfc3339(recorded.occurred_at)
+    optional = {"user": use.user_id, "included": recorded.included, "used": recorded.used}
+    return json.dumps(answer | {name: value for name, value in optional.items() if value is not None})

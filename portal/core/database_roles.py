@@ -15,6 +15,19 @@ def append_only_tables() -> list[str]:
     return [table for module in modules("models") for table in getattr(module, "APPEND_ONLY", ())]
 
 
+def owner_functions() -> list[str]:
+    """What the owner does for the app role, by functions that run as the owner: `OWNER_FUNCTIONS` of a feature's models."""
+    return [function for module in modules("models") for function in getattr(module, "OWNER_FUNCTIONS", ())]
+
+
+def partitions(connection: Connection) -> set[str]:
+    """The tables that are parts of another. They are made and dropped while the application runs; no model names them."""
+    query = (
+        "select relname from pg_class where relispartition and relkind = 'r' and relnamespace = 'public'::regnamespace"
+    )
+    return set(connection.execute(text(query)).scalars())
+
+
 def grant_app_role(connection: Connection, role: str | None) -> None:
     """Give the app role its rights on what the migrations made. A no-op when owner and app are one role."""
     owner = connection.execute(text("select current_user")).scalar_one()
@@ -26,4 +39,11 @@ def grant_app_role(connection: Connection, role: str | None) -> None:
     connection.execute(text(f"grant usage, select on all sequences in schema public to {name}"))
     for table in append_only_tables():
         connection.execute(text(f"revoke update, delete, truncate on {quote(table)} from {name}"))
+    for part in sorted(partitions(connection)):
+        # It is reached through the whole, whose rights and guards are the ones that count.
+        connection.execute(text(f"revoke all on {quote(part)} from {name}"))
+    for function in owner_functions():
+        # An older migration may be the last that was asked for.
+        if connection.execute(text("select to_regprocedure(:function)"), {"function": function}).scalar():
+            connection.execute(text(f"grant execute on function {function} to {name}"))
     connection.execute(text(f"revoke insert, update, delete on alembic_version from {name}"))

@@ -38,6 +38,9 @@ __all__ = [
     "Spent",
     "UnknownGrant",
     "accounts_with_due",
+    "check_amount",
+    "check_cause",
+    "conflict",
     "end_early",
     "grant",
     "post_due",
@@ -119,7 +122,7 @@ def grant(
     if known:
         first = known.get("grant")
         if first is None or (first.kind, first.amount) != (kind, amount):
-            raise _conflict(cause_key)
+            raise conflict(cause_key)
         return False
     book.post_due()
     if amount + book.reserved + sum(lot.remaining for lot in book.lots.values()) > BALANCE_MAX:
@@ -139,14 +142,14 @@ def spend(team_id: str, amount: int, cause_key: str) -> Spent:
     `InsufficientCredits` (after which only due starts and expiries are written), `CauseConflict` if the cause stands
     for something else, and `ValueError` or `TypeError` for what is no amount or no key.
     """
-    _check_amount(amount)
-    _check_cause(cause_key)
+    check_amount(amount)
+    check_cause(cause_key)
     lock_account(team_id)
     book, known = load_book_with_cause(team_id, cause_key)
     if known:
         first = known.get("entry")
         if first is None or (first.kind, first.amount) != ("spent", -amount):
-            raise _conflict(cause_key)
+            raise conflict(cause_key)
         return Spent(balance=first.balance_after, version=first.version, entry_id=first.id)
     book.post_due()
     try:
@@ -169,8 +172,8 @@ def reverse(team_id: str, grant_cause_key: str, amount: int, cause_key: str) -> 
     The same cause again changes nothing. Raises `UnknownGrant`, `CauseConflict` if the cause stands for another
     amount or grant, `CreditOverflow`, and `ValueError` or `TypeError` for what is no amount or no key.
     """
-    _check_amount(amount)
-    _check_cause(cause_key)
+    check_amount(amount)
+    check_cause(cause_key)
     lock_account(team_id)
     book = locked_book(team_id)
     book.post_due()
@@ -180,7 +183,7 @@ def reverse(team_id: str, grant_cause_key: str, amount: int, cause_key: str) -> 
     if known:
         first, entry = known.get("reversal"), known.get("entry")
         if first is None or (first.grant_id, first.amount) != (found.id, amount):
-            raise _conflict(cause_key)
+            raise conflict(cause_key)
         return -entry.amount if entry else 0
     send(INSERT_REVERSAL, team_id=team_id, grant_id=found.id, amount=amount, cause_key=cause_key)
     if found.state == "waiting":
@@ -238,18 +241,21 @@ def _find_grant(team_id: str, cause_key: str) -> Row:
     return rows[0]
 
 
-def _conflict(cause_key: str) -> CauseConflict:
+def conflict(cause_key: str) -> CauseConflict:
+    """The error of a cause that stands for something else."""
     return CauseConflict(f"{cause_key!r} already stands for something else")
 
 
-def _check_amount(amount: int) -> None:
+def check_amount(amount: int) -> None:
+    """Raise `TypeError` or `ValueError` for what is no amount of credits."""
     if type(amount) is not int:
         raise TypeError(f"an amount of credits is a whole number, not {amount!r}")
     if not 1 <= amount <= AMOUNT_MAX:
         raise ValueError(f"an amount of credits is from 1 to {AMOUNT_MAX}, not {amount}")
 
 
-def _check_cause(cause_key: str) -> None:
+def check_cause(cause_key: str) -> None:
+    """Raise `TypeError` or `ValueError` for what cannot be a cause of the caller's."""
     _check_text("a cause key", cause_key)
     if not cause_key:
         raise ValueError("a cause key cannot be empty")
@@ -272,8 +278,8 @@ def _check_grant(
 ) -> None:
     if kind not in KIND_RANK:
         raise ValueError(f"a grant's kind is one of {', '.join(KIND_RANK)}, not {kind!r}")
-    _check_amount(amount)
-    _check_cause(cause_key)
+    check_amount(amount)
+    check_cause(cause_key)
     _check_text("a grant's source", source)
     for moment in (effective_at, expires_at):
         if moment is not None and moment.tzinfo is None:

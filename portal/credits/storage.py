@@ -52,6 +52,15 @@ LOAD_WITH_CAUSE = Statement(
     f" from ({_KNOWN}) known) as known,{_BOOK}"
 )
 
+LOAD_WITH_CAUSES = Statement(
+    "select (select json_agg("  # noqa: S608  all of it is ours
+    "json_build_array(cause_key, what, id, kind, amount, version, balance_after, grant_id)) from ("
+    + _KNOWN.replace("select 'entry'", "select cause_key, 'entry'")
+    .replace("all select '", "all select cause_key, '")
+    .replace("cause_key = :cause_key", "cause_key = any(cast(:cause_keys as text[]))")
+    + f") known) as known,{_BOOK}"
+)
+
 WAITING_REVERSALS = Statement(
     "select grant_id, cause_key, amount from credit_reversals"
     " where team_id = :team_id and grant_id = any(cast(:grant_ids as bigint[])) order by id"
@@ -135,6 +144,17 @@ def load_book_with_cause(team_id: str, cause_key: str) -> tuple[Book, dict[str, 
     if not rows:
         raise _vanished(team_id)
     known = {what: Known(*values) for what, values in (rows[0].known or {}).items()}
+    return _book_of(team_id, rows), known
+
+
+def load_book_with_causes(team_id: str, cause_keys: Sequence[str]) -> tuple[Book, dict[str, dict[str, Known]]]:
+    """As `load_book_with_cause` for many: by cause, what it stands for already."""
+    rows = send(LOAD_WITH_CAUSES, team_id=team_id, step_back=STEP_BACK, cause_keys=list(cause_keys))
+    if not rows:
+        raise _vanished(team_id)
+    known: dict[str, dict[str, Known]] = {}
+    for cause_key, what, *values in rows[0].known or ():
+        known.setdefault(cause_key, {})[what] = Known(*values)
     return _book_of(team_id, rows), known
 
 

@@ -1,174 +1,192 @@
-"""Recording a use: its credits, its event and its answer in one unit of work, once for each key.
+"""Recording uses: their credits, events, totals and answers in one unit of work, once for each key.
 
 The keys are the reporter's own and belong to the team. The same key with the same use is answered with the stored
 answer, byte for byte (I8); a use that cannot be paid leaves nothing behind, so that its key may succeed later (I9).
+
+Many uses come to what they would come to one after another: each is decided in order, under the account's lock, by what
+the ones before it left. The lock is that of the credits for uses that take none, too, so that what a plan includes
+cannot be passed by two at once.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from portal.core.database import send
 from portal.core.ids import new_id
 from portal.core.metrics import counter
-from portal.core.statements import Row, Statement
 from portal.core.unit_of_work import after_commit
-from portal.credits.ledger import CauseConflict, spend
-from portal.usage.queries import credit_meters
+from portal.credits.errors import InsufficientCredits
+from portal.credits.ledger import CauseConflict
+from portal.credits.spending import Spending
+from portal.credits.storage import lock_account
+from portal.usage import storage
+from portal.usage.storage import CREATED, Found, MeterTerms, Stored
+from portal.usage.uses import (
+    AHEAD_MAX,
+    LATE_MAX,
+    Answer,
+    CreditsFrozen,
+    IncludedUsedUp,
+    KeyReused,
+    MeteringError,
+    OutOfTime,
+    Recorded,
+    UnknownMember,
+    UnknownMeter,
+    Use,
+)
 
-CREATED = 200
+__all__ = [
+    "Answer",
+    "CreditsFrozen",
+    "IncludedUsedUp",
+    "KeyReused",
+    "MeteringError",
+    "OutOfTime",
+    "Recorded",
+    "Refusal",
+    "UnknownMember",
+    "UnknownMeter",
+    "Use",
+    "record",
+    "record_all",
+]
+
+Body = Callable[[Recorded], str]
+Refusal = MeteringError | InsufficientCredits
 
 # A meter's name is the catalog's by the time it is counted.
 CONSUMED = counter("billing_credits_consumed_total", "Credits that uses have taken.", "meter")
 
-# One round trip before the account's lock: what stands under the key, what the meter costs, and whether the state of the
-# team's subscription lets credits be spent.
-FIND = Statement(
-    "select k.request_hash, k.status, k.body, m.mode, m.cost_credits,"
-    " (select st.credits_frozen from team_standing st where st.team_id = :team_id) as frozen"
-    " from (values (1)) as one"
-    " left join usage_keys k on k.team_id = :team_id and k.key = :key"
-    " left join meters m on m.key = :meter and m.archived_at is null"
-)
 
-SAVE = Statement(
-    "with kept as ("
-    "  insert into usage_keys (team_id, key, request_hash, status, body, created_at)"
-    "  values (:team_id, :key, :request_hash, :status, :body, :at)"
-    ")"
-    " insert into usage_events"
-    "  (id, team_id, key, api_key_id, meter, quantity, cost, entry_id, occurred_at)"
-    " values (:id, :team_id, :key, :api_key_id, :meter, :quantity, :cost, :entry_id, :at)"
-)
-
-
-class MeteringError(Exception):
-    """The parent of what metering refuses. Nothing was recorded."""
-
-
-class KeyReused(MeteringError):
-    """The key stands for another use already."""
-
-
-class UnknownMeter(MeteringError):
-    """There is no meter of this name; `known` are those that take credits."""
-
-    def __init__(self, name: str, known: list[str]) -> None:
-        super().__init__(f"there is no meter {name!r}")
-        self.name, self.known = name, known
-
-
-class MeterNotAvailable(MeteringError):
-    """The meter is billed by Stripe and not in credits, which uses cannot be reported for yet."""
-
-
-class CreditsFrozen(MeteringError):
-    """The state of the team's subscription lets no credit be spent."""
-
-
-@dataclass(frozen=True)
-class Use:
-    """A report of use. `key` is the reporter's name for it; `api_key_id` says which key of the API it came with."""
-
-    team_id: str
-    key: str
-    meter: str
-    quantity: int
-    api_key_id: str | None = None
-
-    @property
-    def request_hash(self) -> str:
-        """What makes two reports the same one."""
-        content = json.dumps({"meter": self.meter, "quantity": self.quantity}, sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """A use that is in the books. `cost` and `balance` (what was left) are in credits."""
-
-    id: str
-    use: Use
-    cost: int
-    balance: int
-    at: datetime
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    body: str
-    replayed: bool
-
-
-def record(use: Use, answer: Callable[[Recorded], str]) -> Answer:
+def record(use: Use, answer: Body) -> Answer:
     """Record a use and keep `answer` of it; a use that is recorded already is answered as it was then.
 
-    Raises `KeyReused`, `UnknownMeter`, `MeterNotAvailable`, `CreditsFrozen`, and the ledger's `InsufficientCredits`.
+    Raises a `MeteringError`, or the ledger's `InsufficientCredits`.
     """
-    found = _find(use)
-    stored = _stored(use, found)
-    if stored:
-        return stored
-    cost = _cost(use, found)
+    outcome = record_all(use.team_id, [use], answer)[0]
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def record_all(team_id: str, uses: Sequence[Use], answer: Body) -> list[Answer | Refusal]:
+    """Record uses of one team in their order; for each its answer, or what `record` would raise for it."""
+    found = storage.find(team_id, uses)
+    if not any(_is_open(use, found) for use in uses):
+        return [_settled(use, found) for use in uses]
+    books = _Books(team_id, uses, found)
+    outcomes = [books.outcome(use, answer) for use in uses]
+    books.save()
+    return outcomes
+
+
+def _is_open(use: Use, found: Found) -> bool:
+    """Whether the use may be recorded, for all that is known without the account's lock."""
+    return use.key not in found.stored and _fault(use, found) is None
+
+
+def _settled(use: Use, found: Found) -> Answer | Refusal:
+    """What comes of a use that is not to be recorded."""
+    stored = found.stored.get(use.key)
+    return _again(use, stored) if stored else _fault(use, found) or MeteringError("the use can be recorded")
+
+
+def _again(use: Use, stored: Stored) -> Answer | Refusal:
+    if stored.request_hash != use.request_hash:
+        return KeyReused("the key stands for another use")
+    return Answer(stored.status, stored.body, replayed=True)
+
+
+def _fault(use: Use, found: Found) -> MeteringError | None:
+    """What is wrong with a use that has not been recorded, whatever there is to spend."""
+    if use.meter not in found.meters:
+        return UnknownMeter(f"there is no meter {use.meter!r}")
+    if use.user_id is not None and use.user_id not in found.members:
+        return UnknownMember(f"{use.user_id} is no member of the team")
+    if use.occurred_at is not None and not found.now - LATE_MAX <= use.occurred_at <= found.now + AHEAD_MAX:
+        return OutOfTime(f"{use.occurred_at.isoformat()} is not within the time that is taken")
     if found.frozen:
-        raise CreditsFrozen(f"the credits of {use.team_id} are frozen")
-    try:
-        spent = spend(use.team_id, cost, f"usage:{use.key}")
-    except CauseConflict:
-        spent = None
-    if spent is None or spent.at is None:
-        # Somebody took the key while we waited for the account's lock, and is done: the key's row says what for.
-        stored = _stored(use, _find(use))
-        if stored is None:
-            raise KeyReused
-        return stored
-    recorded = Recorded(id=new_id("use"), use=use, cost=cost, balance=spent.balance, at=spent.at)
-    body = answer(recorded)
-    after_commit(CONSUMED.labels(meter=use.meter).inc, cost)
-    _save(recorded, body, spent.entry_id)
-    return Answer(CREATED, body, replayed=False)
+        return CreditsFrozen(f"{use.team_id} may use nothing for now")
+    return None
 
 
-def _find(use: Use) -> Row:
-    return send(FIND, team_id=use.team_id, key=use.key, meter=use.meter)[0]
+class _Books:
+    """The team's books while its account's lock is held: the credits, what is used of what is included, the keys."""
 
+    def __init__(self, team_id: str, uses: Sequence[Use], found: Found) -> None:
+        self._team_id, self._found = team_id, found
+        opened = [use for use in uses if _is_open(use, found)]
+        paid = {f"usage:{use.key}" for use in opened if self._terms(use).mode == "credits"}
+        metered = [use for use in opened if self._terms(use).mode == "metered"]
+        self._spending = Spending(team_id, sorted(paid)) if paid else None
+        if not self._spending:
+            lock_account(team_id)
+        if metered or (self._spending and self._spending.known):
+            # Somebody may have taken the keys while we waited for the lock.
+            self._found = storage.find(team_id, uses)
+        self._now = self._spending.now if self._spending else self._found.now
+        self._months = storage.used_in_month(
+            team_id, {(use.meter, self._moment(use)) for use in metered if not self._terms(use).more_allowed}
+        )
+        self._used = {(meter, month): used for (meter, _at), (month, used) in self._months.items()}
+        self._made: list[tuple[Recorded, str, int | None]] = []
 
-def _stored(use: Use, found: Row) -> Answer | None:
-    if found.request_hash is None:
-        return None
-    if found.request_hash != use.request_hash:
-        raise KeyReused
-    return Answer(found.status, found.body, replayed=True)
+    def outcome(self, use: Use, answer: Body) -> Answer | Refusal:
+        """What comes of the next use."""
+        if not _is_open(use, self._found):
+            return _settled(use, self._found)
+        try:
+            recorded, version = self._take(use)
+        except CauseConflict:
+            return KeyReused("the key stands for another use")
+        except (InsufficientCredits, IncludedUsedUp) as refused:
+            return refused
+        body = answer(recorded)
+        self._made.append((recorded, body, version))
+        # The same key may come again among the rest.
+        self._found.stored[use.key] = Stored(use.request_hash, CREATED, body)
+        return Answer(CREATED, body, replayed=False)
 
+    def save(self) -> None:
+        """Write everything that was taken, and count it once it is committed."""
+        if self._spending:
+            self._spending.save()
+        if not self._made:
+            return
+        storage.save(self._team_id, self._made, self._now)
+        consumed: dict[str, int] = {}
+        for recorded, _body, _version in self._made:
+            consumed[recorded.use.meter] = consumed.get(recorded.use.meter, 0) + recorded.cost
+        for meter, cost in consumed.items():
+            after_commit(CONSUMED.labels(meter=meter).inc, cost)
 
-def _cost(use: Use, meter: Row) -> int:
-    """What the use takes, in credits."""
-    if meter.mode is None:
-        raise UnknownMeter(use.meter, credit_meters())
-    if meter.mode != "credits":
-        raise MeterNotAvailable(f"the meter {use.meter!r} is not paid in credits")
-    return int(meter.cost_credits) * use.quantity
+    def _terms(self, use: Use) -> MeterTerms:
+        return self._found.meters[use.meter]
 
+    def _moment(self, use: Use) -> datetime:
+        """When it counts: a reporter whose clock is ahead means now."""
+        return self._now if use.occurred_at is None else min(use.occurred_at, self._now)
 
-def _save(recorded: Recorded, body: str, entry_id: int) -> None:
-    use = recorded.use
-    values = {
-        "id": recorded.id,
-        "team_id": use.team_id,
-        "key": use.key,
-        "api_key_id": use.api_key_id,
-        "meter": use.meter,
-        "quantity": use.quantity,
-        "cost": recorded.cost,
-        "entry_id": entry_id,
-        "request_hash": use.request_hash,
-        "status": CREATED,
-        "body": body,
-        "at": recorded.at,
-    }
-    send(SAVE, **values)
+    def _take(self, use: Use) -> tuple[Recorded, int | None]:
+        """Take the use's credits, or its units of what is included. With it, the version of its entry."""
+        terms, id_, occurred_at = self._terms(use), new_id("use"), self._moment(use)
+        if terms.mode == "metered":
+            included, used = self._include(use, terms, occurred_at)
+            return Recorded(id_, use, 0, None, self._now, occurred_at, included, used), None
+        cost = (terms.cost or 0) * use.quantity
+        assert self._spending is not None
+        spent = self._spending.spend(cost, f"usage:{use.key}")
+        return Recorded(id_, use, cost, spent.balance, self._now, occurred_at), spent.version
+
+    def _include(self, use: Use, terms: MeterTerms, at: datetime) -> tuple[int, int | None]:
+        """Where there are no more than those included, whole or not at all. Raises `IncludedUsedUp`."""
+        if terms.more_allowed:
+            return terms.included, None
+        place = (use.meter, self._months[use.meter, at][0])
+        used = self._used[place] + use.quantity
+        if used > terms.included:
+            raise IncludedUsedUp(terms.included, self._used[place])
+        self._used[place] = used
+        return terms.included, used

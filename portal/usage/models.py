@@ -1,10 +1,11 @@
-"""What was used, and under which keys. Both tables only grow; the key's row holds the answer that was given."""
+"""What was used, under which keys, and the totals of each day. The first two only grow; the key's row holds the answer."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, ForeignKeyConstraint, Index
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, ForeignKeyConstraint, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from portal.core.clock import app_now
@@ -14,6 +15,8 @@ from portal.usage import budget_models  # noqa: F401  more of this feature's tab
 
 # Tables that tell history: the app role may only add to them, and triggers refuse everybody else too.
 APPEND_ONLY = ("usage_keys", "usage_events")
+# What the app role cannot do itself and calls the owner's functions for.
+OWNER_FUNCTIONS = ("make_usage_partitions()", "drop_usage_partitions(timestamptz)")
 
 
 class UsageKey(Model):
@@ -37,7 +40,9 @@ class UsageKey(Model):
 class UsageEvent(Model):
     """One report of use: `quantity` of a meter for `cost` credits, which the ledger's entry took.
 
-    The meter stands by its name, so that the report stays readable when the catalog has moved on.
+    A meter that is billed by Stripe takes no credits and has no entry. The meter stands by its name, so that the report
+    stays readable when the catalog has moved on. Partitioned by the month of `occurred_at`; months that are past are
+    dropped (`usage/retention.py`), their totals stay. `recorded_at` is null in reports from before there were totals.
     """
 
     __tablename__ = "usage_events"
@@ -45,22 +50,51 @@ class UsageEvent(Model):
         ForeignKeyConstraint(["team_id", "key"], ["usage_keys.team_id", "usage_keys.key"]),
         ForeignKeyConstraint(["team_id", "entry_id"], ["credit_entries.team_id", "credit_entries.id"]),
         CheckConstraint("quantity > 0", name="quantity"),
-        CheckConstraint("cost > 0", name="cost"),
-        Index("uq_usage_events_team_id_key", "team_id", "key", unique=True),
-        Index("uq_usage_events_team_id_entry_id", "team_id", "entry_id", unique=True),
+        CheckConstraint("cost >= 0", name="cost"),
+        CheckConstraint("(cost = 0) = (entry_id is null)", name="entry_id"),
+        Index("ix_usage_events_team_id_key", "team_id", "key"),
         Index("ix_usage_events_team_id_occurred_at", "team_id", "occurred_at"),
+        {"postgresql_partition_by": "range (occurred_at)"},
     )
 
     id: Mapped[PrimaryId]
-    team_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("teams.id"))
+    team_id: Mapped[str] = mapped_column(PrefixedId)
     key: Mapped[str] = mapped_column(PrefixedId)
     api_key_id: Mapped[str | None] = mapped_column(PrefixedId, ForeignKey("api_keys.id"))
     meter: Mapped[str]
     quantity: Mapped[int] = mapped_column(BigInteger)
     cost: Mapped[int] = mapped_column(BigInteger)
-    entry_id: Mapped[int] = mapped_column(BigInteger)
-    occurred_at: Mapped[UtcDateTime]
+    entry_id: Mapped[int | None] = mapped_column(BigInteger)
+    occurred_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), primary_key=True)
+    user_id: Mapped[str | None] = mapped_column(PrefixedId, ForeignKey("users.id"))
+    recorded_at: Mapped[UtcDateTime | None]
 
     def __init__(self, **values: Any) -> None:
         values.setdefault("id", new_id("use"))
         super().__init__(**values)
+
+
+class UsageDay(Model):
+    """What a team used of a meter in a day, by API key and member; written in the unit of each event, read by all others.
+
+    `starts_at` is the start of the UTC day, or of the team's month of use where one begins within the day, which then has
+    two rows: sums from the start of a month until its end are exact. Empty text is no key, or no member.
+    """
+
+    __tablename__ = "usage_daily"
+    __table_args__ = (
+        CheckConstraint("quantity > 0", name="quantity"),
+        CheckConstraint("cost >= 0", name="cost"),
+        CheckConstraint("events > 0", name="events"),
+        # Its row changes with every use: free space on its page keeps those updates out of the index.
+        {"postgresql_with": {"fillfactor": 50}},
+    )
+
+    team_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("teams.id"), primary_key=True)
+    starts_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), primary_key=True)
+    meter: Mapped[str] = mapped_column(primary_key=True)
+    api_key_id: Mapped[str] = mapped_column(PrefixedId, primary_key=True, server_default="")
+    user_id: Mapped[str] = mapped_column(PrefixedId, primary_key=True, server_default="")
+    quantity: Mapped[int] = mapped_column(BigInteger)
+    cost: Mapped[int] = mapped_column(BigInteger)
+    events: Mapped[int] = mapped_column(BigInteger)

@@ -1,4 +1,7 @@
-"""The month that a team's use is counted in: that of its subscription, else counted from the team's creation."""
+"""The month that a team's use is counted in: that of its subscription, else counted from the team's creation.
+
+The database has the same rule (`usage_month_of`, migration 0026), by which each use is put into its day and month.
+"""
 
 from __future__ import annotations
 
@@ -16,4 +19,5 @@ def usage_month(subscription: Subscription | None, team_created_at: datetime, no
         return period_containing(team_created_at, "month", now)
     if subscription.interval == "month" and start <= now < end:
         return start, end
-    return period_containing(start, "month", now)
+    # A month that has begun before we heard of it begins where the last one ended.
+    return period_containing(end if end <= now else start, "month", now)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import Select, func, select
 
 from portal.catalog.models import Meter
 from portal.core.database import db
-from portal.usage.models import UsageEvent
+from portal.usage.models import UsageDay, UsageEvent
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,27 @@ def credit_meters() -> list[str]:
     return list(db.session.execute(query.order_by(Meter.position, Meter.key)).scalars())
 
 
+def meter_names() -> list[str]:
+    """The names of the meters, in the catalog's order."""
+    query = select(Meter.key).where(Meter.archived_at.is_(None))
+    return list(db.session.execute(query.order_by(Meter.position, Meter.key)).scalars())
+
+
 def totals(team_id: str, since: datetime, until: datetime) -> dict[str, Total]:
-    """By meter: the team's use from `since` until just before `until`. What was not used has no line."""
+    """By meter: the team's use from `since` until just before `until`. What was not used has no line.
+
+    It reads the daily totals: exact from the start of a month of use until its end, and for whole days in UTC. A day that
+    one of the two moments lies within counts whole.
+    """
+    day = since.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    begun = select(func.max(UsageDay.starts_at)).where(
+        UsageDay.team_id == team_id, UsageDay.starts_at >= day, UsageDay.starts_at <= since
+    )
+    first = func.coalesce(begun.scalar_subquery(), since)
     query = (
-        select(UsageEvent.meter, func.sum(UsageEvent.quantity), func.sum(UsageEvent.cost))
-        .where(UsageEvent.team_id == team_id, UsageEvent.occurred_at >= since, UsageEvent.occurred_at < until)
-        .group_by(UsageEvent.meter)
+        select(UsageDay.meter, func.sum(UsageDay.quantity), func.sum(UsageDay.cost))
+        .where(UsageDay.team_id == team_id, UsageDay.starts_at >= first, UsageDay.starts_at < until)
+        .group_by(UsageDay.meter)
     )
     return {meter: Total(int(quantity), int(cost)) for meter, quantity, cost in db.session.execute(query)}
 

@@ -128,7 +128,7 @@ def _forget_effects(app: Flask) -> None:
     empty_tables(
         app,
         "stripe_events", "subscription_items", "subscriptions", "invoices", "payments", "payment_methods", "paid_periods",
-        "usage_events", "usage_keys", "credit_reversals", "credit_consumptions", "credit_entries", "credit_grants",
+        "usage_daily", "usage_events", "usage_keys", "credit_reversals", "credit_consumptions", "credit_entries", "credit_grants",
         "credit_accounts", "alarms",
     )  # fmt: skip
     db.session.execute(text("update checkouts set state = 'open', completed_at = null, subscription_stripe_id = null"))

@@ -117,7 +117,7 @@ PUBLIC = {
 
 # For programs, which prove themselves by key or signature; tested with the API and the webhook route.
 PROGRAMS = {
-    "webhooks.stripe_webhook", "api-docs.openapi_json", "api_usage.create_usage", "api_usage.read_usage",
+    "webhooks.stripe_webhook", "api-docs.openapi_json", "api_usage.create_usage", "api_usage.read_usage", "api_usage.create_usage_batch",
     "api_usage.list_usage_events", "api_credits.read_credits", "api_billing.read_billing",
     "api_billing.read_entitlements", "api_billing.list_invoices", "api_sessions.create_checkout_session",
     "api_sessions.create_portal_session", "metrics.metrics",

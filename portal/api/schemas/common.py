@@ -11,6 +11,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate, vali
 IDEMPOTENCY_KEY_MAX = 255
 # Printable ASCII; a space at an end would be lost on the way, since HTTP trims the values of headers.
 KEY_SHAPE = "^[!-~]([ -~]*[!-~])?"
+KEY_WORDS = "Only printable ASCII characters, with no space at either end."
 METER_SHAPE = "^[a-z][a-z0-9_]*"
 METER_MAX = 40
 YEARS = (2000, 2100)
@@ -141,7 +142,7 @@ class IdempotencyHeaders(Schema):
         data_key="Idempotency-Key",
         validate=[
             validate.Length(1, IDEMPOTENCY_KEY_MAX),
-            validate.Regexp(KEY_SHAPE + r"\Z", error="Only printable ASCII characters, with no space at either end."),
+            validate.Regexp(KEY_SHAPE + r"\Z", error=KEY_WORDS),
         ],
         metadata={
             "description": "Your own name for this request. Send the same key again when you did not get an answer, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import fields
 
-from portal.api.schemas.common import Answer, text, whole
+from portal.api.schemas.common import Answer, text
 
 TYPES = (
     "invalid_request_error",
@@ -13,6 +13,7 @@ TYPES = (
     "idempotency_error",
     "rate_limit_error",
     "insufficient_credits",
+    "usage_limit_reached",
     "api_error",
 )
 
@@ -33,9 +34,11 @@ class ErrorAnswer(Answer):
 
 
 class CreditsMissingDetail(ErrorDetail):
-    balance = whole("Credits that can be spent now.", minimum=0, example=1)
-    cost = whole("Credits the use would take.", example=3)
-    shortfall = whole("Credits that are missing.", minimum=1, example=2)
+    balance = fields.Integer(metadata={"description": "Credits that can be spent now.", "minimum": 0, "example": 1})
+    cost = fields.Integer(metadata={"description": "Credits the use would take.", "example": 3})
+    shortfall = fields.Integer(metadata={"description": "Credits that are missing.", "minimum": 1, "example": 2})
+    included = fields.Integer(metadata={"description": "Of a metered meter: units a month that the plan includes."})
+    used = fields.Integer(metadata={"description": "Of a metered meter: how many of them are used."})
     buy_url = text(
         "Where a person of the team can get more.",
         format="uri",

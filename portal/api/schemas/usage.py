@@ -5,12 +5,17 @@ from __future__ import annotations
 from marshmallow import Schema, fields, validate
 
 from portal.api.schemas.common import (
+    IDEMPOTENCY_KEY_MAX,
+    KEY_SHAPE,
+    KEY_WORDS,
     Answer,
     ListAnswer,
     ListQuery,
+    Moment,
     flag,
     kind,
     livemode,
+    maybe_text,
     maybe_whole,
     meter_name,
     moment,
@@ -18,7 +23,9 @@ from portal.api.schemas.common import (
     text,
     whole,
 )
+from portal.api.schemas.errors import TYPES
 
+BATCH_MAX = 1_000
 QUANTITY_MAX = 1_000_000
 WHOLE_NUMBER = f"Must be a whole number from 1 to {QUANTITY_MAX:,}."
 USE_ID = "use_01JD3M8W6Q4Z9V0K2T5R7X1YBC"
@@ -33,6 +40,38 @@ class UsageRequest(Schema):
         error_messages={"invalid": WHOLE_NUMBER, "null": WHOLE_NUMBER, "too_large": WHOLE_NUMBER},
         metadata={"description": "How many were used.", "example": 3},
     )
+    user = fields.String(
+        validate=validate.Regexp(r"user_[0-9A-Z]{26}\Z", error="Must be the id of a member of the team."),
+        metadata={"description": "The member of the team who used it, if you want totals by member."},
+    )
+    occurred_at = Moment(
+        metadata={
+            "description": "When it was used, if not now: up to 35 days ago, and no more than 5 minutes ahead, which counts "
+            "as now. It counts in the day and month it belongs to; credits are taken from what there is now.",
+            "format": "date-time",
+        }
+    )
+
+
+class UsageBatchItem(UsageRequest):
+    idempotency_key = fields.String(
+        required=True,
+        validate=[validate.Length(1, IDEMPOTENCY_KEY_MAX), validate.Regexp(KEY_SHAPE + r"\Z", error=KEY_WORDS)],
+        metadata={
+            "description": "Your own name for this use, as in the header Idempotency-Key of a single one.",
+            "pattern": KEY_SHAPE + "$",
+            "example": "order-4711-mail",
+        },
+    )
+
+
+class UsageBatchRequest(Schema):
+    uses = fields.List(
+        fields.Nested(UsageBatchItem),
+        required=True,
+        validate=validate.Length(1, BATCH_MAX, error=f"Must be 1 to {BATCH_MAX:,} uses."),
+        metadata={"description": "Uses of the team, in their order; each stands for itself."},
+    )
 
 
 class UsageAnswer(Answer):
@@ -41,14 +80,57 @@ class UsageAnswer(Answer):
     meter = text("What was used.", example="send_email")
     quantity = whole("How many were used.", example=3)
     cost = whole("Credits this took.", example=3)
-    balance = whole("Credits left after it.", example=4997)
+    balance = maybe_whole("Credits left after it; null when it is metered and takes none.", example=4997)
     livemode = livemode()
     created = moment("When it was recorded.")
+    occurred_at = fields.String(metadata={"description": "When it happened, if you said so.", "format": "date-time"})
+    user = fields.String(metadata={"description": "The member who used it, if you said so."})
+    included = fields.Integer(metadata={"description": "Of a metered meter: units a month that the plan includes."})
+    used = fields.Integer(
+        metadata={"description": "Where the plan sells no more of them: how many are used in the month, with these."}
+    )
+
+
+class RefusedUse(Answer):
+    type = text("What kind of error it is.", enum=list(TYPES), example="insufficient_credits")
+    code = text("What happened, for programs.", example="insufficient_credits")
+    message = text("What happened, for people; safe to show.", example="This takes 3 credits and 1 are left.")
+    param = fields.String(metadata={"description": "The field that is wrong."})
+    balance = fields.Integer(metadata={"description": "Credits that could be spent when its turn came."})
+    cost = fields.Integer(metadata={"description": "Credits the use would take."})
+    shortfall = fields.Integer(metadata={"description": "Credits that are missing."})
+    included = fields.Integer(metadata={"description": "Units a month that the plan includes."})
+    used = fields.Integer(metadata={"description": "How many of them are used."})
+    buy_url = fields.String(metadata={"description": "Where a person of the team can get more.", "format": "uri"})
+
+
+class UsageResult(Answer):
+    object = kind("usage_result")
+    idempotency_key = text("Your own name for the use.", example="order-4711-mail")
+    result = text(
+        "`recorded` now, `replayed` (it was recorded before; this is its answer of then), or `refused`: nothing was "
+        "recorded, and the key is still free.",
+        enum=["recorded", "replayed", "refused"],
+        example="recorded",
+    )
+    usage = fields.Nested(UsageAnswer, required=True, allow_none=True, metadata={"description": "Null when refused."})
+    error = fields.Nested(RefusedUse, metadata={"description": "Why it was refused."})
+
+
+class UsageBatchAnswer(Answer):
+    object = kind("usage_batch")
+    recorded = whole("How many are recorded now.", minimum=0, example=1)
+    replayed = whole("How many were before.", minimum=0, example=0)
+    refused = whole("How many are not.", minimum=0, example=0)
+    data = fields.List(
+        fields.Nested(UsageResult), required=True, metadata={"description": "A result for each use, in their order."}
+    )
+    livemode = livemode()
 
 
 class UsageQuery(Schema):
     since = query_moment("From when on; without both, the month under way; without it, a year before `until`.")
-    until = query_moment("Until just before when; without it, now.")
+    until = query_moment("Until just before when; without it, now. Days are whole, in UTC.")
 
 
 class MeterUsage(Answer):
@@ -87,8 +169,10 @@ class UsageEventAnswer(Answer):
     idempotency_key = text("Your own name for it.", example="order-4711-mail")
     meter = text("What was used.", example="send_email")
     quantity = whole("How many were used.", example=3)
-    cost = whole("Credits this took.", example=3)
+    cost = whole("Credits this took; 0 when it is metered.", example=3)
+    occurred_at = moment("When it happened.")
     created = moment("When it was recorded.")
+    user = maybe_text("The member who used it, if that was reported.", example=None)
     livemode = livemode()
 
 

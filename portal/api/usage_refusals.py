@@ -1,0 +1,100 @@
+"""Why a use was not recorded, in the API's words: the error of a call, or the result of one use among many."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from flask import current_app, url_for
+
+from portal.billing.bundle_sale import buy_path
+from portal.core.errors import ApiError
+from portal.credits.errors import InsufficientCredits
+from portal.usage.metering import Refusal
+from portal.usage.queries import meter_names
+from portal.usage.uses import (
+    AHEAD_MAX,
+    LATE_MAX,
+    CreditsFrozen,
+    IncludedUsedUp,
+    KeyReused,
+    OutOfTime,
+    UnknownMember,
+    UnknownMeter,
+    Use,
+)
+
+FROZEN = "The team's credits are frozen until its plan goes on: it is paused, or has to be paid. Nothing was recorded."
+KEY_REUSED = "This Idempotency-Key was used for another request. Use a new key for a new use."
+
+OUT_OF_TIME = f"Must be at most {LATE_MAX.days} days ago, and no more than {AHEAD_MAX.seconds // 60} minutes ahead."
+
+
+class Refusals:
+    """The refusals of one call; what several of them say is looked up once."""
+
+    def __init__(self, team_id: str) -> None:
+        self._team_id = team_id
+
+    def error(self, use: Use, refused: Refusal) -> ApiError:
+        match refused:
+            case InsufficientCredits():
+                found = self._payment_required(refused)
+            case IncludedUsedUp():
+                found = self._limit_reached(use, refused)
+            case CreditsFrozen():
+                found = ApiError(403, "permission_error", "credits_frozen", FROZEN)
+            case KeyReused():
+                found = ApiError(409, "idempotency_error", "key_reused", KEY_REUSED)
+            case UnknownMeter():
+                found = _wrong("unknown_meter", "meter", f"There is no meter {use.meter}. Meters: {self._meters}.")
+            case UnknownMember():
+                found = _wrong("unknown_user", "user", "There is no member of the team with this id.")
+            case OutOfTime():
+                found = _wrong("out_of_time", "occurred_at", OUT_OF_TIME)
+            case _:
+                raise refused
+        return found
+
+    @cached_property
+    def _meters(self) -> str:
+        return ", ".join(meter_names()) or "none"
+
+    @cached_property
+    def _base_url(self) -> str:
+        return str(current_app.config["SETTINGS"].base_url)
+
+    @cached_property
+    def _buy_url(self) -> str:
+        return self._base_url + buy_path(self._team_id)
+
+    def _payment_required(self, refused: InsufficientCredits) -> ApiError:
+        message = f"This takes {refused.cost:,} credits and {refused.available:,} are left. Nothing was recorded."
+        return ApiError(
+            402,
+            "insufficient_credits",
+            "insufficient_credits",
+            message,
+            balance=refused.available,
+            cost=refused.cost,
+            shortfall=refused.cost - refused.available,
+            buy_url=self._buy_url,
+        )
+
+    def _limit_reached(self, use: Use, refused: IncludedUsedUp) -> ApiError:
+        message = (
+            f"The plan includes {refused.included:,} of {use.meter} a month, of which {refused.used:,} are used, and no more"
+            " can be had with it. Nothing was recorded."
+        )
+        return ApiError(
+            402,
+            "usage_limit_reached",
+            "usage_limit_reached",
+            message,
+            included=refused.included,
+            used=refused.used,
+            buy_url=self._base_url + url_for("catalog.pricing", team=self._team_id),
+        )
+
+
+def _wrong(code: str, param: str, words: str) -> ApiError:
+    return ApiError(422, "invalid_request_error", code, words, param=param)
