@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0031"
-down_revision = "0025"
+down_revision = "0026b"
 
 PREFIXED_ID = sa.String(collation="C")
 NOW = sa.text("app_now()")

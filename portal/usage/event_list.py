@@ -55,7 +55,7 @@ def events_within(team_id: str, since: datetime, until: datetime, narrowed: Narr
 
 def event_page(team_id: str, since: datetime, until: datetime, narrowed: Narrowed, before: str | None) -> EventPage:
     """The page of uses older than `before`, or the newest. A `before` that nobody was given is as good as none."""
-    place = _place(before)
+    place = place_of(before)
     last_day = min(until, _day_of(place[0])) if place else until
     begin = enough_since(team_id, since, last_day, narrowed, ROWS + 1) or last_day
     query = events_within(team_id, max(since, begin) if last_day > since else since, until, narrowed)
@@ -84,7 +84,8 @@ def cursor_of(event: UsageEvent) -> str:
     return f"{_micros(event.occurred_at)}-{event.id}"
 
 
-def _place(cursor: str | None) -> tuple[datetime, str] | None:
+def place_of(cursor: str | None) -> tuple[datetime, str] | None:
+    """Where a cursor stands; None for anything that is none."""
     found = CURSOR.fullmatch(cursor or "")
     if found is None:
         return None
