@@ -9,7 +9,7 @@ from portal.catalog.queries import free_plan
 from portal.core import clock
 from portal.core.schedule import Task, each_in_a_unit
 from portal.core.unit_of_work import unit_of_work
-from portal.credits import ledger
+from portal.credits import ledger, thresholds
 from portal.credits.free_plan import due_teams, enrol_teams, grant_free_period
 from portal.credits.lot_days import count_lot_days, not_counted
 from portal.credits.proof import prove
@@ -55,6 +55,19 @@ def count_spends() -> int:
     return each_in_a_unit([partial(count_lot_days, team_id) for team_id in teams])
 
 
+def look_at_thresholds() -> int:
+    """Tell teams whose credits run low, of accounts in which something has happened."""
+    with unit_of_work():
+        teams = thresholds.moved(BATCH)
+    return each_in_a_unit([partial(thresholds.look_at, team_id) for team_id in teams])
+
+
+def tell_of_ending_lots() -> int:
+    with unit_of_work():
+        lots = thresholds.ending_lots(BATCH)
+    return each_in_a_unit([partial(thresholds.tell_of_ending, *lot) for lot in lots])
+
+
 def prove_ledger() -> int:
     """Nightly; the figures are read by `/metrics` and the alarm by a person."""
     with unit_of_work():
@@ -67,6 +80,8 @@ SCHEDULE = {
     "credits.free_teams": Task(enrol_free_teams, timedelta(minutes=15)),
     "credits.free_periods": Task(grant_due_free_periods, timedelta(seconds=10)),
     "credits.proof": Task(prove_ledger, timedelta(days=1), first_in=timedelta(minutes=15)),
+    "credits.thresholds": Task(look_at_thresholds, timedelta(seconds=30)),
+    "credits.ending_lots": Task(tell_of_ending_lots, timedelta(minutes=10)),
     "credits.lot_days": Task(count_spends, timedelta(seconds=30)),
     "credits.due_lots": Task(post_due_lots, timedelta(seconds=30)),
 }

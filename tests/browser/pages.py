@@ -48,6 +48,7 @@ from tests.browser.leave_pages import leaver
 from tests.browser.open_portal import OpenPortal, hosted_step, planned, unpaid, wrong_details
 from tests.browser.people import Household, Person, gather, newcomer
 from tests.browser.running import RunningStack
+from tests.browser.usage_pages import explained_beside, filled, heavy
 from tests.browser.visitor import Visitor
 from tests.cast import PASSWORD, make_user
 from tests.stage import ASKS_WHO_PAYS, DECLINED
@@ -73,6 +74,7 @@ class Company:
     leaver: Person
     debtor: Person
     reader: Person
+    heavy: Person
 
     @classmethod
     def invite(cls, stack: RunningStack) -> Company:
@@ -89,6 +91,7 @@ class Company:
             leaver=newcomer(stack, "Autumn Leaves"),
             debtor=newcomer(stack, "Willow Works"),
             reader=newcomer(stack, "Tidewater Press"),
+            heavy=newcomer(stack, "Signal Stables"),
         )
 
 
@@ -744,6 +747,26 @@ PAGES = (
     Scene("bundle-failed", "billing.checkout_return", payer, bundle_page(payer, **FAILED)),
     Scene("bundle-done", "billing.checkout_return", payer, bundle_page(payer, **DONE)),
     Scene("credits", "credits.credits", owner, at("/teams/TEAM/credits")),
+    Scene("credits-busy", "credits.credits", heavy, filled("/teams/TEAM/credits")),
+    Scene("credits-explained", "credits.credits", heavy, explained_beside),
+    Scene("explain-balance", "credits.explain_balance_page", heavy, filled("/teams/TEAM/credits/explain/balance")),
+    Scene("explain-balance-none", "credits.explain_balance_page", twin, at("/teams/TWIN/credits/explain/balance")),
+    Scene(
+        "explain-grant", "credits.explain_grant_page", heavy, filled("/teams/TEAM/credits/explain/grant?cause=GRANT")
+    ),
+    Scene(
+        "explain-entry", "credits.explain_entry_page", heavy, filled("/teams/TEAM/credits/explain/entry?version=150")
+    ),
+    Scene("explain-charge", "credits.explain_charge_page", heavy, filled("/teams/TEAM/credits/explain/charge/CHARGE")),
+    Scene("usage", "usage.usage", heavy, filled("/teams/TEAM/usage")),
+    Scene("usage-year", "usage.usage", heavy, filled("/teams/TEAM/usage?period=year")),
+    Scene("usage-narrowed", "usage.usage", heavy, filled("/teams/TEAM/usage?period=30&meter=send_email")),
+    Scene(
+        "usage-refused", "usage.usage", heavy, filled("/teams/TEAM/usage?period=own&since=2026-02-02&until=2026-01-01")
+    ),
+    Scene("usage-none", "usage.usage", free, at("/teams/FREE/usage?period=30")),
+    Scene("usage-member", "usage.usage", member, at("/teams/TEAM/usage")),
+    Scene("usage-explained", "usage.explain", heavy, filled("/teams/TEAM/usage/explain?period=30")),
     Scene("credits-usage", "credits.credits", owner, at("/teams/TEAM/credits?kind=usage#history")),
     Scene("credits-none-found", "credits.credits", owner, at("/teams/TEAM/credits?kind=returns")),
     Scene("credits-code-refused", "billing.start_checkout", owner, code_refused),

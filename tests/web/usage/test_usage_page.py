@@ -39,7 +39,9 @@ def used(cast: Cast) -> Cast:
 def row(page: str, table: str, name: str) -> list[str]:
     """The cells of the row `name` in the table with this caption."""
     found = next(part for part in page.split("<table") if table in part.partition("</caption>")[0])
-    lines = [line for line in found.split("<tr")[1:] if 'scope="row"' in line and name in plain(line.partition("</th>")[0])]
+    lines = [
+        line for line in found.split("<tr")[1:] if 'scope="row"' in line and name in plain(line.partition("</th>")[0])
+    ]
     assert lines, plain(found)
     line = lines[0]
     return [plain(cell) for cell in re.findall(r"<t[dh].*?</t[dh]>", line, re.DOTALL)]
