@@ -106,11 +106,13 @@ language sql stable as $$
 $$
 """
 
+# Both give way to running work: before PostgreSQL would look for a deadlock they give up, and are tried again later.
+
 # From the oldest use that had no month's table to go to until three months from now. A table is filled before it
 # becomes a partition, so that what waits in the rest goes to its place in the same moment.
 MAKE = """
 create function make_usage_partitions() returns integer language plpgsql security definer
-set search_path = pg_catalog, public, pg_temp set timezone = 'UTC' set lock_timeout = '1s' as $$
+set search_path = pg_catalog, public, pg_temp set timezone = 'UTC' set lock_timeout = '500ms' as $$
 declare
     month timestamptz;
     following timestamptz;
@@ -156,7 +158,7 @@ end $$
 # Never what is younger than ninety days, whatever is asked for.
 DROP = """
 create function drop_usage_partitions(before timestamptz) returns text[] language plpgsql security definer
-set search_path = pg_catalog, public, pg_temp set timezone = 'UTC' set lock_timeout = '1s' as $$
+set search_path = pg_catalog, public, pg_temp set timezone = 'UTC' set lock_timeout = '500ms' as $$
 declare
     found record;
     dropped text[] := '{}';

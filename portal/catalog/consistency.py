@@ -15,7 +15,7 @@ ADDON_FIGURE = "@addon"
 def check_consistency(catalog: Catalog) -> list[str]:
     """All contradictions between the parts, in the order of the file."""
     found = [*_plans(catalog), *_kinds(catalog), *_addons(catalog), *_compare_rows(catalog), *_lookup_keys(catalog)]
-    found += _coupons(catalog)
+    found += [*_coupons(catalog), *_usage_history(catalog)]
     return [f"{catalog.source}: {problem}" for problem in found]
 
 
@@ -54,6 +54,18 @@ def _kinds(catalog: Catalog) -> Iterator[str]:
         for row in plan.compare:
             if row not in rows:
                 yield f'plans.{plan.key}.compare."{row}": is not a row{did_you_mean(row, rows)}'
+
+
+def _usage_history(catalog: Catalog) -> Iterator[str]:
+    key = catalog.usage_history_feature
+    if key is None:
+        return
+    place = "billing.usage_history_feature"
+    feature = next((feature for feature in catalog.features if feature.key == key), None)
+    if feature is None:
+        yield f"{place}: there is no feature of this key{did_you_mean(key, [one.key for one in catalog.features])}"
+    elif (feature.kind, feature.unit) != ("limit", "days"):
+        yield f'{place}: it has to be a limit with unit = "days"'
 
 
 def _addons(catalog: Catalog) -> Iterator[str]:

@@ -70,12 +70,18 @@ class Portal:
 
 @dataclass(frozen=True)
 class Meter:
-    """Something the product counts. In mode `credits` each use takes `cost_credits`; in mode `metered` it is None."""
+    """Something the product counts. In mode `credits` each use takes `cost_credits`; in mode `metered` it is None.
+
+    Of routes in the same process: `charge_failed` counts calls that ended with an error too, and `when_unavailable` says
+    whether a call is refused or allowed while the database cannot be asked.
+    """
 
     key: str
     name: str
     mode: Literal["credits", "metered"]
     cost_credits: int | None
+    charge_failed: bool = False
+    when_unavailable: Literal["refuse", "allow"] = "refuse"
 
 
 @dataclass(frozen=True)
@@ -301,9 +307,14 @@ class Catalog:
     addons: tuple[Addon, ...] = ()
     coupons: tuple[Coupon, ...] = ()
     promotion_codes: tuple[PromotionCode, ...] = ()
+    # The limit, in days, that says for how long a team's single uses are kept; their totals always are.
+    usage_history_feature: str | None = None
 
     def plan(self, key: str) -> Plan | None:
         return next((plan for plan in self.plans if plan.key == key), None)
+
+    def meter(self, key: str) -> Meter | None:
+        return next((meter for meter in self.meters if meter.key == key), None)
 
     def addon(self, key: str) -> Addon | None:
         return next((addon for addon in self.addons if addon.key == key), None)

@@ -111,6 +111,7 @@ def read_catalog(data: dict[str, Any], source: str) -> Catalog:
         compare=tuple(_read_compare(table) for table in root.tables("compare")),
         coupons=tuple(read_coupon(table) for table in _keyed(root, "coupons")),
         promotion_codes=tuple(read_promotion_code(table) for table in root.tables("promotion_codes")),
+        usage_history_feature=billing.optional_text("usage_history_feature", length_max=40),
     )
     billing.close()
     root.close()
@@ -220,7 +221,14 @@ def _read_meter(table: Table) -> Meter:
         table.problem(
             "cost_credits", "has no meaning in mode metered; the plans say what is included and what more costs"
         )
-    meter = Meter(key=table.key, name=table.text("name", length_max=60), mode=mode, cost_credits=cost)
+    meter = Meter(
+        key=table.key,
+        name=table.text("name", length_max=60),
+        mode=mode,
+        cost_credits=cost,
+        charge_failed=table.flag("charge_failed", default=False),
+        when_unavailable=table.choice("when_unavailable", ("refuse", "allow"), "refuse"),
+    )
     table.close()
     return meter
 

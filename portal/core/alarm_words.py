@@ -21,6 +21,7 @@ MEANINGS = {
     "task_failing": "A scheduled task ended with an error.",
     "task_overdue": "A scheduled task does not run.",
     "unknown_plan": "A team has subscribed to something that the catalog does not know.",
+    "usage_months_missing": "There is no table for the uses of the month to come.",
     "webhook_lag": "Events of Stripe's wait for more than five minutes.",
 }
 
