@@ -277,9 +277,9 @@ def budget_threshold(
     percent: int,
     subject_name: str,
     used: str,
-    credits: str,
+    budget: str,
     stops: bool,
-    link: str,  # noqa: A002
+    link: str,
 ) -> Message:
     """75, 90 or 100 % of the budget of an API key or a member are used in a month; once each."""
     return _render(
@@ -288,7 +288,7 @@ def budget_threshold(
         percent=percent,
         subject_name=subject_name,
         used=used,
-        credits=credits,
+        budget=budget,
         stops=stops,
         link=link,
         why=BILLING_ADDRESS,

@@ -6,7 +6,8 @@ costs the same however much was used. `stop` refuses a use that would go beyond 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from portal.billing.billing_mail import tell
@@ -46,22 +47,17 @@ class StoppingBudgets:
     left: dict[tuple[str, str], int] = field(default_factory=dict)
     credits: dict[tuple[str, str], int] = field(default_factory=dict)
 
-    def take(self, use: Use, cost: int) -> None:
-        """Count a use that is about to be paid, or raise `BudgetExceeded` and count nothing."""
+    @contextmanager
+    def taken(self, use: Use, cost: int) -> Iterator[None]:
+        """Pay a use within this block: it is counted if that succeeds. Raises `BudgetExceeded` before, if it must not be."""
         mine = [subject for subject in _subjects(use) if subject in self.left]
         for subject in mine:
             if cost > self.left[subject]:
-                raise BudgetExceeded(
-                    subject[0], self.credits[subject], self.credits[subject] - self.left[subject], cost
-                )
+                used = self.credits[subject] - self.left[subject]
+                raise BudgetExceeded(subject[0], self.credits[subject], used, cost)
+        yield
         for subject in mine:
             self.left[subject] -= cost
-
-    def give_back(self, use: Use, cost: int) -> None:
-        """The use was not paid after all."""
-        for subject in _subjects(use):
-            if subject in self.left:
-                self.left[subject] += cost
 
 
 def stopping_budgets(team_id: str, uses: Sequence[Use]) -> StoppingBudgets:
@@ -122,7 +118,7 @@ def _tell(team_id: str, budget: BudgetRow) -> int:
             percent=percent,
             subject_name=budget.subject_name,
             used=f"{budget.used:,}",
-            credits=f"{budget.credits:,}",
+            budget=f"{budget.credits:,}",
             stops=budget.stops,
             link=link,
         ),

@@ -1,22 +1,27 @@
-"""What the worker does for usage: the months of single uses are made ahead, and dropped when they are past."""
+"""What the worker does for usage: the months of single uses come and go ahead of time, and thresholds are told of."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import TypeVar
 
 import structlog
 from psycopg.errors import LockNotAvailable
 from sqlalchemy.exc import OperationalError
 
-from portal.core.schedule import Task
+from portal.core.schedule import Task, each_in_a_unit
 from portal.core.unit_of_work import unit_of_work
+from portal.usage.budgets import teams_with_budgets, tell_of_budgets
 from portal.usage.retention import drop_old_months, look_for_missing_months, make_months
+from portal.usage.thresholds import reached, tell_of_included
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+
+BATCH = 200
 
 
 def make_usage_months() -> int:
@@ -27,7 +32,8 @@ def make_usage_months() -> int:
 
 
 def drop_usage_months() -> int:
-    dropped = _unless_locked(drop_old_months, [])
+    nothing: list[str] = []
+    dropped = _unless_locked(drop_old_months, nothing)
     if dropped:
         log.info("usage_months_dropped", tables=dropped)
     return len(dropped)
@@ -45,7 +51,21 @@ def _unless_locked(work: Callable[[], T], otherwise: T) -> T:
         return otherwise
 
 
+def look_at_included() -> int:
+    with unit_of_work():
+        found = reached(BATCH)
+    return each_in_a_unit([partial(tell_of_included, one) for one in found])
+
+
+def look_at_budgets() -> int:
+    with unit_of_work():
+        teams = teams_with_budgets()
+    return each_in_a_unit([partial(tell_of_budgets, team_id) for team_id in teams])
+
+
 SCHEDULE = {
+    "usage.included": Task(look_at_included, timedelta(minutes=2)),
+    "usage.budgets": Task(look_at_budgets, timedelta(minutes=1)),
     "usage.months": Task(make_usage_months, timedelta(hours=1)),
     "usage.retention": Task(drop_usage_months, timedelta(days=1), first_in=timedelta(minutes=20)),
 }

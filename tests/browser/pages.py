@@ -48,7 +48,7 @@ from tests.browser.leave_pages import leaver
 from tests.browser.open_portal import OpenPortal, hosted_step, planned, unpaid, wrong_details
 from tests.browser.people import Household, Person, gather, newcomer
 from tests.browser.running import RunningStack
-from tests.browser.usage_pages import explained_beside, filled, heavy
+from tests.browser.usage_pages import budgets, explained_beside, filled, heavy, refused_budget
 from tests.browser.visitor import Visitor
 from tests.cast import PASSWORD, make_user
 from tests.stage import ASKS_WHO_PAYS, DECLINED
@@ -750,7 +750,7 @@ PAGES = (
     Scene("credits-busy", "credits.credits", heavy, filled("/teams/TEAM/credits")),
     Scene("credits-explained", "credits.credits", heavy, explained_beside),
     Scene("explain-balance", "credits.explain_balance_page", heavy, filled("/teams/TEAM/credits/explain/balance")),
-    Scene("explain-balance-none", "credits.explain_balance_page", twin, at("/teams/TWIN/credits/explain/balance")),
+    Scene("explain-balance-free", "credits.explain_balance_page", free, at("/teams/FREE/credits/explain/balance")),
     Scene(
         "explain-grant", "credits.explain_grant_page", heavy, filled("/teams/TEAM/credits/explain/grant?cause=GRANT")
     ),
@@ -767,6 +767,10 @@ PAGES = (
     Scene("usage-none", "usage.usage", free, at("/teams/FREE/usage?period=30")),
     Scene("usage-member", "usage.usage", member, at("/teams/TEAM/usage")),
     Scene("usage-explained", "usage.explain", heavy, filled("/teams/TEAM/usage/explain?period=30")),
+    Scene("budgets", "usage.budgets", heavy, budgets),
+    Scene("budgets-refused", "usage.set_budget", heavy, refused_budget),
+    Scene("budgets-none", "usage.budgets", free, at("/teams/FREE/usage/budgets")),
+    Scene("budgets-member", "usage.budgets", member, at("/teams/TEAM/usage/budgets")),
     Scene("credits-usage", "credits.credits", owner, at("/teams/TEAM/credits?kind=usage#history")),
     Scene("credits-none-found", "credits.credits", owner, at("/teams/TEAM/credits?kind=returns")),
     Scene("credits-code-refused", "billing.start_checkout", owner, code_refused),

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import select
 
 from portal.accounts.api_keys import create_key
+from portal.accounts.audit import SYSTEM
 from portal.accounts.models import ApiKey, Membership, Team, User
 from portal.billing.models import Checkout, Payment
 from portal.core import clock
@@ -18,11 +19,11 @@ from portal.core.unit_of_work import unit_of_work
 from portal.credits import ledger
 from portal.credits.lot_days import count_lot_days
 from portal.credits.models import CreditGrant
+from portal.usage.budget_settings import set_budget
 from portal.usage.metering import Use, record_all
 from portal.usage.models import UsageEvent
 from tests.browser.bundle_pages import DONE, checkout_of
 from tests.browser.people import Person
-from tests.browser.running import RunningStack
 from tests.browser.visitor import Visitor
 from tests.cast import make_user
 
@@ -36,9 +37,9 @@ def heavy(company: Any) -> Person:
     return person
 
 
-def fill(stack: RunningStack, person: Person) -> None:
+def fill(someone: Visitor, person: Person) -> None:
     """Three weeks of use by two keys and for two people, of gifts and of a bundle that was bought; made once."""
-    with stack.portal.app_context():
+    with someone.stack.portal.app_context():
         with unit_of_work() as session:
             if session.execute(select(UsageEvent.id).where(UsageEvent.team_id == person.team_id).limit(1)).scalar():
                 return
@@ -61,7 +62,7 @@ def fill(stack: RunningStack, person: Person) -> None:
                 expires_at=ends,
             )
             people = (owner.id, colleague.id)
-        checkout = checkout_of(Visitor(stack, None), person, **DONE)  # type: ignore[arg-type]  it only needs the stack
+        checkout = checkout_of(someone, person, **DONE)
         with unit_of_work() as session:
             page = session.execute(select(Checkout.stripe_id).where(Checkout.id == checkout)).scalar_one()
             session.add(
@@ -102,7 +103,7 @@ def filled(path: str) -> Callable[[Visitor, Any], None]:
 
     def play(someone: Visitor, company: Any) -> None:
         person = heavy(company)
-        fill(someone.stack, person)
+        fill(someone, person)
         with someone.stack.portal.app_context(), unit_of_work() as session:
             of_team = (CreditGrant.team_id == person.team_id) & (CreditGrant.kind == "bundle")
             cause = session.execute(select(CreditGrant.cause_key).where(of_team)).scalar_one()
@@ -111,6 +112,25 @@ def filled(path: str) -> Callable[[Visitor, Any], None]:
         someone.go(address)
 
     return play
+
+
+def budgets(someone: Visitor, company: Any) -> None:
+    """One that stops, one that tells, and one that is refused as it stands in the form."""
+    person = heavy(company)
+    fill(someone, person)
+    with someone.stack.portal.app_context(), unit_of_work() as session:
+        of_team = select(ApiKey.id).where(ApiKey.team_id == person.team_id).order_by(ApiKey.name)
+        first, second = session.execute(of_team).scalars().all()
+        for key_id, credits_a_month, action in ((first, 300, "stop"), (second, 4_000, "warn")):
+            set_budget(person.team_id, f"key:{key_id}", credits_a_month, action, SYSTEM)
+    someone.go(f"/teams/{person.team_id}/usage/budgets")
+
+
+def refused_budget(someone: Visitor, company: Any) -> None:
+    budgets(someone, company)
+    someone.page.get_by_label("Credits a month").fill("none")
+    someone.press("Set the budget")
+    someone.page.get_by_text("Not a valid integer value").wait_for()
 
 
 def explained_beside(someone: Visitor, company: Any) -> None:

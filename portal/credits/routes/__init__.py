@@ -3,6 +3,6 @@
 from portal.credits.routes import explain
 from portal.credits.routes.credits_page import bp
 
-assert explain.bp is bp, "one blueprint"
-
 BLUEPRINTS = [bp]
+
+__all__ = ["BLUEPRINTS", "explain"]

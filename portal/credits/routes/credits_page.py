@@ -20,6 +20,7 @@ from portal.credits.history import FILTER_LABELS, history
 from portal.credits.lasting import lasting
 from portal.credits.offers import offers
 from portal.credits.queries import summary
+from portal.credits.thresholds import state_of
 
 bp = Blueprint("credits", __name__)
 
@@ -40,6 +41,7 @@ def credits_page() -> str:
         "credits/credits.html",
         team=team,
         credits=present,
+        state=state_of(present),
         lasting=lasting(team.id, present),
         chart=burn_down(team.id, now.astimezone(UTC).date() - timedelta(days=CHART_DAYS - 1), now, present),
         ending=[grant for grant in present.grants if grant.ends_within(ENDS_SOON, now)],

@@ -35,7 +35,7 @@ def explain_grant_page() -> ResponseReturnValue:
     cause_key = request.args.get("cause")
     if cause_key is None:
         return _balance_instead()
-    explained = explain_grant(current_team().id, cause_key.replace("\x00", ""))
+    explained = explain_grant(current_team().id, cause_key)
     if explained is None:
         abort(404)
     return _answer("grant", explained=explained)

@@ -187,12 +187,12 @@ def test_days_say_what_was_spent_added_and_left(app: Flask) -> None:
         ).all()
     truth = {(day, kind): amount for day, kind, amount in rows}
     left = 0
-    for day in days:
-        left += sum(amount for (when, _kind), amount in truth.items() if when == day.day)
-        assert day.spent == -truth.get((day.day, "spent"), 0)
-        assert day.added == truth.get((day.day, "granted"), 0)
-        assert day.expired == -truth.get((day.day, "expired"), 0)
-        assert day.left == left
+    for told in days:
+        left += sum(amount for (when, _kind), amount in truth.items() if when == told.day)
+        assert told.spent == -truth.get((told.day, "spent"), 0)
+        assert told.added == truth.get((told.day, "granted"), 0)
+        assert told.expired == -truth.get((told.day, "expired"), 0)
+        assert told.left == left
     assert sum(day.expired for day in days) > 0
 
 

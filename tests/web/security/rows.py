@@ -23,6 +23,7 @@ from portal.core.database import db
 from portal.core.ids import new_id
 from portal.core.unit_of_work import unit_of_work
 from portal.exports.models import Export, ExportPart
+from portal.usage.budget_models import UsageBudget
 from tests.cast import make_user
 
 Make = Callable[[str, str], str]
@@ -151,8 +152,16 @@ def make_payment(team_id: str, _user_id: str) -> str:
     return payment.id
 
 
+def make_budget(team_id: str, _user_id: str) -> str:
+    """Of somebody else than the last one, since each has at most one."""
+    budget = UsageBudget(team_id=team_id, user_id=make_user().id, credits=100, action="warn")
+    db.session.add(budget)
+    return budget.id
+
+
 # The name of the id in the route, and what makes such a row of a team (in a unit that is open) and returns its id.
 ROWS: dict[str, Make] = {
+    "budget_id": make_budget,
     "change_id": make_change,
     "checkout_id": make_checkout,
     "export_id": make_export,

@@ -54,11 +54,11 @@ def make_key(cast: Cast, name: str) -> str:
 
 
 def words(person: Person, address: str, status: int = 200, **headers: str) -> str:
-    """A page without its tags."""
+    """A page without its tags, with plain minus signs."""
     answer = person.client.get(address, headers=headers)
     assert answer.status_code == status, answer.get_data(as_text=True)[:2000]
     return plain(answer.get_data(as_text=True))
 
 
 def plain(page: str) -> str:
-    return " ".join(re.sub(r"<[^>]+>", " ", page).split())
+    return " ".join(re.sub(r"<[^>]+>", " ", page).split()).replace("\u2212", "-")
