@@ -35,6 +35,7 @@ WORDS = {
     "invitation.revoked": "Revoked an invitation",
     "api_key.created": "Created an API key",
     "api_key.revoked": "Revoked an API key",
+    "metering.bypassed": "Let uses pass uncounted",
     "checkout.started": "Went to a checkout",
     "plan_change.agreed": "Agreed to a change of plan",
     "plan_change.planned": "Planned a change of plan",

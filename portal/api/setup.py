@@ -17,6 +17,7 @@ from portal.api.limits import init_api_limits
 from portal.api.schemas.errors import ErrorAnswer
 from portal.api.sessions import bp as session_calls
 from portal.api.usage import bp as usage_calls
+from portal.api.usage_refusals import init_metered_routes
 from portal.api.version import API_VERSION
 from portal.extensions import csrf
 from portal.settings import Settings
@@ -71,3 +72,4 @@ def init_app(app: Flask, settings: Settings) -> None:
         csrf.exempt(calls)
         api.register_blueprint(calls)
     init_api_limits(app)
+    init_metered_routes(app)

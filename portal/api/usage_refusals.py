@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from flask import current_app, url_for
+from flask import Flask, current_app, url_for
+from flask.typing import ResponseReturnValue
 
 from portal.billing.bundle_sale import buy_path
 from portal.core.errors import ApiError
 from portal.credits.errors import InsufficientCredits
+from portal.usage.metered import MeteringUnavailable, UseRefused
 from portal.usage.metering import Refusal
 from portal.usage.queries import meter_names
 from portal.usage.uses import (
@@ -28,6 +30,22 @@ FROZEN = "The team's credits are frozen until its plan goes on: it is paused, or
 KEY_REUSED = "This Idempotency-Key was used for another request. Use a new key for a new use."
 
 OUT_OF_TIME = f"Must be at most {LATE_MAX.days} days ago, and no more than {AHEAD_MAX.seconds // 60} minutes ahead."
+
+UNAVAILABLE = "What is used cannot be counted at the moment, so nothing was done. Try again in a moment."
+
+
+def init_metered_routes(app: Flask) -> None:
+    """Answer for routes in the same process that `portal.usage.metered` lets not begin, as the API's own calls do."""
+
+    @app.errorhandler(UseRefused)
+    def refused(error: UseRefused) -> ResponseReturnValue:
+        return app.handle_user_exception(Refusals(error.use.team_id).error(error.use, error.reason))
+
+    @app.errorhandler(MeteringUnavailable)
+    def unavailable(_error: MeteringUnavailable) -> ResponseReturnValue:
+        return app.handle_user_exception(
+            ApiError(503, "api_error", "internal", UNAVAILABLE, headers={"Retry-After": "1"})
+        )
 
 
 class Refusals:

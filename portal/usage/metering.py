@@ -18,6 +18,7 @@ from portal.core.metrics import counter
 from portal.core.unit_of_work import after_commit
 from portal.credits.errors import InsufficientCredits
 from portal.credits.ledger import CauseConflict
+from portal.credits.queries import balance
 from portal.credits.spending import Spending
 from portal.credits.storage import lock_account
 from portal.usage import storage
@@ -54,6 +55,7 @@ __all__ = [
     "Use",
     "record",
     "record_all",
+    "refusal_of",
 ]
 
 Body = Callable[[Recorded], str]
@@ -83,6 +85,25 @@ def record_all(team_id: str, uses: Sequence[Use], answer: Body) -> list[Answer |
     outcomes = [books.outcome(use, answer) for use in uses]
     books.save()
     return outcomes
+
+
+def refusal_of(use: Use) -> Refusal | None:
+    """Why the use would be refused as things are now; None when it would be recorded, or has been. It changes nothing."""
+    found = storage.find(use.team_id, [use])
+    if use.key in found.stored:
+        outcome = _settled(use, found)
+        return None if isinstance(outcome, Answer) else outcome
+    fault = _fault(use, found)
+    if fault is not None:
+        return fault
+    terms = found.meters[use.meter]
+    if terms.mode == "credits":
+        cost, available = (terms.cost or 0) * use.quantity, balance(use.team_id).available
+        return InsufficientCredits(available, cost) if cost > available else None
+    if terms.more_allowed:
+        return None
+    [(_month, used)] = storage.used_in_month(use.team_id, [(use.meter, use.occurred_at or found.now)]).values()
+    return IncludedUsedUp(terms.included, used) if used + use.quantity > terms.included else None
 
 
 def _is_open(use: Use, found: Found) -> bool:

@@ -18,6 +18,7 @@ from portal.core.authz import PERMISSIONS, Action, Role
 from portal.core.database import db
 from portal.core.ids import new_id
 from tests.cast import Cast
+from tests.conftest import TABLES
 from tests.web.security.rows import address_of, rows_of_team
 
 # Routes of a team: endpoint and method to the permission that it asks for.
@@ -202,7 +203,7 @@ def _both_teams(cast: Cast) -> tuple[tuple[str, str], tuple[str, str]]:
 
 def table_contents() -> dict[str, list[str]]:
     """Every row of every table as text, sorted."""
-    names = db.session.execute(text("select tablename from pg_tables where schemaname = 'public'")).scalars().all()
+    names = db.session.execute(TABLES).scalars().all()
     rows = {
         name: sorted(db.session.execute(select(text("t::text")).select_from(text(f"{name} t"))).scalars())
         for name in names

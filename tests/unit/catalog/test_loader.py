@@ -106,6 +106,17 @@ BROKEN = {
     "free use": ("cost_credits = 1\n", "cost_credits = 0\n", "meters.send_email.cost_credits", "at least 1, not 0"),
     "metered with a cost": (
         'mode = "metered"', 'mode = "metered"\ncost_credits = 1', "meters.api_calls.cost_credits", "has no meaning"),
+    "unknown word for a meter's failing": (
+        'mode = "metered"', 'mode = "metered"\nwhen_unavailable = "open"', "meters.api_calls.when_unavailable",
+        'one of "refuse", "allow"'),
+    "failed calls by a word": (
+        'mode = "metered"', 'mode = "metered"\ncharge_failed = "yes"', "meters.api_calls.charge_failed", "must be true or false"),
+    "history of no feature": (
+        'currency = "usd"', 'currency = "usd"\nusage_history_feature = "histori"', "billing.usage_history_feature",
+        'did you mean "history"?'),
+    "history of a switch": (
+        'currency = "usd"', 'currency = "usd"\nusage_history_feature = "roles"', "billing.usage_history_feature",
+        'unit = "days"'),
     "unknown mode": ('mode = "metered"', 'mode = "meter"', "meters.api_calls.mode", 'did you mean "metered"?'),
     "two meters of a key": ('key = "api_calls"', 'key = "send_email"', "meters[1].key", "meters[0] has it already"),
     "key with a dash": ('key = "api_calls"', 'key = "api-calls"', "meters[1].key", "must begin with a letter"),

@@ -1,0 +1,196 @@
+"""Metering of routes in the same process: asked before the action, counted after it.
+
+    @metered("analyze_lead")
+    def analyze() -> Response: ...
+
+    with metering("analyze_lead", team_id, quantity=3):
+        ...
+
+Before the action the team must be able to pay, else `UseRefused` is raised and the action does not begin. After it, the use
+is recorded in a unit of its own. Of an action that failed (an exception, or an answer of 400 and above) nothing is taken,
+unless the meter's `charge_failed` in the catalog says so. When the database cannot be asked, the meter's `when_unavailable`
+decides: `refuse` raises `MeteringUnavailable`, `allow` lets the action pass uncounted, which the log and a metric tell.
+
+What was there before the action may be gone after it. The action is done then; it stays uncounted and is told likewise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+import structlog
+from flask import g, has_request_context, make_response, request
+from psycopg import OperationalError as DriverOperationalError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from portal.accounts import audit
+from portal.catalog.current import catalog
+from portal.catalog.definition import Meter
+from portal.core.database import db
+from portal.core.ids import new_id
+from portal.core.metrics import counter
+from portal.core.unit_of_work import end_read, in_transaction, run_in_unit, unit_of_work
+from portal.credits.errors import InsufficientCredits
+from portal.usage.metering import MeteringError, Recorded, Refusal, UnknownMeter, Use, record, refusal_of
+
+log = structlog.get_logger(__name__)
+
+View = TypeVar("View", bound=Callable[..., Any])
+Body = Callable[[Recorded], str]
+
+FAILED = 400
+KEY_HEADER = "Idempotency-Key"
+UNCOUNTED = counter("billing_uncounted_uses_total", "Actions of routes that were done and not counted.", "meter", "why")
+
+# The team whose uses pass uncounted in what runs now.
+_bypassed: ContextVar[str | None] = ContextVar("bypassed", default=None)
+
+
+class UseRefused(Exception):
+    """The action did not begin: the team cannot pay for `use`, for the `reason` that metering has."""
+
+    def __init__(self, use: Use, reason: Refusal) -> None:
+        super().__init__(str(reason))
+        self.use, self.reason = use, reason
+
+
+class MeteringUnavailable(Exception):
+    """The database cannot be asked, and the meter's uses are refused meanwhile."""
+
+
+@dataclass
+class Metered:
+    """An action under way. `fail` says that it failed without raising; `quantity` may become what it came to."""
+
+    use: Use
+    quantity: int
+    failed: bool = field(default=False, init=False)
+
+    def fail(self) -> None:
+        self.failed = True
+
+
+def metered(
+    meter: str,
+    *,
+    quantity: int | Callable[..., int] = 1,
+    team: Callable[..., str] | None = None,
+) -> Callable[[View], View]:
+    """Meter each call of a view. `quantity` and `team` may be worked out from the view's arguments.
+
+    The team is by default the one that the guard of the page or the API key has found. A request with an
+    `Idempotency-Key` is counted once, however often it is sent.
+    """
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def counted(*args: Any, **values: Any) -> Any:
+            team_id = team(*args, **values) if team else _team_of_request()
+            much = quantity(*args, **values) if callable(quantity) else quantity
+            with metering(meter, team_id, quantity=much, key=_key_of_request()) as action:
+                answer = view(*args, **values)
+                if make_response(answer).status_code >= FAILED:
+                    action.fail()
+            return answer
+
+        return cast(View, counted)
+
+    return decorate
+
+
+@contextmanager
+def metering(
+    meter: str, team_id: str, *, quantity: int = 1, key: str | None = None, user_id: str | None = None
+) -> Iterator[Metered]:
+    """Meter what is done inside. Raises `UseRefused` and `MeteringUnavailable` before it, and `UnknownMeter` for a meter
+    that the catalog does not have.
+    """
+    known = catalog().meter(meter)
+    if known is None:
+        raise UnknownMeter(f"there is no meter {meter!r}")
+    action = Metered(Use(team_id, key or new_id("call"), meter, quantity, user_id=user_id), quantity)
+    if _bypassed.get() == team_id:
+        yield action
+        return
+    _ask(known, action.use)
+    try:
+        yield action
+    except BaseException:
+        if known.charge_failed:
+            _count(known, action)
+        raise
+    if known.charge_failed or not action.failed:
+        _count(known, action)
+
+
+@contextmanager
+def unmetered(actor: audit.Actor, team_id: str, reason: str) -> Iterator[None]:
+    """Let the team's uses inside pass without being asked or counted, as staff may have to; the audit trail keeps why."""
+    with unit_of_work():
+        audit.record(actor, "metering.bypassed", team_id=team_id, reason=reason)
+    token = _bypassed.set(team_id)
+    try:
+        yield
+    finally:
+        _bypassed.reset(token)
+
+
+def _ask(meter: Meter, use: Use) -> None:
+    begun = in_transaction()
+    try:
+        refusal = refusal_of(use)
+    except (DBAPIError, DriverOperationalError, PoolTimeout) as error:
+        _unavailable(meter, error)
+        return
+    if not begun:
+        # The action may call Stripe, or open a unit of its own.
+        end_read()
+    if refusal is not None:
+        raise UseRefused(use, refusal)
+
+
+def _count(meter: Meter, action: Metered) -> None:
+    use = action.use
+    if action.quantity != use.quantity:
+        use = Use(use.team_id, use.key, use.meter, action.quantity, user_id=use.user_id)
+    try:
+        run_in_unit(lambda: record(use, _kept))
+    except (InsufficientCredits, MeteringError) as refused:
+        _uncounted(meter, type(refused).__name__)
+    except (DBAPIError, DriverOperationalError, PoolTimeout) as error:
+        _unavailable(meter, error)
+
+
+def _kept(recorded: Recorded) -> str:
+    return f'{{"id": "{recorded.id}"}}'
+
+
+def _unavailable(meter: Meter, error: Exception) -> None:
+    db.session.rollback()
+    if meter.when_unavailable == "refuse":
+        raise MeteringUnavailable(f"uses of {meter.key} cannot be counted at the moment") from error
+    _uncounted(meter, "unavailable")
+
+
+def _uncounted(meter: Meter, why: str) -> None:
+    log.error("use_not_counted", meter=meter.key, why=why)
+    UNCOUNTED.labels(meter=meter.key, why=why).inc()
+
+
+def _team_of_request() -> str:
+    found = g.get("membership") or g.get("caller")
+    if found is None:
+        raise RuntimeError("there is no team in this request: say whose use it is with `team`")
+    return str(found.team_id)
+
+
+def _key_of_request() -> str | None:
+    """Of two routes, the same header names two things."""
+    sent = request.headers.get(KEY_HEADER) if has_request_context() else None
+    return f"{request.endpoint}:{sent}"[:255] if sent else None

@@ -1,0 +1,180 @@
+"""Routes in the same process: asked before the action, counted after it, and what happens when that cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from flask import Flask, Response, g
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+
+from portal.accounts import audit
+from portal.accounts.models import AuditEntry
+from portal.api.authentication import Caller
+from portal.catalog.current import catalog
+from portal.core.database import db
+from portal.core.unit_of_work import in_transaction
+from portal.usage import metered as metered_module
+from portal.usage.metered import Metered, MeteringUnavailable, UseRefused, metered, metering, unmetered
+from portal.usage.metering import UnknownMeter
+from tests.cast import Cast
+from tests.web.api.backend import Backend
+from tests.web.api.test_usage import NOTHING, booked
+
+
+@pytest.fixture
+def meter_set(app: Flask) -> Iterator[Callable[..., None]]:
+    """Change what the catalog says of the meter; put back afterwards."""
+    before = catalog()
+
+    def change(**values: Any) -> None:
+        meters = tuple(replace(one, **values) if one.key == "analyze_lead" else one for one in before.meters)
+        app.extensions["catalog"] = replace(before, meters=meters)
+
+    yield change
+    app.extensions["catalog"] = before
+
+
+def call(app: Flask, team_id: str, view: Callable[..., Any], **headers: str) -> Response:
+    """A route of the product's own with this view, called by the team."""
+    with app.test_request_context("/analyze", headers={name.replace("_", "-"): text for name, text in headers.items()}):
+        g.caller = Caller(team_id, "key_1")
+        try:
+            return app.make_response(view())
+        except (UseRefused, MeteringUnavailable) as error:
+            return app.make_response(app.handle_user_exception(error))
+
+
+def test_a_call_is_counted_after_it_is_done(backend: Backend) -> None:
+    seen = []
+
+    @metered("analyze_lead", quantity=3)
+    def analyze() -> str:
+        seen.append((in_transaction(), booked(backend)["available"]))
+        return "done"
+
+    assert call(backend.app, backend.team_id, analyze).status_code == 200
+    assert seen == [(False, 100)]
+    assert booked(backend)["available"] == 94
+
+
+def test_without_the_credits_the_action_does_not_begin(backend: Backend) -> None:
+    done = []
+
+    @metered("analyze_lead", quantity=lambda: 51)
+    def analyze() -> str:
+        done.append(1)
+        return "done"
+
+    answer = call(backend.app, backend.team_id, analyze)
+    error = answer.get_json()["error"]
+    assert (answer.status_code, error["code"], error["shortfall"]) == (402, "insufficient_credits", 2)
+    assert backend.team_id in error["buy_url"]
+    assert not done
+    assert booked(backend) == NOTHING
+
+
+@pytest.mark.parametrize("how", ["raises", "answers 500", "says so"])
+@pytest.mark.parametrize(("charge_failed", "left"), [(False, 100), (True, 98)])
+def test_a_failed_call_is_charged_by_the_policy(
+    backend: Backend, meter_set: Callable[..., None], how: str, charge_failed: bool, left: int
+) -> None:
+    meter_set(charge_failed=charge_failed)
+
+    @metered("analyze_lead")
+    def analyze() -> Any:
+        if how == "raises":
+            raise ZeroDivisionError
+        return "broken", 500
+
+    if how == "raises":
+        with pytest.raises(ZeroDivisionError):
+            call(backend.app, backend.team_id, analyze)
+    elif how == "answers 500":
+        assert call(backend.app, backend.team_id, analyze).status_code == 500
+    else:
+        with metering("analyze_lead", backend.team_id) as action:
+            action.fail()
+    assert booked(backend)["available"] == left
+
+
+def test_a_request_with_a_key_is_counted_once(backend: Backend) -> None:
+    analyze = metered("analyze_lead")(lambda: "done")
+    for key, left in (("order-1", 98), ("order-1", 98), ("order-2", 96)):
+        assert call(backend.app, backend.team_id, analyze, Idempotency_Key=key).status_code == 200
+        assert booked(backend)["available"] == left
+
+
+def test_the_quantity_may_be_known_only_afterwards(backend: Backend) -> None:
+    with metering("analyze_lead", backend.team_id) as action:
+        action.quantity = 5
+    assert booked(backend)["available"] == 90
+
+
+def test_what_is_gone_meanwhile_leaves_the_action_uncounted(backend: Backend) -> None:
+    before = metered_module.UNCOUNTED.labels(meter="analyze_lead", why="InsufficientCredits")._value.get()
+    with metering("analyze_lead", backend.team_id, quantity=50):
+        backend.use(quantity=100)
+    assert booked(backend)["available"] == 0
+    after = metered_module.UNCOUNTED.labels(meter="analyze_lead", why="InsufficientCredits")._value.get()
+    assert after == before + 1
+
+
+def test_a_metered_meter_ends_with_what_is_included(backend: Backend) -> None:
+    with metering("api_calls", backend.team_id, quantity=1_000):
+        pass
+    with pytest.raises(UseRefused), metering("api_calls", backend.team_id):
+        pytest.fail("the action began")
+
+
+def test_a_meter_that_is_not_in_the_catalog_is_an_error_of_the_code(backend: Backend) -> None:
+    with pytest.raises(UnknownMeter), metering("send_fax", backend.team_id):
+        pytest.fail("the action began")
+
+
+def broken(*_args: Any, **_more: Any) -> Any:
+    raise OperationalError("select", None, Exception("the server is away"))
+
+
+@pytest.mark.parametrize("step", ["refusal_of", "record"])
+def test_without_the_database_the_meter_says_what_happens(
+    backend: Backend, meter_set: Callable[..., None], monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    monkeypatch.setattr(metered_module, step, broken)
+    refused = call(backend.app, backend.team_id, metered("analyze_lead")(lambda: "done"))
+    assert (refused.status_code, refused.get_json()["error"]["code"]) == (503, "internal")
+    done: list[Metered] = []
+
+    def run() -> None:
+        with metering("analyze_lead", backend.team_id) as action:
+            done.append(action)
+
+    with pytest.raises(MeteringUnavailable):
+        run()
+    # Closed: it does not begin. What was done before the server went cannot be undone, and is not kept quiet.
+    assert len(done) == (step == "record")
+    meter_set(when_unavailable="allow")
+    run()
+    assert len(done) == 1 + (step == "record")
+
+
+def test_staff_may_let_uses_pass_and_the_trail_tells(backend: Backend, cast: Cast) -> None:
+    with backend.app.app_context():
+        with unmetered(audit.by_user(cast.owner.user_id), backend.team_id, "a test of the import"):
+            with metering("analyze_lead", backend.team_id, quantity=1_000):
+                pass
+            with pytest.raises(UseRefused), metering("analyze_lead", cast.other_team_id):
+                pytest.fail("another team's uses are counted as ever")
+        with pytest.raises(UseRefused), metering("analyze_lead", backend.team_id, quantity=1_000):
+            pytest.fail("it is over")
+        query = select(AuditEntry).where(AuditEntry.action == "metering.bypassed")
+        entry = db.session.execute(query).scalar_one()
+        assert (entry.team_id, entry.actor_id, entry.detail) == (
+            backend.team_id,
+            cast.owner.user_id,
+            {"reason": "a test of the import"},
+        )
+    assert booked(backend) == NOTHING
