@@ -37,7 +37,7 @@ def heavy(company: Any) -> Person:
     return person
 
 
-def fill(someone: Visitor, person: Person) -> None:
+def fill_for(someone: Visitor, person: Person) -> None:
     """Three weeks of use by two keys and for two people, of gifts and of a bundle that was bought; made once."""
     with someone.stack.portal.app_context():
         with unit_of_work() as session:
@@ -103,7 +103,7 @@ def filled(path: str) -> Callable[[Visitor, Any], None]:
 
     def play(someone: Visitor, company: Any) -> None:
         person = heavy(company)
-        fill(someone, person)
+        fill_for(someone, person)
         with someone.stack.portal.app_context(), unit_of_work() as session:
             of_team = (CreditGrant.team_id == person.team_id) & (CreditGrant.kind == "bundle")
             cause = session.execute(select(CreditGrant.cause_key).where(of_team)).scalar_one()
@@ -117,7 +117,7 @@ def filled(path: str) -> Callable[[Visitor, Any], None]:
 def budgets(someone: Visitor, company: Any) -> None:
     """One that stops, one that tells, and one that is refused as it stands in the form."""
     person = heavy(company)
-    fill(someone, person)
+    fill_for(someone, person)
     with someone.stack.portal.app_context(), unit_of_work() as session:
         of_team = select(ApiKey.id).where(ApiKey.team_id == person.team_id).order_by(ApiKey.name)
         first, second = session.execute(of_team).scalars().all()
