@@ -91,8 +91,8 @@ def spent_lately(team_id: str, days: int) -> dict[date, int]:
 
 def _day(day: date, before: Standing, after: Standing, others: list[Row]) -> CreditDay:
     mine = [row for row in others if before.version < row.version <= after.version]
+    spent = sum(row.amount for row in mine) - (after.balance - before.balance)
     added = sum(row.amount for row in mine if row.amount > 0)
-    lost = {kind: -sum(row.amount for row in mine if row.kind == kind) for kind in ("expired", "reversed")}
-    change = after.balance - before.balance
-    spent = added - sum(lost.values()) - change
-    return CreditDay(day, spent, added, lost["expired"], lost["reversed"], after.balance)
+    expired = -sum(row.amount for row in mine if row.kind == "expired")
+    taken_back = -sum(row.amount for row in mine if row.amount < 0 and row.kind != "expired")
+    return CreditDay(day, spent, added, expired, taken_back, after.balance)

@@ -27,7 +27,12 @@ KIND_WORDS = {
     "adjusted": "Adjusted",
     "expired": "Expired",
     "reversed": "Taken back",
+    "frozen": "Frozen while a payment is disputed",
+    "thawed": "Free again after a dispute",
 }
+# Where the history shows them; of other kinds it has no filter.
+FILTER_OF = {"granted": "grants", "adjusted": "grants", "expired": "expired", "reversed": "returns"}
+ADDING = ("granted", "adjusted")
 # Terms of their own; what is older is told together.
 TERMS_MAX = 25
 WITHOUT_PLAN = timedelta(days=30)
@@ -115,7 +120,7 @@ def _words_of(book: Book, posting: Posting) -> str:
 def grant_words(kind: str, grant_kind: str, source: str) -> str:
     name = "plan credits" if grant_kind == "subscription" else ""
     about = ", ".join(part for part in (name, source) if part) or KIND_LABELS[grant_kind]
-    return about[:1].upper() + about[1:] if kind in ("granted", "adjusted") else f"{KIND_WORDS[kind]}: {about}"
+    return about[:1].upper() + about[1:] if kind in ADDING else f"{KIND_WORDS[kind]}: {about}"
 
 
 def _available(book: Book) -> Derivation:
@@ -138,19 +143,17 @@ def _lots(book: Book) -> Derivation:
         )
         for lot in live
     ]
+    # What is held is a part of these, or of what has ended since; what a dispute has frozen is a part of these too.
+    aside = book.available - sum(lot.remaining for lot in live)
     return derivation(
-        "What it is left of",
-        [*terms, Term("Held for work under way", -book.reserved)],
-        "Available",
-        book.available,
+        "What it is left of", [*terms, Term("Held or frozen, of these", aside)], "Available", book.available
     )
 
 
 def _beginning(book: Book, posted: Posted) -> Derivation:
     sums = {row.kind: row for row in send(BY_KIND, team_id=book.team_id, version=posted.version)}
-    filters = {"granted": "grants", "adjusted": "grants", "expired": "expired", "reversed": "returns"}
     terms = [
-        Term(words, sums[kind].amount, f"{sums[kind].entries:,} entries", Source("history", {"kind": filters[kind]}))
+        Term(words, sums[kind].amount, f"{sums[kind].entries:,} entries", _history(kind))
         for kind, words in KIND_WORDS.items()
         if kind in sums
     ]
@@ -159,6 +162,10 @@ def _beginning(book: Book, posted: Posted) -> Derivation:
     usage = Term("Used", -used, f"{spends:,} entries", Source("history", {"kind": "usage"}))
     due = sum(posting.amount for posting in book.postings)
     return derivation("Since the beginning", [*terms, usage, Term("Due now", due)], "Balance", book.balance)
+
+
+def _history(kind: str) -> Source:
+    return Source("history", {"kind": FILTER_OF[kind]} if kind in FILTER_OF else {})
 
 
 def _entry(version: int) -> Source | None:

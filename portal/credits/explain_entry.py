@@ -78,11 +78,13 @@ def _balance(entry: Row) -> Derivation:
 
 def _parts(entry: Row, takes: Sequence[Row]) -> Derivation | None:
     """What it was taken from; of a grant, what of it went into a debt at once."""
-    if entry.kind in ("granted", "adjusted"):
+    if entry.kind == "frozen":
+        return None
+    if entry.amount > 0:
         repaid = sum(take.amount for take in takes)
         if not repaid:
             return None
-        terms = [Term("Granted", entry.amount), Term("Repaid what was owed", -repaid)]
+        terms = [Term(KIND_WORDS[entry.kind], entry.amount), Term("Repaid what was owed", -repaid)]
         return derivation("What was left to spend of it", terms, "To spend", entry.amount - repaid)
     terms = [
         Term(

@@ -120,7 +120,7 @@ def _became(grant: Row, takes: Sequence[Row], spent: int, due: Due, *, began: bo
 def _take_words(kind: str, *, own: bool) -> str:
     if kind == "reversed":
         return "Taken back" if own else "Taken back in place of another grant"
-    return {"granted": "Repaid what was owed", "adjusted": "Repaid what was owed", "expired": "Expired"}[kind]
+    return "Expired" if kind == "expired" else "Repaid what was owed"
 
 
 def _where(take: Row) -> tuple[str, Source]:
