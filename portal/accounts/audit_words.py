@@ -85,6 +85,8 @@ WORDS = {
     "portal.opened": "Went to the customer portal",
     "entitlement.overridden": "Made an exception to what the plan gives",
     "entitlement.override_revoked": "Ended an exception to what the plan gives",
+    "budget.set": "Set a budget",
+    "budget.removed": "Removed a budget",
     "export.asked": "Asked for an export",
     "alarm.resolved": "Closed an alarm",
 }

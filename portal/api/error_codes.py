@@ -44,6 +44,7 @@ CODES = {
     "unknown_user": "The person is no member of the team. Leave `user` out for uses of nobody in particular.",
     "out_of_time": "The use is older than 35 days, or lies more than 5 minutes ahead. It was not recorded.",
     "usage_limit_reached": "The plan includes no more of this meter in this month, and sells none. Nothing was recorded, and the key is still free.",
+    "budget_exceeded": "The team's budget for this API key or member stops it until the next month. Nothing was recorded, and the key is still free.",
     "not_for_sale": "The catalog does not sell this plan at this interval, or this bundle.",
     "address_not_allowed": "The return address is not on the list of allowed origins (the setting RETURN_ORIGINS).",
     "promotion_code_invalid": "The promotion code does not exist, has ended, or is not for this order.",

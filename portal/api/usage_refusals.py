@@ -16,6 +16,7 @@ from portal.usage.queries import meter_names
 from portal.usage.uses import (
     AHEAD_MAX,
     LATE_MAX,
+    BudgetExceeded,
     CreditsFrozen,
     IncludedUsedUp,
     KeyReused,
@@ -59,6 +60,8 @@ class Refusals:
                 found = self._payment_required(refused)
             case IncludedUsedUp():
                 found = self._limit_reached(use, refused)
+            case BudgetExceeded():
+                found = self._budget_exceeded(refused)
             case CreditsFrozen():
                 found = ApiError(403, "permission_error", "credits_frozen", FROZEN)
             case KeyReused():
@@ -111,6 +114,23 @@ class Refusals:
             included=refused.included,
             used=refused.used,
             buy_url=self._base_url + url_for("catalog.pricing", team=self._team_id),
+        )
+
+    def _budget_exceeded(self, refused: BudgetExceeded) -> ApiError:
+        of = "API key" if refused.kind == "api_key" else "member"
+        message = (
+            f"This takes {refused.cost:,} credits, and the budget of this {of} has {refused.credits - refused.used:,} of"
+            f" {refused.credits:,} left this month. Nothing was recorded."
+        )
+        return ApiError(
+            402,
+            "budget_exceeded",
+            "budget_exceeded",
+            message,
+            cost=refused.cost,
+            budget=refused.credits,
+            used=refused.used,
+            buy_url=self._base_url + url_for("usage.budgets", team_id=self._team_id),
         )
 
 

@@ -34,11 +34,20 @@ class Filters:
         chosen = {"type": self.type, "status": self.status, "since": self.since, "until": self.until}
         return {name: str(value) for name, value in chosen.items() if value}
 
+    @property
+    def span(self) -> tuple[datetime | None, datetime | None]:
+        """From when until just before when; None where it is open."""
+        return (
+            self._begin_of(self.since) if self.since is not None else None,
+            self._begin_of(self.until + timedelta(days=1)) if self.until is not None else None,
+        )
+
     def within_days(self, query: Select[Any], at: InstrumentedAttribute[Any]) -> Select[Any]:
-        if self.since is not None:
-            query = query.where(at >= self._begin_of(self.since))
-        if self.until is not None:
-            query = query.where(at < self._begin_of(self.until + timedelta(days=1)))
+        since, until = self.span
+        if since is not None:
+            query = query.where(at >= since)
+        if until is not None:
+            query = query.where(at < until)
         return query
 
     def _begin_of(self, day: date) -> datetime:

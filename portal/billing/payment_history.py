@@ -33,6 +33,7 @@ STATUS_LABELS = {
     "failed": ("Failed", "bad"),
     "canceled": ("Canceled", "idle"),
 }
+BUYING = ("subscription_payment", "upgrade", "top_up")
 UNPAID = ("failed", "requires_action")
 # What has happened is told in other words where nothing was paid.
 DONE_LABELS = {"refund": ("Refunded", "ok"), "cancel": ("Ended", "idle")}
@@ -44,8 +45,13 @@ CSV_HEADER = (
 
 @dataclass(frozen=True)
 class PaymentRow:
-    """`amount_cents` is None where no money was meant to move; `pay_invoice_id` is the invoice that can still be paid."""
+    """`amount_cents` is None where no money was meant to move; `pay_invoice_id` is the invoice that can still be paid.
 
+    `buys`: it is a payment that went through, and so may have bought credits.
+    """
+
+    id: str
+    buys: bool
     date: datetime
     type_label: str
     description: str
@@ -97,6 +103,8 @@ def row_of(payment: Payment, pay_invoice_id: str | None = None, dispute: Dispute
     if dispute is not None and payment.status == "succeeded":
         label, tone, reason = dispute_words(dispute)
     return PaymentRow(
+        id=payment.id,
+        buys=payment.status == "succeeded" and payment.type in BUYING,
         date=payment.occurred_at,
         type_label=TYPE_LABELS[payment.type],
         description=payment.description,

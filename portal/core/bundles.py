@@ -20,7 +20,7 @@ bp = Blueprint("bundles", __name__)
 STYLES = (
     "tokens", "base", "shell", "brand", "person", "invite", "switcher", "nav", "head", "grid", "card", "button", "field",
     "inline-form", "affix", "segmented", "badge", "money", "stat", "kv", "facts", "table", "filters", "pager", "compare", "receipt",
-    "contract", "outcome", "plan", "addon", "pricing", "meter", "more", "actionlist", "empty", "banner", "toast", "wait",
+    "contract", "outcome", "plan", "addon", "pricing", "meter", "chart", "explain", "more", "actionlist", "empty", "banner", "toast", "wait",
     "secret", "checks", "apidocs", "qr", "confirm", "mailbox", "inbox", "switches", "progress", "choice", "ribbon", "door",
     "motion",
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from flask import Flask, g, has_request_context, request
@@ -23,6 +24,8 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.add_template_filter(when, "when")
     app.add_template_filter(exactly, "exactly")
     app.add_template_filter(day, "day")
+    app.add_template_filter(combine, "combine")
+    app.add_template_filter(only, "only")
 
     @app.context_processor
     def core_context() -> dict[str, object]:
@@ -56,6 +59,18 @@ def _zone() -> str:
 
 def whole(number: int) -> str:
     return f"{number:,}".replace("-", "\u2212")
+
+
+def combine(
+    arguments: Mapping[str, object], more: Mapping[str, object] | None = None, **values: object
+) -> dict[str, object]:
+    """What an address is narrowed to, with something else: `arguments | combine(meter="send_email")`."""
+    return {**arguments, **(more or {}), **values}
+
+
+def only(arguments: Mapping[str, object], *names: str) -> dict[str, object]:
+    """Those of the arguments that have these names."""
+    return {name: value for name, value in arguments.items() if name in names}
 
 
 def web_address(address: str | None) -> str:

@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeAlias
 
 from sqlalchemy import Row, Select, select
 
+from portal.billing.list_filters import Filters
 from portal.core.database import db
-from portal.credits.models import CreditEntry, CreditGrant
+from portal.credits.daily import standing_before
+from portal.credits.models import CreditAccount, CreditEntry, CreditGrant
 from portal.credits.queries import KIND_LABELS
 from portal.credits.undo_words import Reason, reasons
 
@@ -41,6 +44,8 @@ WHAT = {
     "frozen": "Frozen",
     "thawed": "Set free",
 }
+
+Entries: TypeAlias = Select[CreditEntry, str | None, str | None]
 
 
 @dataclass(frozen=True)
@@ -72,10 +77,15 @@ class HistoryPage:
 
 
 def history(
-    team_id: str, only: str | None = None, *, before: int | None = None, after: int | None = None
+    team_id: str,
+    only: str | None = None,
+    *,
+    before: int | None = None,
+    after: int | None = None,
+    days: Filters | None = None,
 ) -> HistoryPage:
-    """A page of entries below `before` or above `after`; the newest without either."""
-    query = entries_of(team_id, only).limit(PAGE_ROWS + 1)
+    """A page of entries below `before` or above `after`; the newest without either. `days` narrow it to a time."""
+    query = _within(entries_of(team_id, only), team_id, days).limit(PAGE_ROWS + 1)
     if after is not None:
         query = query.where(CreditEntry.version > after).order_by(CreditEntry.version)
     else:
@@ -90,14 +100,34 @@ def history(
     return HistoryPage(rows, rows[0].version if newer else None, rows[-1].version if older else None)
 
 
-def entries_of(team_id: str, only: str | None = None) -> Select[CreditEntry, str | None, str | None]:
+def entries_of(team_id: str, only: str | None = None) -> Entries:
     """The team's entries with kind and source of the lot each is about; `only` those that `FILTERS` has under it."""
     query = (
         select(CreditEntry, CreditGrant.kind, CreditGrant.source)
         .outerjoin(CreditGrant, (CreditGrant.team_id == CreditEntry.team_id) & (CreditGrant.id == CreditEntry.grant_id))
         .where(CreditEntry.team_id == team_id)
     )
-    return query.where(CreditEntry.kind.in_(FILTERS[only])) if only in FILTERS else query
+    if only not in FILTERS:
+        return query
+    if only != "usage":
+        # Few entries are no spends, and these have an index of their own: without it a long history would be read for them.
+        query = query.where(CreditEntry.grant_id.is_not(None))
+    return query.where(CreditEntry.kind.in_(FILTERS[only]))
+
+
+def _within(query: Entries, team_id: str, days: Filters | None) -> Entries:
+    """Entries are found by their versions: where a day begins among them is looked up, so that none is read in vain."""
+    if days is None or not days.any:
+        return query
+    newest = db.session.execute(select(CreditAccount.version).where(CreditAccount.team_id == team_id)).scalar() or 0
+    since, until = days.span
+    moments = [moment for moment in (since, until) if moment is not None]
+    versions = iter(standing_before(team_id, moments, newest))
+    if since is not None:
+        query = query.where(CreditEntry.version > next(versions).version)
+    if until is not None:
+        query = query.where(CreditEntry.version <= next(versions).version)
+    return query
 
 
 def rows_of(team_id: str, rows: Sequence[Row[CreditEntry, str | None, str | None]]) -> list[HistoryRow]:

@@ -12,8 +12,9 @@ from portal.core import clock
 from portal.core.jobs import ROUND
 from portal.core.schedule import Task, each_in_a_unit
 from portal.core.unit_of_work import unit_of_work
-from portal.credits import ledger, purchase_watch, purchase_work
+from portal.credits import ledger, purchase_watch, purchase_work, thresholds
 from portal.credits.free_plan import due_teams, enrol_teams, grant_free_period
+from portal.credits.lot_days import count_lot_days, not_counted
 from portal.credits.proof import prove
 from portal.credits.settlement import settle
 from portal.credits.subscription_grants import due_paid_periods, grant_due_month
@@ -51,6 +52,26 @@ def post_due_lots() -> int:
     return each_in_a_unit([partial(ledger.post_due, team_id) for team_id in teams])
 
 
+def count_spends() -> int:
+    """What was spent of each lot on each day, for whoever asks what became of it."""
+    with unit_of_work():
+        teams = not_counted(BATCH)
+    return each_in_a_unit([partial(count_lot_days, team_id) for team_id in teams])
+
+
+def look_at_thresholds() -> int:
+    """Tell teams whose credits run low, of accounts in which something has happened."""
+    with unit_of_work():
+        teams = thresholds.moved(BATCH)
+    return each_in_a_unit([partial(thresholds.look_at, team_id) for team_id in teams])
+
+
+def tell_of_ending_lots() -> int:
+    with unit_of_work():
+        lots = thresholds.ending_lots(BATCH)
+    return each_in_a_unit([partial(thresholds.tell_of_ending, *lot) for lot in lots])
+
+
 def prove_ledger() -> int:
     """Nightly; the figures are read by `/metrics` and the alarm by a person."""
     with unit_of_work():
@@ -80,5 +101,8 @@ SCHEDULE = {
     "credits.free_periods": Task(grant_due_free_periods, timedelta(seconds=10)),
     "credits.proof": Task(prove_ledger, timedelta(days=1), first_in=timedelta(minutes=15)),
     "credits.auto_purchases": Task(watch_purchases, timedelta(seconds=30)),
+    "credits.thresholds": Task(look_at_thresholds, timedelta(seconds=30)),
+    "credits.ending_lots": Task(tell_of_ending_lots, timedelta(minutes=10)),
+    "credits.lot_days": Task(count_spends, timedelta(seconds=30)),
     "credits.due_lots": Task(post_due_lots, timedelta(seconds=30)),
 }

@@ -25,7 +25,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from portal.core.clock import app_now
 from portal.core.database import Model, PrefixedId, PrimaryId, UtcDateTime
-from portal.credits import purchase_models  # noqa: F401  more of this feature's tables
+from portal.credits import purchase_models, watch_models  # noqa: F401  more of this feature's tables
 
 # Tables that tell history: the app role may only add to them, and triggers refuse everybody else too.
 APPEND_ONLY = (

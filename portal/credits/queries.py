@@ -5,7 +5,7 @@ loaded in one statement and what is due is posted to it in memory. All amounts a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import func, select
 
@@ -67,6 +67,7 @@ class Grant:
     effective_at: datetime
     expires_at: datetime | None
     live: bool
+    cause_key: str
     held: int = 0
     frozen: int = 0
 
@@ -77,6 +78,11 @@ class Grant:
     @property
     def kind_label(self) -> str:
         return KIND_LABELS[self.kind]
+
+    def ends_within(self, span: timedelta, now: datetime) -> bool:
+        """Whether something of it will be lost soon, that no new period makes good for."""
+        lost = self.live and self.kind != "subscription" and self.remaining > 0
+        return lost and self.expires_at is not None and self.expires_at - now <= span
 
 
 @dataclass(frozen=True)
@@ -182,6 +188,11 @@ def _current_plan(book: Book, lots: list[Lot]) -> Lot | None:
     return max(plans, key=lambda lot: (lot.effective_at, lot.id), default=None)
 
 
+def current_plan_lot(book: Book) -> Lot | None:
+    """The plan's grant whose period is under way, even if all of it is spent. What is due was posted to the book."""
+    return _current_plan(book, _present_lots(book))
+
+
 def _next_reset(book: Book, lots: list[Lot], plan: Lot | None) -> tuple[datetime | None, int]:
     """When plan credits come next and how many: a grant that waits already says so, else what is paid for then."""
     for lot in lots:
@@ -228,4 +239,5 @@ def _grant(lot: Lot) -> Grant:
         live=lot.state != "waiting",
         held=lot.held,
         frozen=lot.frozen,
+        cause_key=lot.cause_key,
     )

@@ -16,7 +16,8 @@ from portal.exports.registry import sources
 
 SHOWN_MAX = 50
 ARGUMENT_WORDS = {
-    "type": "type:", "status": "state:", "kind": "kind:", "action": "what:", "actor": "who:", "since": "from", "until": "to",
+    "type": "type:", "status": "state:", "kind": "kind:", "action": "what:", "actor": "who:", "meter": "feature:", "key": "API key:",
+    "member": "member:", "since": "from", "until": "to",
 }  # fmt: skip
 
 

@@ -105,6 +105,23 @@ KINDS: dict[str, Kind] = {
         messages={"trial_will_end": Severity.WARNING},
         action=_MONEY,
     ),
+    "credits": Kind(
+        label="Credits and included use that run low",
+        hint="75, 90 and 100 % of a month's, hardly anything left, a bundle that ends",
+        messages={
+            "credits_threshold": Severity.WARNING,
+            "credits_low": Severity.WARNING,
+            "credits_expiring": Severity.WARNING,
+            "included_threshold": Severity.WARNING,
+        },
+        action=_MONEY,
+    ),
+    "budgets": Kind(
+        label="Budgets of API keys and members",
+        hint="75, 90 and 100 % of a month's budget",
+        messages={"budget_threshold": Severity.WARNING},
+        action=_MONEY,
+    ),
     "plan_changed": Kind(
         label="Changes of the plan",
         hint="Another plan, interval or add-on, now or planned; canceled, paused, resumed",

@@ -279,6 +279,76 @@ def alarms(recipient: str, lines: list[AlarmLine]) -> Message:
     return _render("alarms", recipient, alarms=lines, why="ALARM_MAIL names this address")
 
 
+def credits_threshold(
+    recipient: str, *, percent: int, used: str, granted: str, available: str, next_at: str, link: str
+) -> Message:
+    """75, 90 or 100 % of the plan's credits of a month are used; once each. `next_at` is empty where none come."""
+    return _render(
+        "credits_threshold",
+        recipient,
+        percent=percent,
+        used=used,
+        granted=granted,
+        available=available,
+        next_at=next_at,
+        link=link,
+        why=BILLING_ADDRESS,
+    )
+
+
+def credits_low(recipient: str, *, available: str, next_at: str, link: str) -> Message:
+    """Hardly anything is left in all; once until credits are added again."""
+    return _render("credits_low", recipient, available=available, next_at=next_at, link=link, why=BILLING_ADDRESS)
+
+
+def credits_expiring(recipient: str, *, amount: str, source: str, ends: str, link: str) -> Message:
+    """A bundle or a gift ends within days and is not used up; once each."""
+    return _render(
+        "credits_expiring", recipient, amount=amount, source=source, ends=ends, link=link, why=BILLING_ADDRESS
+    )
+
+
+def included_threshold(
+    recipient: str, *, percent: int, meter: str, used: str, included: str, more_allowed: bool, link: str
+) -> Message:
+    """75, 90 or 100 % of what a plan includes of a meter are used in a month; once each."""
+    return _render(
+        "included_threshold",
+        recipient,
+        percent=percent,
+        meter=meter,
+        used=used,
+        included=included,
+        more_allowed=more_allowed,
+        link=link,
+        why=BILLING_ADDRESS,
+    )
+
+
+def budget_threshold(
+    recipient: str,
+    *,
+    percent: int,
+    subject_name: str,
+    used: str,
+    budget: str,
+    stops: bool,
+    link: str,
+) -> Message:
+    """75, 90 or 100 % of the budget of an API key or a member are used in a month; once each."""
+    return _render(
+        "budget_threshold",
+        recipient,
+        percent=percent,
+        subject_name=subject_name,
+        used=used,
+        budget=budget,
+        stops=stops,
+        link=link,
+        why=BILLING_ADDRESS,
+    )
+
+
 def _render(name: str, recipient: str, **values: object) -> Message:
     """The worker has no request, and what every page is given (the seller's name above all) is given in one."""
     with nullcontext() if has_request_context() else current_app.test_request_context():

@@ -1,5 +1,5 @@
 """What the worker does for usage: what metered meters have counted is reported to Stripe and compared with what Stripe has;
-the months of single uses are made ahead, and dropped when they are past.
+the months of single uses are made ahead, and dropped when they are past; thresholds and budgets are told of.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from sqlalchemy.exc import OperationalError
 from portal.billing.gateway import gateway
 from portal.billing.switch import billing_is_on
 from portal.core.jobs import ROUND
-from portal.core.schedule import Task
+from portal.core.schedule import Task, each_in_a_unit
 from portal.core.unit_of_work import run_in_unit, unit_of_work
 from portal.usage import meter_check, meter_reports, meter_sending
+from portal.usage.budgets import teams_with_budgets, tell_of_budgets
 from portal.usage.retention import drop_old_months, look_for_missing_months, make_months
+from portal.usage.thresholds import reached, tell_of_included
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +47,9 @@ def drain_reports() -> int:
 
 def check_meters() -> int:
     return meter_check.check(gateway()) if billing_is_on() else 0
+
+
+BATCH = 200
 
 
 def make_usage_months() -> int:
@@ -74,10 +79,24 @@ def _unless_locked(work: Callable[[], T], otherwise: T) -> T:
         return otherwise
 
 
+def look_at_included() -> int:
+    with unit_of_work():
+        found = reached(BATCH)
+    return each_in_a_unit([partial(tell_of_included, one) for one in found])
+
+
+def look_at_budgets() -> int:
+    with unit_of_work():
+        teams = teams_with_budgets()
+    return each_in_a_unit([partial(tell_of_budgets, team_id) for team_id in teams])
+
+
 DRAINS = (drain_reports,)
 SCHEDULE = {
     "usage.meter_reports": Task(freeze_reports, timedelta(minutes=10)),
     "usage.meter_check": Task(check_meters, timedelta(days=1), first_in=timedelta(hours=1)),
+    "usage.included": Task(look_at_included, timedelta(minutes=2)),
+    "usage.budgets": Task(look_at_budgets, timedelta(minutes=1)),
     "usage.months": Task(make_usage_months, timedelta(hours=1)),
     "usage.retention": Task(drop_usage_months, timedelta(days=1), first_in=timedelta(minutes=20)),
 }

@@ -23,11 +23,13 @@ from portal.credits.queries import balance
 from portal.credits.spending import Spending
 from portal.credits.storage import lock_account
 from portal.usage import storage
+from portal.usage.budgets import StoppingBudgets, stopping_budgets
 from portal.usage.storage import CREATED, Found, MeterTerms, Stored
 from portal.usage.uses import (
     AHEAD_MAX,
     LATE_MAX,
     Answer,
+    BudgetExceeded,
     CreditsFrozen,
     IncludedUsedUp,
     KeyReused,
@@ -41,6 +43,7 @@ from portal.usage.uses import (
 
 __all__ = [
     "Answer",
+    "BudgetExceeded",
     "CreditsFrozen",
     "IncludedUsedUp",
     "KeyReused",
@@ -160,6 +163,7 @@ class _Books:
         if metered or (self._spending and self._spending.known):
             # Somebody may have taken the keys while we waited for the lock.
             self._found = storage.find(team_id, uses)
+        self._budgets = stopping_budgets(team_id, opened) if self._found.budgeted else StoppingBudgets()
         self._now = self._spending.now if self._spending else self._found.now
         self._months = storage.used_in_month(
             team_id, {(use.meter, self._moment(use)) for use in metered if not self._terms(use).more_allowed}
@@ -175,7 +179,7 @@ class _Books:
             recorded, version = self._take(use)
         except CauseConflict:
             return KeyReused("the key stands for another use")
-        except (InsufficientCredits, IncludedUsedUp) as refused:
+        except (InsufficientCredits, IncludedUsedUp, BudgetExceeded) as refused:
             return refused
         kept = Stored(use.request_hash, CREATED, answer(recorded))
         self._made.append((recorded, kept, version))
@@ -216,7 +220,8 @@ class _Books:
             return Recorded(id_, use, 0, None, self._now, occurred_at, included, used), None
         cost = (terms.cost or 0) * use.quantity
         assert self._spending is not None
-        spent = self._spending.spend(cost, f"usage:{use.key}")
+        with self._budgets.taken(use, cost):
+            spent = self._spending.spend(cost, f"usage:{use.key}")
         return Recorded(id_, use, cost, spent.balance, self._now, occurred_at), spent.version
 
     def _include(self, use: Use, terms: MeterTerms, at: datetime) -> tuple[int, int | None]:

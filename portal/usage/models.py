@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from portal.core.clock import app_now
 from portal.core.database import Model, PrefixedId, PrimaryId, UtcDateTime
 from portal.core.ids import new_id
-from portal.usage import report_models  # noqa: F401  more of this feature's tables
+from portal.usage import budget_models, report_models  # noqa: F401  more of this feature's tables
 
 # Tables that tell history: the app role may only add to them, and triggers refuse everybody else too.
 APPEND_ONLY = ("usage_keys", "usage_events")

@@ -19,6 +19,7 @@ CREATED = 200
 # its subscription lets anything be used.
 FIND = Statement(
     f"select {APP_NOW} as now, st.credits_frozen as frozen,"  # noqa: S608  all of it is ours
+    " exists (select from usage_budgets b where b.team_id = :team_id and b.action = 'stop') as budgeted,"
     " (select json_object_agg(k.key, json_build_array(k.request_hash, k.status, k.body)) from usage_keys k"
     "  where k.team_id = :team_id and k.key = any(cast(:keys as text[]))) as stored,"
     " (select json_object_agg(m.key,"
@@ -85,6 +86,7 @@ class MeterTerms(NamedTuple):
 class Found:
     now: datetime
     frozen: bool
+    budgeted: bool
     stored: dict[str, Stored]
     meters: dict[str, MeterTerms]
     members: frozenset[str]
@@ -101,6 +103,7 @@ def find(team_id: str, uses: Sequence[Use]) -> Found:
     return Found(
         now=row.now,
         frozen=bool(row.frozen),
+        budgeted=row.budgeted,
         stored={key: Stored(*values) for key, values in (row.stored or {}).items()},
         meters={key: MeterTerms(*values) for key, values in (row.meters or {}).items()},
         members=frozenset(row.members or ()),

@@ -44,6 +44,14 @@ class IncludedUsedUp(MeteringError):
         self.included, self.used = included, used
 
 
+class BudgetExceeded(MeteringError):
+    """The budget of an `api_key` or a `member` for this month stops the use; all three figures are in credits."""
+
+    def __init__(self, kind: str, credits: int, used: int, cost: int) -> None:  # noqa: A002  what it is everywhere
+        super().__init__(f"{cost} more would go beyond the {kind}'s budget of {credits}, of which {used} are used")
+        self.kind, self.credits, self.used, self.cost = kind, credits, used, cost
+
+
 @dataclass(frozen=True, slots=True)
 class Use:
     """A report of use. `key` is the reporter's name for it; `api_key_id` says which key of the API it came with.

@@ -51,6 +51,7 @@ from tests.browser.open_portal import OpenPortal, hosted_step, planned, unpaid, 
 from tests.browser.people import Household, Person, gather, newcomer
 from tests.browser.purchase_pages import saver
 from tests.browser.running import RunningStack
+from tests.browser.usage_pages import budgets, explained_beside, filled, heavy, refused_budget
 from tests.browser.visitor import Visitor
 from tests.cast import PASSWORD, make_user
 from tests.stage import ASKS_WHO_PAYS, DECLINED
@@ -77,6 +78,7 @@ class Company:
     debtor: Person
     reader: Person
     saver: Person
+    heavy: Person
 
     @classmethod
     def invite(cls, stack: RunningStack) -> Company:
@@ -94,6 +96,7 @@ class Company:
             debtor=newcomer(stack, "Willow Works"),
             reader=newcomer(stack, "Tidewater Press"),
             saver=newcomer(stack, "Cedar Tools"),
+            heavy=newcomer(stack, "Signal Stables"),
         )
 
 
@@ -749,6 +752,30 @@ PAGES = (
     Scene("bundle-failed", "billing.checkout_return", payer, bundle_page(payer, **FAILED)),
     Scene("bundle-done", "billing.checkout_return", payer, bundle_page(payer, **DONE)),
     Scene("credits", "credits.credits", owner, at("/teams/TEAM/credits")),
+    Scene("credits-busy", "credits.credits", heavy, filled("/teams/TEAM/credits")),
+    Scene("credits-explained", "credits.credits", heavy, explained_beside),
+    Scene("explain-balance", "credits.explain_balance_page", heavy, filled("/teams/TEAM/credits/explain/balance")),
+    Scene("explain-balance-free", "credits.explain_balance_page", free, at("/teams/FREE/credits/explain/balance")),
+    Scene(
+        "explain-grant", "credits.explain_grant_page", heavy, filled("/teams/TEAM/credits/explain/grant?cause=GRANT")
+    ),
+    Scene(
+        "explain-entry", "credits.explain_entry_page", heavy, filled("/teams/TEAM/credits/explain/entry?version=150")
+    ),
+    Scene("explain-charge", "credits.explain_charge_page", heavy, filled("/teams/TEAM/credits/explain/charge/CHARGE")),
+    Scene("usage", "usage.usage", heavy, filled("/teams/TEAM/usage")),
+    Scene("usage-year", "usage.usage", heavy, filled("/teams/TEAM/usage?period=year")),
+    Scene("usage-narrowed", "usage.usage", heavy, filled("/teams/TEAM/usage?period=30&meter=send_email")),
+    Scene(
+        "usage-refused", "usage.usage", heavy, filled("/teams/TEAM/usage?period=own&since=2026-02-02&until=2026-01-01")
+    ),
+    Scene("usage-none", "usage.usage", free, at("/teams/FREE/usage?period=30")),
+    Scene("usage-member", "usage.usage", member, at("/teams/TEAM/usage")),
+    Scene("usage-explained", "usage.explain", heavy, filled("/teams/TEAM/usage/explain?period=30")),
+    Scene("budgets", "usage.budgets", heavy, budgets),
+    Scene("budgets-refused", "usage.set_budget", heavy, refused_budget),
+    Scene("budgets-none", "usage.budgets", free, at("/teams/FREE/usage/budgets")),
+    Scene("budgets-member", "usage.budgets", member, at("/teams/TEAM/usage/budgets")),
     Scene("credits-usage", "credits.credits", owner, at("/teams/TEAM/credits?kind=usage#history")),
     Scene("credits-none-found", "credits.credits", owner, at("/teams/TEAM/credits?kind=returns")),
     Scene("credits-code-refused", "billing.start_checkout", owner, code_refused),

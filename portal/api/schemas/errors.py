@@ -14,6 +14,7 @@ TYPES = (
     "rate_limit_error",
     "insufficient_credits",
     "usage_limit_reached",
+    "budget_exceeded",
     "api_error",
 )
 
@@ -39,8 +40,9 @@ class CreditsMissingDetail(ErrorDetail):
     shortfall = fields.Integer(metadata={"description": "Credits that are missing.", "minimum": 1, "example": 2})
     included = fields.Integer(metadata={"description": "Of a metered meter: units a month that the plan includes."})
     used = fields.Integer(metadata={"description": "Of a metered meter: how many of them are used."})
+    budget = fields.Integer(metadata={"description": "Of an API key or a member: credits a month of its budget."})
     buy_url = text(
-        "Where a person of the team can get more.",
+        "Where a person of the team can get more, or can change the budget that stopped it.",
         format="uri",
         example="https://billing.example.com/pricing?team=team_01JD3M8W6Q4Z9V0K2T5R7X1YBC",
     )

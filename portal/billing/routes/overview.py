@@ -9,6 +9,7 @@ from portal.billing import overview as page
 from portal.core.authz import Action, may
 from portal.core.ids import new_id
 from portal.credits.queries import summary
+from portal.credits.thresholds import state_of
 
 # Every two seconds, while Stripe's news of what was done there is on its way.
 LOOKS = 8
@@ -20,15 +21,24 @@ bp = Blueprint("billing", __name__)
 @team_page(Action.VIEW_BILLING)
 def overview() -> str:
     team, role = current_team(), current_membership().role
+    present = summary(team.id)
     model = page.build(
         team,
         may_buy=may(role, Action.BUY),
         may_manage=may(role, Action.MANAGE_BILLING),
         may_change=may(role, Action.CHANGE_PLAN),
-        credit_summary=summary(team.id),
+        credit_summary=present,
     )
     again, order = _looks_again(), new_id("ord")
-    return render_template("billing/overview.html", team=team, overview=model, looks_again=again, order=order)
+    return render_template(
+        "billing/overview.html",
+        team=team,
+        overview=model,
+        looks_again=again,
+        order=order,
+        # One thing at a time: what has to be paid goes first.
+        credit_state=state_of(present) if model.banner is None else None,
+    )
 
 
 def _looks_again() -> int:

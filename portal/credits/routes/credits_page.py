@@ -1,42 +1,58 @@
-"""The credits page: what is left and where it came from, buying more, and the history."""
+"""The credits page: what is left and where it came from, for how long it lasts, buying more, and the history."""
 
 from __future__ import annotations
+
+from datetime import UTC, timedelta
 
 from flask import Blueprint, render_template, request
 
 from portal.accounts.access import current_membership, current_team, team_page
 from portal.billing.bundle_sale import bundles_allowed, bundles_for
 from portal.billing.entitlements import effective
+from portal.billing.list_filters import Filters, read_filters
 from portal.catalog.current import catalog
 from portal.catalog.pricing_page import bundles_text
+from portal.core import clock
 from portal.core.authz import Action, may
 from portal.core.ids import new_id
+from portal.credits.burn_down import burn_down
 from portal.credits.held_credits import open_holds
 from portal.credits.history import FILTER_LABELS, history
+from portal.credits.lasting import lasting
 from portal.credits.offers import offers
 from portal.credits.owing import owed
 from portal.credits.queries import summary
+from portal.credits.thresholds import state_of
 from portal.credits.undo_words import frozen_for
 
 bp = Blueprint("credits", __name__)
 
 VERSION_DIGITS_MAX = 15
+CHART_DAYS = 30
+# Bundles and gifts that end within so many days are pointed out; that plan credits do is no news.
+ENDS_SOON = timedelta(days=14)
 
 
 @bp.get("/teams/<team_id>/credits", endpoint="credits")
 @team_page(Action.VIEW_BILLING)
 def credits_page() -> str:
-    team = current_team()
+    team, now = current_team(), clock.now()
+    present = summary(team.id)
     only = request.args.get("kind")
-    credits_now = summary(team.id)
+    days = _days()
     return render_template(
         "credits/credits.html",
         team=team,
+        credits=present,
+        state=state_of(present),
+        lasting=lasting(team.id, present),
+        chart=burn_down(team.id, now.astimezone(UTC).date() - timedelta(days=CHART_DAYS - 1), now, present),
+        ending=[grant for grant in present.grants if grant.ends_within(ENDS_SOON, now)],
+        spend_order=catalog().spend_order,
         holds=open_holds(team.id),
         meter_names={meter.key: meter.name for meter in catalog().meters},
-        credits=credits_now,
-        owing=owed(team.id, credits_now.debt),
-        held_back=frozen_for(team.id) if credits_now.frozen else [],
+        owing=owed(team.id, present.debt),
+        held_back=frozen_for(team.id) if present.frozen else [],
         frozen=effective(team.id).credits_frozen,
         may_buy=may(current_membership().role, Action.BUY),
         allowed=bundles_allowed(team.id),
@@ -47,10 +63,16 @@ def credits_page() -> str:
         bundles_text=bundles_text(catalog()),
         refund_text=catalog().portal.refund_text,
         takes_codes=catalog().checkout.promotion_codes,
-        history=history(team.id, only, before=_version("before"), after=_version("after")),
+        history=history(team.id, only, before=_version("before"), after=_version("after"), days=days),
+        days=days,
         kinds=FILTER_LABELS,
         only=only if only in FILTER_LABELS else None,
     )
+
+
+def _days() -> Filters:
+    """The days the history is narrowed to, in the team's zone, as in every list. Raises `UnprocessableEntity`."""
+    return read_filters({name: request.args.get(name, "") for name in ("since", "until")}, current_team().time_zone)
 
 
 def _version(name: str) -> int | None:

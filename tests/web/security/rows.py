@@ -16,7 +16,7 @@ from portal.accounts.api_keys import create_key
 from portal.accounts.models import ApiKey, Invitation, Membership, User
 from portal.billing.change_models import ChangePreview, PendingChange
 from portal.billing.invoice_models import PaymentTry
-from portal.billing.models import Checkout, Customer, Invoice, PortalVisit, TaxId
+from portal.billing.models import Checkout, Customer, Invoice, Payment, PortalVisit, TaxId
 from portal.catalog.queries import price_for
 from portal.core import clock
 from portal.core.database import db
@@ -24,6 +24,7 @@ from portal.core.ids import new_id
 from portal.core.unit_of_work import unit_of_work
 from portal.credits import holds, ledger
 from portal.exports.models import Export, ExportPart
+from portal.usage.budget_models import UsageBudget
 from tests.cast import make_user
 
 Make = Callable[[str, str], str]
@@ -148,8 +149,25 @@ def make_hold(team_id: str, _user_id: str) -> str:
     return holds.hold(team_id, 1, new_id("key"), timedelta(hours=1)).id
 
 
+def make_payment(team_id: str, _user_id: str) -> str:
+    payment = Payment(
+        id=new_id("pay"), stripe_id=new_id("pi"), gen=1, synced_at=clock.now(), team_id=team_id, type="top_up",
+        status="succeeded", amount=1_000, currency="usd", description="Bundle of 500 credits", occurred_at=clock.now(),
+    )  # fmt: skip
+    db.session.add(payment)
+    return payment.id
+
+
+def make_budget(team_id: str, _user_id: str) -> str:
+    """Of somebody else than the last one, since each has at most one."""
+    budget = UsageBudget(team_id=team_id, user_id=make_user().id, credits=100, action="warn")
+    db.session.add(budget)
+    return budget.id
+
+
 # The name of the id in the route, and what makes such a row of a team (in a unit that is open) and returns its id.
 ROWS: dict[str, Make] = {
+    "budget_id": make_budget,
     "change_id": make_change,
     "checkout_id": make_checkout,
     "export_id": make_export,
@@ -158,6 +176,7 @@ ROWS: dict[str, Make] = {
     "invoice_id": make_invoice,
     "key_id": make_key,
     "member_id": make_member,
+    "payment_id": make_payment,
     "preview_id": make_preview,
     "tax_id": make_tax_id,
     "try_id": make_try,

@@ -1,0 +1,36 @@
+"""What was left at the end of each day, as a line."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+from portal.core.charts import Chart, Place, Series
+from portal.credits.daily import credit_days
+from portal.credits.queries import Summary
+
+
+def burn_down(team_id: str, first: date, now: datetime, now_left: Summary) -> Chart | None:
+    """From `first` until today, whose figure is what is left now. None where there was never anything."""
+    days = credit_days(team_id, first, now.astimezone(UTC).date())
+    left = [day.left for day in days[:-1]] + [now_left.available + now_left.reserved - now_left.debt]
+    if not any(left) and not any(day.added or day.spent for day in days):
+        return None
+    spent = sum(day.spent for day in days)
+    return Chart(
+        id="left",
+        kind="line",
+        finding=f"Credits left at the end of each of the last {len(days)} days: {left[-1]:,} now, after {spent:,} were used.",
+        caption=f"Credits left and used by day, {days[0].day:%-d %b} to {days[-1].day:%-d %b %Y}, days in UTC",
+        head="Day",
+        series=[
+            Series("Left at its end", "1"),
+            Series("Added", ""),
+            Series("Used", ""),
+            Series("Ended or taken back", ""),
+        ],
+        places=[
+            Place(f"{day.day.day} {day.day:%b}", (rest, day.added, day.spent, day.expired + day.taken_back))
+            for day, rest in zip(days, left, strict=True)
+        ],
+        sums=False,
+    )

@@ -1,0 +1,137 @@
+"""What became of a grant: what of it was spent on which day, what expired or was taken back, and what is left.
+
+Spends are counted by day off the hot path (`lot_days.py`); those that are not counted yet follow from what is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from portal.core.database import send
+from portal.core.statements import Row, Statement
+from portal.credits.book import Posting
+from portal.credits.derivations import Derivation, Source, Term, derivation
+from portal.credits.explain_balance import grant_words
+from portal.credits.grant_causes import Cause, cause_of
+from portal.credits.storage import load_book
+
+GRANT = Statement(
+    "select g.id, g.kind, g.amount, g.remaining, g.effective_at, g.expires_at, g.state, g.cause_key, g.source,"
+    " a.version from credit_grants g join credit_accounts a on a.team_id = g.team_id"
+    " where g.team_id = :team_id and g.cause_key = :cause_key"
+)
+# What other entries than spends have used up of it. Those are few, whatever the account has seen.
+TAKES = Statement(
+    "select e.version, e.kind, e.at, e.cause_key, c.amount, e.grant_id = :grant_id as own"
+    " from credit_entries e join credit_consumptions c on c.entry_id = e.id and c.grant_id = :grant_id"
+    " where e.team_id = :team_id and e.grant_id is not null and e.version <= :version order by e.version"
+)
+BEGAN = Statement(
+    "select version from credit_entries where team_id = :team_id and grant_id = :grant_id"
+    " and kind in ('granted', 'adjusted') and version <= :version"
+)
+DAYS = Statement(
+    "select day, spent from credit_lot_days where team_id = :team_id and grant_id = :grant_id order by day"
+)
+ORDERS = Statement(
+    "select amount, ordered_at from credit_reversals where team_id = :team_id and grant_id = :grant_id order by id"
+)
+
+STATE_WORDS = {
+    "waiting": "Not begun yet",
+    "live": "In use",
+    "used": "Used up",
+    "ended": "Over",
+}
+
+
+@dataclass(frozen=True)
+class GrantExplained:
+    """`orders` are reversals that a grant which has not begun keeps until it does, in credits."""
+
+    cause: Cause
+    words: str
+    state: str
+    amount: int
+    effective_at: datetime
+    expires_at: datetime | None
+    spent: int
+    became: Derivation
+    days: Derivation | None
+    orders: Sequence[int]
+
+
+def explain_grant(team_id: str, cause_key: str) -> GrantExplained | None:
+    """None when the team has no grant of this cause."""
+    found = send(GRANT, team_id=team_id, cause_key=cause_key)
+    if not found:
+        return None
+    grant = found[0]
+    takes = send(TAKES, team_id=team_id, grant_id=grant.id, version=grant.version)
+    began = bool(send(BEGAN, team_id=team_id, grant_id=grant.id, version=grant.version))
+    spent = grant.amount - grant.remaining - sum(take.amount for take in takes) if began else 0
+    due = _due(team_id, grant)
+    return GrantExplained(
+        cause=cause_of(team_id, grant.cause_key, grant.kind, grant.source, grant.effective_at),
+        words=grant_words("granted", grant.kind, grant.source),
+        state=STATE_WORDS[due.state],
+        amount=grant.amount,
+        effective_at=grant.effective_at,
+        expires_at=grant.expires_at,
+        spent=spent,
+        became=_became(grant, takes, spent, due, began=began),
+        days=_days(team_id, grant, spent) if spent else None,
+        orders=[row.amount for row in send(ORDERS, team_id=team_id, grant_id=grant.id)] if not began else [],
+    )
+
+
+@dataclass(frozen=True)
+class Due:
+    """What the next writer will find of the grant: its start or its end may be due and not posted yet."""
+
+    state: str
+    remaining: int
+    takes: Sequence[Posting]
+
+
+def _due(team_id: str, grant: Row) -> Due:
+    book = load_book(team_id)
+    lot = book.lots.get(grant.id) if book is not None else None
+    if book is None or lot is None:
+        return Due(grant.state, grant.remaining, [])
+    book.post_due()
+    mine = [posting for posting in book.postings if any(lot_id == lot.id for lot_id, _amount in posting.takes)]
+    return Due(lot.state, lot.remaining, mine)
+
+
+def _became(grant: Row, takes: Sequence[Row], spent: int, due: Due, *, began: bool) -> Derivation:
+    terms = [Term("Granted", grant.amount), Term("Used", -spent)]
+    terms += [Term(_take_words(take.kind, own=take.own), -take.amount, *_where(take)) for take in takes]
+    for posting in due.takes:
+        gone = sum(amount for lot_id, amount in posting.takes if lot_id == grant.id)
+        terms.append(Term(_take_words(posting.kind, own=posting.grant_id == grant.id), -gone, "Due now"))
+    if not began and due.state == "ended":
+        terms.append(Term("Never began", -grant.amount, "Something else took its place before its start."))
+    return derivation("What became of it", terms, "Left", due.remaining)
+
+
+def _take_words(kind: str, *, own: bool) -> str:
+    if kind == "reversed":
+        return "Taken back" if own else "Taken back in place of another grant"
+    return "Expired" if kind == "expired" else "Repaid what was owed"
+
+
+def _where(take: Row) -> tuple[str, Source]:
+    return f"{take.at:%-d %b %Y}", Source("entry", {"version": take.version})
+
+
+def _days(team_id: str, grant: Row, spent: int) -> Derivation:
+    rows = send(DAYS, team_id=team_id, grant_id=grant.id)
+    terms = [
+        Term(f"{row.day:%-d %b %Y}", row.spent, "", Source("usage", {"since": str(row.day), "until": str(row.day)}))
+        for row in rows
+    ]
+    late = spent - sum(row.spent for row in rows)
+    return derivation("Used, by day", [*terms, Term("Just now, not counted by day yet", late)], "Used", spent)

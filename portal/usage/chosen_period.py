@@ -1,0 +1,127 @@
+"""Which time the usage page shows, from its address. Days are whole days in UTC, since that is how use is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+
+from werkzeug.exceptions import UnprocessableEntity
+
+from portal.accounts.models import Team
+from portal.billing.subscriptions import live_subscription
+from portal.core.times import day_words
+from portal.usage.periods import usage_month
+
+CHOICES = {
+    "this": "This period",
+    "last": "Last period",
+    "30": "Last 30 days",
+    "year": "Last 12 months",
+    "own": "Other dates",
+}
+DAYS_MAX = 366
+
+# Longer times are shown by the month: so many bars can no longer be told apart.
+BY_DAY_MAX = 92
+
+YEARS = (2000, 9000)
+
+
+@dataclass(frozen=True)
+class UsagePeriod:
+    """From `since` until just before `until`, as of `now`. `this` and `last` are months of the plan, not of the calendar."""
+
+    choice: str
+    since: datetime
+    until: datetime
+    now: datetime
+
+    @property
+    def first_day(self) -> date:
+        return self.since.date()
+
+    @property
+    def last_day(self) -> date:
+        return (self.until - timedelta(microseconds=1)).date()
+
+    @property
+    def days(self) -> list[date]:
+        return [self.first_day + timedelta(days=number) for number in range((self.last_day - self.first_day).days + 1)]
+
+    @property
+    def by_month(self) -> bool:
+        return len(self.days) > BY_DAY_MAX
+
+    @property
+    def under_way(self) -> bool:
+        """Whether it is the plan's month that runs, whose end can be foreseen."""
+        return self.choice == "this"
+
+    @property
+    def words(self) -> str:
+        """`3 to 18 Nov 2026`: up to today, if it ends later."""
+        last = min(self.until - timedelta(microseconds=1), self.now)
+        return f"{day_words(self.since, 'UTC')} to {day_words(max(last, self.since), 'UTC')}"
+
+    @property
+    def arguments(self) -> dict[str, str]:
+        """As it stands in an address."""
+        if self.choice != "own":
+            return {"period": self.choice}
+        return {"period": "own", "since": str(self.first_day), "until": str(self.last_day)}
+
+
+def chosen_period(team: Team, arguments: Mapping[str, str], now: datetime) -> UsagePeriod:
+    """Raises `UnprocessableEntity` for what the page does not offer."""
+    choice = arguments.get("period") or "this"
+    if choice not in CHOICES:
+        raise UnprocessableEntity("There is no such period.")
+    return UsagePeriod(choice, *_span(team, choice, arguments, now), now=now)
+
+
+def _span(team: Team, choice: str, arguments: Mapping[str, str], now: datetime) -> tuple[datetime, datetime]:
+    tomorrow = _begin_of(now.astimezone(UTC).date() + timedelta(days=1))
+    match choice:
+        case "own":
+            return _own(arguments, tomorrow)
+        case "30":
+            return tomorrow - timedelta(days=30), tomorrow
+        case "year":
+            first = tomorrow - timedelta(days=1)
+            return first.replace(year=first.year - 1, day=1) + _next_month(first), tomorrow
+    subscription = live_subscription(team.id)
+    this = usage_month(subscription, team.created_at, now)
+    return this if choice == "this" else usage_month(subscription, team.created_at, this[0] - timedelta(seconds=1))
+
+
+def _next_month(moment: datetime) -> timedelta:
+    """From the first of this month a year ago to the first of the next one, so that it is twelve months with this one."""
+    first = moment.replace(year=moment.year - 1, day=1)
+    return (first + timedelta(days=32)).replace(day=1) - first
+
+
+def _own(arguments: Mapping[str, str], tomorrow: datetime) -> tuple[datetime, datetime]:
+    first = _day(arguments.get("since"), (tomorrow - timedelta(days=30)).date())
+    last = _day(arguments.get("until"), (tomorrow - timedelta(days=1)).date())
+    if last < first:
+        raise UnprocessableEntity("The last day must not lie before the first one.")
+    if (last - first).days >= DAYS_MAX:
+        raise UnprocessableEntity(f"At most {DAYS_MAX} days can be looked at together.")
+    return _begin_of(first), _begin_of(last + timedelta(days=1))
+
+
+def _day(text: str | None, default: date) -> date:
+    if not text:
+        return default
+    try:
+        found = date.fromisoformat(text)
+    except ValueError:
+        found = date.min
+    if not YEARS[0] <= found.year <= YEARS[1]:
+        raise UnprocessableEntity("A day is written like 2026-11-25.")
+    return found
+
+
+def _begin_of(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)

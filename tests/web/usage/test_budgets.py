@@ -1,0 +1,199 @@
+"""Budgets of API keys and members: set on the page, kept to by metering, told of at their thresholds."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+
+from portal.accounts.audit import SYSTEM
+from portal.accounts.models import ApiKey, AuditEntry
+from portal.core import clock
+from portal.core.database import db
+from portal.core.unit_of_work import unit_of_work
+from portal.credits.queries import balance
+from portal.usage.budget_settings import set_budget
+from portal.usage.budgets import budgets_of, tell_of_budgets
+from portal.usage.metering import BudgetExceeded, Use, record, record_all
+from tests.cast import Cast
+from tests.web.api.backend import backend_of, error_of
+from tests.web.notifications.news import entries_of
+from tests.web.usage.uses import give, make_key, use, words
+
+
+@pytest.fixture
+def address(cast: Cast) -> str:
+    return f"/teams/{cast.team_id}/usage/budgets"
+
+
+def budget(cast: Cast, subject: str, credits: int, action: str = "stop") -> None:  # noqa: A002
+    with unit_of_work():
+        set_budget(cast.team_id, subject, credits, action, SYSTEM)
+
+
+def test_a_budget_is_set_replaced_and_removed_on_the_page(cast: Cast, address: str) -> None:
+    key_id = make_key(cast, "Nightly jobs")
+    assert "No budget yet" in words(cast.owner, address)
+    form = {"subject": f"key:{key_id}", "credits": "500", "action": "stop"}
+    assert cast.admin.client.post(address, data=form).status_code == 303
+    assert cast.owner.client.post(address, data=form | {"credits": "800", "action": "warn"}).status_code == 303
+    member = {"subject": f"member:{cast.member.user_id}", "credits": "20", "action": "warn"}
+    assert cast.owner.client.post(address, data=member).status_code == 303
+    shown = words(cast.member, address)
+    assert "Nightly jobs" in shown
+    assert "0 800" in shown
+    assert "Set a budget" not in shown
+    (first, _second) = budgets_of(cast.team_id)
+    db.session.rollback()
+    assert cast.owner.client.post(f"{address}/{first.id}/removal").status_code == 303
+    assert cast.owner.client.post(f"{address}/{first.id}/removal").status_code == 404
+    actions = db.session.execute(
+        select(AuditEntry.action).where(AuditEntry.team_id == cast.team_id, AuditEntry.action.startswith("budget."))
+    ).scalars()
+    assert sorted(actions) == ["budget.removed", "budget.set", "budget.set", "budget.set"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"credits": "0"}, "From 1 to"),
+        ({"credits": "-5"}, "From 1 to"),
+        ({"credits": "1e3"}, "Not a valid integer"),
+        ({"credits": "9" * 30}, "From 1 to"),
+        ({"credits": ""}, "Give a whole number"),
+        ({"action": "explode"}, "Not a valid choice"),
+        ({"subject": "key:key_of_others"}, "Not a valid choice"),
+    ],
+)
+def test_what_is_no_budget_is_refused_in_words(cast: Cast, address: str, change: dict[str, str], reason: str) -> None:
+    form = {"subject": f"member:{cast.member.user_id}", "credits": "5", "action": "stop"} | change
+    answer = cast.owner.client.post(address, data=form)
+    assert answer.status_code == 422
+    assert reason in answer.get_data(as_text=True)
+    assert budgets_of(cast.team_id) == []
+    db.session.rollback()
+
+
+def test_nobody_sets_a_budget_for_another_teams_people(cast: Cast, address: str) -> None:
+    form = {"subject": f"member:{cast.outsider.user_id}", "credits": "5", "action": "stop"}
+    assert cast.owner.client.post(address, data=form).status_code == 422
+    form["subject"] = f"member:{cast.member.user_id}"
+    assert cast.member.client.post(address, data=form).status_code == 403
+    assert cast.outsider.client.post(address, data=form).status_code == 404
+
+
+def test_the_api_answers_402_when_a_budget_stops_a_use_and_the_key_stays_free(app: Flask, cast: Cast) -> None:
+    backend = backend_of(app, cast.team_id, cast.owner)
+    backend.give(1_000)
+    key_id = db.session.execute(select(ApiKey.id).where(ApiKey.team_id == cast.team_id)).scalar_one()
+    db.session.rollback()
+    budget(cast, f"key:{key_id}", 10)
+    assert backend.use(quantity=8, key="first").status_code == 200
+    refused = backend.use(quantity=3, key="second")
+    assert refused.status_code == 402
+    error = error_of(refused)
+    assert (error["type"], error["code"]) == ("budget_exceeded", "budget_exceeded")
+    assert (error["cost"], error["budget"], error["used"]) == (3, 10, 8)
+    assert "has 2 of 10 left" in error["message"]
+    assert error["buy_url"].endswith(f"/teams/{cast.team_id}/usage/budgets")
+    assert backend.use(quantity=2, key="third").status_code == 200
+    budget(cast, f"key:{key_id}", 100)
+    assert backend.use(quantity=3, key="second").status_code == 200
+    assert backend.use(quantity=8, key="first").headers["Idempotent-Replayed"] == "true"
+    assert balance(cast.team_id).available == 1_000 - 13
+    db.session.rollback()
+
+
+def test_uses_of_one_call_are_decided_in_their_order(cast: Cast) -> None:
+    give(cast.team_id, 100)
+    budget(cast, f"member:{cast.member.user_id}", 10)
+    mine = cast.member.user_id
+    uses = [
+        Use(cast.team_id, "a", "send_email", 6, user_id=mine),
+        Use(cast.team_id, "b", "send_email", 6, user_id=mine),
+        Use(cast.team_id, "c", "send_email", 4, user_id=mine),
+        Use(cast.team_id, "d", "send_email", 1, user_id=mine),
+        Use(cast.team_id, "e", "send_email", 50),
+        Use(cast.team_id, "f", "api_calls", 50, user_id=mine),
+    ]
+    with unit_of_work():
+        outcomes = record_all(cast.team_id, uses, lambda recorded: json.dumps(recorded.cost))
+    assert [isinstance(outcome, BudgetExceeded) for outcome in outcomes] == [False, True, False, True, False, False]
+    assert balance(cast.team_id).available == 40
+    db.session.rollback()
+
+
+def test_what_cannot_be_paid_takes_nothing_of_the_budget(cast: Cast) -> None:
+    give(cast.team_id, 8)
+    budget(cast, f"member:{cast.member.user_id}", 20)
+    uses = [
+        Use(cast.team_id, key, "send_email", cost, user_id=cast.member.user_id) for key, cost in (("a", 15), ("b", 8))
+    ]
+    with unit_of_work():
+        outcomes = record_all(cast.team_id, uses, lambda recorded: recorded.id)
+    assert type(outcomes[0]).__name__ == "InsufficientCredits"
+    assert not isinstance(outcomes[1], Exception)
+
+
+def test_a_budget_that_only_tells_stops_nothing_and_a_new_month_begins_anew(cast: Cast) -> None:
+    give(cast.team_id, 1_000)
+    budget(cast, f"member:{cast.member.user_id}", 10, "warn")
+    budget(cast, f"member:{cast.admin.user_id}", 10, "stop")
+    use(cast.team_id, "send_email", 50, user_id=cast.member.user_id)
+    use(cast.team_id, "send_email", 10, user_id=cast.admin.user_id)
+    with pytest.raises(BudgetExceeded):
+        use(cast.team_id, "send_email", 1, user_id=cast.admin.user_id)
+    with unit_of_work():
+        clock.advance(timedelta(days=32))
+    use(cast.team_id, "send_email", 10, user_id=cast.admin.user_id)
+    rows = {row.subject_name: row.used for row in budgets_of(cast.team_id)}
+    db.session.rollback()
+    assert sorted(rows.values()) == [0, 10]
+
+
+def test_twenty_at_once_do_not_pass_a_budget_together(app: Flask, cast: Cast) -> None:
+    give(cast.team_id, 1_000)
+    budget(cast, f"member:{cast.member.user_id}", 30)
+
+    def report(number: int) -> bool:
+        with app.app_context():
+            try:
+                with unit_of_work():
+                    one = Use(cast.team_id, f"at-once-{number}", "send_email", 3, user_id=cast.member.user_id)
+                    record(one, lambda recorded: recorded.id)
+            except BudgetExceeded:
+                return False
+            return True
+
+    with ThreadPoolExecutor(5) as pool:
+        paid = sum(pool.map(report, range(20)))
+    assert paid == 10
+    assert [row.used for row in budgets_of(cast.team_id)] == [30]
+    db.session.rollback()
+
+
+def test_each_threshold_of_a_budget_is_told_once_a_month(cast: Cast) -> None:
+    give(cast.team_id, 10_000)
+    budget(cast, f"member:{cast.member.user_id}", 100, "warn")
+
+    def look() -> int:
+        with unit_of_work():
+            return tell_of_budgets(cast.team_id)
+
+    told = []
+    for quantity in (70, 5, 4, 11, 30):
+        use(cast.team_id, "send_email", quantity, user_id=cast.member.user_id)
+        told.append((look(), look()))
+    assert told == [(0, 0), (1, 0), (0, 0), (1, 0), (1, 0)]
+    titles = [entry.title for entry in entries_of(cast.owner.user_id) if entry.kind == "budgets"]
+    assert len(titles) == 3
+    assert any("has used its budget" in title for title in titles)
+    with unit_of_work():
+        clock.advance(timedelta(days=32))
+    assert look() == 0
+    use(cast.team_id, "send_email", 95, user_id=cast.member.user_id)
+    assert look() == 1
