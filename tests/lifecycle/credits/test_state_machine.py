@@ -348,7 +348,8 @@ class Ledger(RuleBasedStateMachine):
         self.known = len(model.entries)
         # A read shows at once what the next writer will post.
         then = model.foreseen(self.clock)
-        assert balance == queries.Balance(then.available, then.reserved, then.debt, len(then.entries))
+        frozen = sum(lot.frozen for lot in then.lots)
+        assert balance == queries.Balance(then.available, then.reserved, then.debt, len(then.entries), frozen)
 
     def teardown(self) -> None:
         """The entries tell of every step, so proving the ledger at the end proves it after each of them."""
