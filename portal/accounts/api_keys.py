@@ -18,9 +18,10 @@ from portal.accounts import audit
 from portal.accounts.api_key_format import KeyText, new_key, read_key
 from portal.accounts.models import ApiKey, Team, User
 from portal.core.clock import APP_NOW, app_now
-from portal.core.database import db, send
+from portal.core.database import db
 from portal.core.statements import Statement
 from portal.core.tenancy import load_for
+from portal.core.unit_of_work import read_alone
 
 LIVE_KEYS_MAX = 50
 LISTED_MAX = 2 * LIVE_KEYS_MAX
@@ -178,7 +179,7 @@ def find_key(text: str) -> KnownKey | None:
     spelled = read_key(text)
     if spelled is None:
         return None
-    rows = send(FIND_KEY, prefix=spelled.prefix, lately=LAST_USED_EVERY)
+    rows = read_alone(FIND_KEY, prefix=spelled.prefix, lately=LAST_USED_EVERY)
     found = rows[0] if rows else None
     same = hmac.compare_digest(found.digest if found else NO_DIGEST, spelled.digest)
     if found is None or not same:

@@ -12,6 +12,7 @@ from flask import Response, current_app
 from portal.accounts.api_keys import Scope
 from portal.api.authentication import Caller, caller
 from portal.api.blueprint import BODY_ERRORS, ApiBlueprint
+from portal.api.gathering import Gathering
 from portal.api.limits import SPANS, count_for_team
 from portal.api.lists import Rows, page
 from portal.api.moments import rfc3339
@@ -31,17 +32,16 @@ from portal.api.usage_totals import month_of, totals_of
 from portal.billing.entitlements import effective
 from portal.core import clock
 from portal.core.errors import ApiError
-from portal.core.unit_of_work import run_in_unit
-from portal.credits.auto_purchase import intend_for_refused
 from portal.credits.errors import InsufficientCredits
-from portal.usage.metering import record
 from portal.usage.models import UsageEvent
 from portal.usage.queries import events
-from portal.usage.uses import MeteringError, Recorded, Use
+from portal.usage.uses import Answer, MeteringError, Recorded, Use
 
 bp = ApiBlueprint("api_usage", __name__, description="What your customers use")
 
 TIME_MAX = timedelta(days=366)
+
+gathering = Gathering()
 
 
 @bp.post("/usage")
@@ -62,15 +62,7 @@ def create_usage(headers: dict[str, str], fields: dict[str, Any]) -> Response:
     """
     who = caller()
     use = use_of(who, headers["idempotency_key"], fields)
-    try:
-        answer = run_in_unit(lambda: record(use, body_of))
-    except InsufficientCredits as refused:
-        # In another unit, since the refused one leaves nothing behind.
-        wanting = refused
-        run_in_unit(lambda: intend_for_refused(use.team_id, wanting))
-        raise Refusals(use.team_id).error(use, refused) from refused
-    except MeteringError as refused:
-        raise Refusals(use.team_id).error(use, refused) from refused
+    answer = _record(use)
     response = Response(answer.body, answer.status, mimetype="application/json")
     if answer.replayed:
         response.headers[REPLAYED] = "true"
@@ -140,6 +132,13 @@ def use_of(who: Caller, key: str, fields: dict[str, Any]) -> Use:
         user_id=fields.get("user"),
         occurred_at=fields.get("occurred_at"),
     )
+
+
+def _record(use: Use) -> Answer:
+    try:
+        return gathering.record(use, body_of)
+    except (MeteringError, InsufficientCredits) as refused:
+        raise Refusals(use.team_id).error(use, refused) from refused
 
 
 def body_of(recorded: Recorded) -> str:

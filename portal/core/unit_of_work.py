@@ -77,6 +77,15 @@ def statement_unit() -> Iterator[Run]:
     _run_hooks(hooks)
 
 
+def read_alone(statement: Statement, **parameters: Any) -> list[Row]:
+    """Send one statement that only reads, beside whatever this thread has open: one round trip, and nothing stays open.
+
+    Raises as the session does.
+    """
+    with _autocommitting() as connection:
+        return statements.run(connection, statement, parameters)
+
+
 @contextmanager
 def _autocommitting() -> Iterator[psycopg.Connection]:
     """A connection on which each statement is a transaction. One that broke does not go back to its pool."""

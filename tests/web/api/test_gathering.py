@@ -1,0 +1,150 @@
+"""Uses that are reported at the same moment: recorded together, answered each for itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select, text
+from werkzeug.test import TestResponse
+
+from portal.api import gathering
+from portal.api.usage import gathering as ours
+from portal.core.database import db
+from portal.credits.models import CreditEntry
+from portal.usage import metering
+from tests.web.api.backend import Backend, error_of
+from tests.web.api.test_usage import NOTHING, booked
+
+AT_ONCE = 8
+SECONDS_MAX = 20
+
+
+@contextmanager
+def held(backend: Backend) -> Iterator[None]:
+    """Somebody else holds the team's lock, so that what arrives gathers."""
+    with backend.app.app_context():
+        holder = db.engine.connect()
+    try:
+        holder.execute(
+            text("select 1 from credit_accounts where team_id = :team for update"), {"team": backend.team_id}
+        )
+        yield
+    finally:
+        holder.rollback()
+        holder.close()
+
+
+def gathered(team_id: str) -> int:
+    with ours._guard:
+        return len(ours._waiting.get(team_id, ()))
+
+
+def together(backend: Backend, *uses: Callable[[], TestResponse]) -> list[TestResponse]:
+    """Make the calls so that all but the first wait for it."""
+    with ThreadPoolExecutor(len(uses)) as pool:
+        with held(backend):
+            futures: list[Future[TestResponse]] = []
+            for number, use in enumerate(uses):
+                futures.append(pool.submit(use))
+                until(lambda: backend.team_id in ours._waiting and gathered(backend.team_id) == number)  # noqa: B023
+        return [future.result() for future in futures]
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS_MAX
+    while not true():
+        assert time.monotonic() < deadline, "they did not gather"
+        time.sleep(0.005)
+
+
+def units(backend: Backend) -> int:
+    """Everything that is spent in one unit is of one instant."""
+    with backend.app.app_context():
+        query = select(func.count(func.distinct(CreditEntry.at))).where(CreditEntry.kind == "spent")
+        return int(db.session.execute(query).scalar_one())
+
+
+def test_what_arrives_meanwhile_is_recorded_together(backend: Backend) -> None:
+    answers = together(backend, *(lambda n=n: backend.use(quantity=n, key=f"order-{n}") for n in range(1, 9)))
+    assert [answer.status_code for answer in answers] == [200] * 8
+    assert [answer.get_json()["quantity"] for answer in answers] == list(range(1, 9))
+    assert [answer.get_json()["balance"] for answer in answers] == [99, 97, 94, 90, 85, 79, 72, 64]
+    assert booked(backend) == {"events": 8, "keys": 8, "spends": 8, "available": 64}
+    assert units(backend) == 2
+    assert ours._waiting == {}
+
+
+def test_each_gets_its_own_answer(backend: Backend) -> None:
+    answers = together(
+        backend,
+        lambda: backend.use(quantity=90, key="a"),
+        lambda: backend.use(quantity=90, key="a"),
+        lambda: backend.use(quantity=11, key="b"),
+        lambda: backend.use("send_fax", key="c"),
+        lambda: backend.use(quantity=1, key="a"),
+        lambda: backend.use(quantity=10, key="d"),
+    )
+    assert [answer.status_code for answer in answers] == [200, 200, 402, 422, 409, 200]
+    assert answers[0].data == answers[1].data
+    assert ["Idempotent-Replayed" in answer.headers for answer in answers[:2]] == [False, True]
+    assert (error_of(answers[2])["balance"], error_of(answers[2])["cost"]) == (10, 11)
+    assert booked(backend) == {"events": 2, "keys": 2, "spends": 2, "available": 0}
+
+
+def test_one_that_breaks_the_others_does_not_take_them_along(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaking(team_id: str, uses: Any, answer: Any) -> Any:
+        if any(use.key == "poison" for use in uses):
+            raise ZeroDivisionError
+        return metering.record_all(team_id, uses, answer)
+
+    monkeypatch.setattr(gathering, "record_all", breaking)
+    keys = ["first", "a", "poison", "b"]
+    answers = together(backend, *(lambda key=key: backend.use(key=key) for key in keys))
+    assert [answer.status_code for answer in answers] == [200, 200, 500, 200]
+    assert booked(backend) == {"events": 3, "keys": 3, "spends": 3, "available": 97}
+    assert ours._waiting == {}
+
+
+def test_while_the_lock_is_held_too_long_all_are_told_to_try_again(backend: Backend) -> None:
+    with ThreadPoolExecutor(AT_ONCE) as pool, held(backend):
+        answers = list(pool.map(lambda number: backend.use(key=f"order-{number}"), range(AT_ONCE)))
+    assert {answer.status_code for answer in answers} == {503}
+    assert all(answer.headers["Retry-After"] for answer in answers)
+    assert booked(backend) == NOTHING
+    assert ours._waiting == {}
+    assert backend.use(key="order-1").status_code == 200
+
+
+def test_whoever_waits_too_long_records_alone(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the thread that leads is stuck: the key keeps it from being counted twice."""
+    monkeypatch.setattr(gathering, "WAIT_SECONDS_MAX", 0.05)
+    leave, left = ours._leave, []
+
+    def noted(waiting: Any) -> None:
+        leave(waiting)
+        left.append(waiting)
+
+    monkeypatch.setattr(ours, "_leave", noted)
+    with ThreadPoolExecutor(4) as pool:
+        with held(backend):
+            futures = [pool.submit(backend.use, key=f"order-{number}") for number in range(4)]
+            until(lambda: len(left) == 3)
+        answers = [future.result() for future in futures]
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert booked(backend) == {"events": 4, "keys": 4, "spends": 4, "available": 96}
+    assert ours._waiting == {}
+
+
+def test_one_team_does_not_wait_for_another(backend: Backend, other_backend: Backend) -> None:
+    other_backend.give(10)
+    with ThreadPoolExecutor(1) as pool:
+        with held(backend):
+            mine = pool.submit(backend.use, key="mine")
+            until(lambda: backend.team_id in ours._waiting)
+            assert other_backend.use(key="theirs").status_code == 200
+        assert mine.result().status_code == 200
