@@ -117,10 +117,6 @@ BROKEN = {
     "history of a switch": (
         'currency = "usd"', 'currency = "usd"\nusage_history_feature = "roles"', "billing.usage_history_feature",
         'unit = "days"'),
-    "an overage that nobody pays": (
-        "credits_monthly = 100\n",
-        "credits_monthly = 100\nmeters.api_calls = { included = 10, overage_per_1000_cents = 100 }\n",
-        "plans.free.meters.api_calls", "nobody pays for an overage"),
     "unknown mode": ('mode = "metered"', 'mode = "meter"', "meters.api_calls.mode", 'did you mean "metered"?'),
     "two meters of a key": ('key = "api_calls"', 'key = "send_email"', "meters[1].key", "meters[0] has it already"),
     "key with a dash": ('key = "api_calls"', 'key = "api-calls"', "meters[1].key", "must begin with a letter"),
