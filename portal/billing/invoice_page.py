@@ -89,7 +89,7 @@ def _line(line: dict[str, Any]) -> Line:
     since, until = (datetime.fromtimestamp(line[name], UTC) for name in ("period_start", "period_end"))
     lasts = until > since
     return Line(
-        line_words(Said(line["price"], line.get("description"), line.get("quantity"), line["amount"])),
+        line_words(Said(line.get("price"), line.get("description"), line.get("quantity"), line["amount"])),
         line.get("quantity"),
         since if lasts else None,
         until if lasts else None,

@@ -45,10 +45,8 @@ def _kinds(catalog: Catalog) -> Iterator[str]:
     for plan in catalog.plans:
         for key, value in plan.features.items():
             yield from _feature_fault(f"plans.{plan.key}", key, value, features)
-        for key, terms in plan.meters.items():
+        for key in plan.meters:
             place = f"plans.{plan.key}.meters.{key}"
-            if plan.kind == "free" and terms.overage_per_1000_cents is not None:
-                yield f"{place}: the plan is free, and nobody pays for an overage of it"
             if key not in meters:
                 yield f"{place}: there is no meter of this key{did_you_mean(key, list(meters))}"
             elif meters[key].mode != "metered":

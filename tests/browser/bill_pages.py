@@ -11,7 +11,7 @@ from sqlalchemy import delete, select, update
 from portal.accounts import billing_email
 from portal.accounts.models import Team, User
 from portal.billing.invoice_models import CreditNote, PaymentTry
-from portal.billing.models import Invoice, Payment, PortalVisit, Subscription
+from portal.billing.models import Invoice, Payment, PortalVisit, Subscription, SubscriptionItem
 from portal.core import clock
 from portal.core.clock import app_now
 from portal.core.database import db
@@ -19,10 +19,12 @@ from portal.core.ids import new_id
 from portal.core.unit_of_work import unit_of_work
 from portal.notifications.messages import Message, billing_email_changed, confirm_billing_email, invoice_paid
 from portal.notifications.outbox import put_mail
+from portal.usage.models import UsageDay
 from tests.browser.people import Person
 from tests.browser.visitor import Visitor
 
 FAR = timedelta(days=365)
+DAY = timedelta(days=1)
 ISSUED = datetime(2026, 11, 12, 9, tzinfo=UTC)
 CONFIRM = "https://invoice.stripe.com/i/acct_1/in_1"
 LINK = "https://billing.example.com/teams/team_01JD3M8W6Q4Z9V0K2T5R7X1YBC/invoices/inv_01JD3M8W6Q4Z9V0K2T5R7X1YBC"
@@ -164,7 +166,19 @@ def invoices(someone: Visitor, company: HasDebtor) -> None:
 
 
 def next_invoice(someone: Visitor, company: HasDebtor) -> None:
-    someone.go(f"/teams/{subscribed(someone, company)}/invoices/next")
+    """With calls beyond what is included, and what they will come to."""
+    team_id = subscribed(someone, company)
+    midnight = clock_now(someone).replace(hour=0, minute=0, second=0, microsecond=0)
+    with someone.stack.portal.app_context():
+        with unit_of_work() as session:
+            period = {"current_period_start": midnight - 9 * DAY, "current_period_end": midnight + 20 * DAY}
+            session.execute(update(SubscriptionItem).where(SubscriptionItem.team_id == team_id).values(**period))
+            session.execute(delete(UsageDay).where(UsageDay.team_id == team_id, UsageDay.meter == "api_calls"))
+            for ago, calls in enumerate((9_000, 71_000, 82_000, 64_000, 98_000, 77_000, 69_000, 90_000)):
+                row = {"team_id": team_id, "meter": "api_calls", "starts_at": midnight - ago * DAY, "quantity": calls}
+                session.add(UsageDay(api_key_id="", user_id="", cost=0, events=calls, **row))
+        db.session.remove()
+    someone.go(f"/teams/{team_id}/invoices/next")
 
 
 def payment_try(**values: Any) -> Play:

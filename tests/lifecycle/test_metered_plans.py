@@ -119,7 +119,7 @@ def test_from_the_trial_over_an_overage_and_an_upgrade_to_the_end(stage: Stage) 
     assert "API calls: 10,000 of 10,000 included" in page
     assert "API calls beyond what is included: 2,345 at $1.00 USD for 1,000" in page
     told = " ".join(page.split())
-    assert "12,345 of 10,000 included, 2,345 beyond that at $1.00 USD for 1,000" in told
+    assert "12,345 used, 10,000 are included, 2,345 beyond that at $1.00 USD for 1,000" in told
     shown = would_be(stage)
     pass_by(stage, 21 * DAY)
     renewal = invoices(stage)[0]

@@ -206,7 +206,7 @@ def _downgrade(year: Year) -> None:
     first = schedule["phases"][0]
     sent: Json = {"phases[0][start_date]": first["start_date"], "phases[0][end_date]": first["end_date"]}
     for number, item in enumerate(first["items"]):
-        sent |= {f"phases[0][items][{number}][{name}]": item[name] for name in ("price", "quantity")}
+        sent |= {f"phases[0][items][{number}][{name}]": item[name] for name in ("price", "quantity") if name in item}
     sent |= {"phases[1][items][0][price]": year.price("plan", "pro"), "phases[1][duration][interval]": "month"}
     year.stage.stripe("POST", f"/v1/subscription_schedules/{schedule['id']}", **sent)
     year.stage.deliver_all()

@@ -321,6 +321,7 @@ class TestOtherProducts:
         assert [(price.purpose, price.interval, price.unit_amount_cents) for price in pro.prices("usd")] == [
             ("plan", "year", 99000),
             ("seat", "year", 12000),
+            ("metered", "month", 100),
         ]
         assert pro.saving_cents is None
 
