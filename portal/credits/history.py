@@ -58,7 +58,8 @@ class HistoryRow:
     about: str
     amount: int
     balance_after: int
-    # The invoice whose payment it is about, where there is one.
+    # Whether it is about a payment that went back or may, and the invoice of that, where it has one.
+    of_payment: bool = False
     invoice_id: str | None = None
 
     @property
@@ -139,8 +140,10 @@ def rows_of(team_id: str, rows: Sequence[Row[CreditEntry, str | None, str | None
 def row_of(row: Row[CreditEntry, str | None, str | None], reason: Reason | None = None) -> HistoryRow:
     entry, grant_kind, source = row
     what, about = _words(entry, grant_kind, source or "")
-    about, invoice_id = (f"{about}. {reason.words}", reason.invoice_id) if reason else (about, None)
-    return HistoryRow(entry.version, entry.at, what, about, entry.amount, entry.balance_after, invoice_id)
+    if reason is None:
+        return HistoryRow(entry.version, entry.at, what, about, entry.amount, entry.balance_after)
+    about = f"{about}. {reason.words}"
+    return HistoryRow(entry.version, entry.at, what, about, entry.amount, entry.balance_after, True, reason.invoice_id)
 
 
 def _words(entry: CreditEntry, grant_kind: str | None, source: str) -> tuple[str, str]:

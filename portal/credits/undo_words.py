@@ -25,14 +25,15 @@ _BY_DISPUTE = ("dispute", "dispute_returned", "dispute_won")
 _BY_INVOICE = ("given_back", "upgrade_undone")
 
 
+# `{what}` is the payment, or the part of it that a refund or a dispute is about.
 _SENTENCES = {
-    "refund": "{amount} of {about} was refunded.",
-    "refund_failed": "The refund of {amount} of {about} did not go through.",
-    "dispute": "{amount} of {about} was disputed, and the bank sent it back.",
-    "dispute_returned": "The dispute of {amount} of {about} was won after all.",
-    "dispute_won": "Could not be used while {about} was disputed.",
-    "frozen": "{amount} of {about} is disputed. The bank decides.",
-    "thawed": "The bank has decided about {amount} of {about}.",
+    "refund": "{what} was refunded.",
+    "refund_failed": "The refund did not go through: {what}.",
+    "dispute": "{what} was disputed, and the bank sent it back.",
+    "dispute_returned": "The dispute was won after all: {what}.",
+    "dispute_won": "Could not be used while it was disputed: {what}.",
+    "frozen": "{what} is disputed. The bank decides.",
+    "thawed": "The bank has decided: {what}.",
 }
 
 
@@ -104,9 +105,10 @@ def _reason(
         what = "the rest of the plan's time was given back" if kind == "given_back" else "the plan was changed back"
         return Reason(f"Invoice {row.number or ''}: {what}.".replace(" :", ":"), row.id)
     payment, invoice_id = payments.get(row.payment_intent_stripe_id or "", (None, None))
-    about = payment_words(payment, zone) if payment else "the payment"
-    amount = money_words(row.amount, row.currency)
-    return Reason(_sentence(kind, cause, row, amount, about), invoice_id)
+    what = payment_words(payment, zone) if payment else "the payment"
+    if payment is None or payment.amount != row.amount:
+        what = f"{money_words(row.amount, row.currency)} of {what}"
+    return Reason(_sentence(kind, cause, row, what), invoice_id)
 
 
 def payment_words(payment: Payment, zone: str) -> str:
@@ -114,7 +116,8 @@ def payment_words(payment: Payment, zone: str) -> str:
     return f"the payment of {paid} on {day_words(payment.occurred_at, zone)}"
 
 
-def _sentence(kind: str, cause: str, row: Refund | Dispute, amount: str, about: str) -> str:
+def _sentence(kind: str, cause: str, row: Refund | Dispute, what: str) -> str:
     if isinstance(row, Dispute) and kind == "dispute":
         kind = next((step for step in ("frozen", "thawed") if f":{step}:" in cause), kind)
-    return _SENTENCES[kind].format(amount=amount, about=about)
+    sentence = _SENTENCES[kind].format(what=what)
+    return sentence[0].upper() + sentence[1:]

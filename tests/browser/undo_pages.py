@@ -50,8 +50,8 @@ def disputed(person: Callable[[Any], Person], where: str) -> Callable[[Visitor, 
         team_id = person(company).team_id
         with someone.stack.portal.app_context():
             if not balance(team_id).frozen:
-                _bundle(team_id, amount=PRICE, status="succeeded")
                 _bundle(team_id, amount=PRICE, status="needs_response", reason="fraudulent")
+                _bundle(team_id, amount=PRICE, status="succeeded")
         someone.go(f"/teams/{team_id}/{where}")
 
     return play

@@ -168,7 +168,7 @@ def test_the_customer_is_told_in_plain_words_what_is_frozen_and_what_is_owed_and
     shown = page(cast, "credits")
     assert "15,000 credits are frozen" in shown
     assert "still yours and cannot be spent until the bank has decided" in shown
-    assert "$299.00 USD of the payment of $299.00 USD on" in shown
+    assert "The payment of $299.00 USD on" in shown
     assert "is disputed. The bank decides." in shown
     assert "Frozen" in page(cast, "billing")
     payments = page(cast, "payments")
