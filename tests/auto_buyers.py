@@ -169,7 +169,12 @@ class AutoBuyer:
 
     def at_stripe(self) -> list[Json]:
         """The payment intents of automatic purchases, oldest first."""
-        found = self.stage.stripe("GET", "/v1/payment_intents", customer=self.customer(), limit=100)["data"]
+        found: list[Json] = []
+        more = True
+        while more:
+            after = {"starting_after": found[-1]["id"]} if found else {}
+            page = self.stage.stripe("GET", "/v1/payment_intents", customer=self.customer(), limit=100, **after)
+            found, more = found + page["data"], page["has_more"]
         return [intent for intent in reversed(found) if "purchase_intent_id" in intent["metadata"]]
 
     def charges(self) -> list[str]:

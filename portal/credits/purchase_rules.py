@@ -21,11 +21,12 @@ from portal.billing.models import PaymentMethod
 from portal.billing.payment_methods import charged_payment_method
 from portal.catalog.current import catalog
 from portal.catalog.queries import BundlePrice
-from portal.core import clock
+from portal.core import clock, jobs
 from portal.core.clock import app_now
 from portal.core.database import db, send
 from portal.core.ids import new_id
 from portal.core.statements import Statement
+from portal.core.unit_of_work import after_commit
 from portal.credits import purchase_news
 from portal.credits.purchase_models import OPEN_STATES, AutoPurchaseConsent, AutoPurchaseRule, PurchaseIntent
 from portal.credits.purchase_terms import TEXT_VERSION, Terms, consent_words
@@ -146,9 +147,18 @@ def turn_off(team_id: str, user_id: str) -> bool:
     if rule is None or not rule.enabled:
         return False
     _write(team_id, enabled=False)
+    _wake_waiting(team_id)
     audit.record(audit.by_user(user_id), "auto_purchase.turned_off", team_id=team_id)
     show_to_spends(team_id)
     return True
+
+
+def _wake_waiting(team_id: str) -> None:
+    """What waits for the bank is given up now, and not when nobody has answered it for a day."""
+    waits = (PurchaseIntent.team_id == team_id) & (PurchaseIntent.state == "requires_action")
+    woken = update(PurchaseIntent).where(waits).values(run_at=app_now())
+    db.session.execute(woken, execution_options={"synchronize_session": False})
+    after_commit(jobs.hint_soon)
 
 
 def arm_again(team_id: str, user_id: str) -> None:

@@ -234,7 +234,9 @@ def _ask(stripe: Gateway, work: Work, intent: Json) -> Outcome:
 
 
 def _waits(stripe: Gateway, work: Work, intent: Json) -> Outcome:
-    """The bank asks. It is not waited for for ever, and what nobody has answered cannot be answered later."""
+    """The bank asks. It is not waited for for ever, nor once it is turned off; then it cannot be answered later either."""
+    if _why_not(work) == "turned_off":
+        return _give_up(stripe, work, intent, Outcome("canceled", "turned_off"))
     url = ((intent.get("next_action") or {}).get("redirect_to_url") or {}).get("url")
     if url is None or _older_than(work, ANSWERED_WITHIN):
         return _give_up(stripe, work, intent, Outcome("failed", "not_confirmed", declined=True))

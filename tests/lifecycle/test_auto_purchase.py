@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,7 +14,9 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from portal.accounts.models import AuditEntry
 from portal.billing.entitlement_overrides import override
 from portal.billing.models import CardDecline, Payment
+from portal.catalog.queries import bundle_prices
 from portal.core.database import db
+from portal.core.ids import new_id
 from portal.core.unit_of_work import run_in_unit, unit_of_work
 from portal.credits import auto_purchase, ledger, purchase_rules
 from portal.credits.purchase_models import AutoPurchaseConsent
@@ -226,6 +229,17 @@ def test_a_bank_that_is_not_answered_for_a_day_ends_the_purchase_for_good(cast: 
     assert [intent["status"] for intent in buyer.at_stripe()] == ["canceled"], f"{url} charges nothing any more"
 
 
+def test_what_waits_for_the_bank_is_given_up_when_it_is_turned_off(cast: Cast, stage: Stage) -> None:
+    buyer = AutoBuyer.ready(stage, cast.owner, cast.team_id, ASKS)
+    buyer.spend(200)
+    buyer.settle()
+    run_in_unit(lambda: purchase_rules.turn_off(cast.team_id, cast.owner.user_id))
+    buyer.settle()
+    assert buyer.states() == [("canceled", "turned_off")]
+    assert [intent["status"] for intent in buyer.at_stripe()] == ["canceled"]
+    assert buyer.mails() == ["auto_purchase_on", "auto_purchase_confirm"], "nothing has failed"
+
+
 # Limits and what was agreed to
 
 
@@ -347,6 +361,18 @@ def test_without_a_saved_card_it_stops_and_goes_on_with_one(cast: Cast, stage: S
     buyer.pass_time(timedelta(minutes=1))
     buyer.look_now()
     assert (buyer.rule().state, buyer.charges()) == ("armed", ["succeeded"])
+
+
+def test_another_price_is_not_what_was_agreed_to(cast: Cast, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bundle is still sold, but the price that was agreed to is not among those that are."""
+    buyer = AutoBuyer.ready(stage, cast.owner, cast.team_id)
+    dearer = [replace(one, price_id=new_id("price")) for one in bundle_prices()]
+    monkeypatch.setattr(purchase_rules, "bundles_for", lambda _team_id: dearer)
+    buyer.spend(200)
+    assert (buyer.rule().state, buyer.rule().reason, buyer.intents()) == ("stopped", "price_changed", [])
+    monkeypatch.undo()
+    buyer.arm_again()
+    assert buyer.rule().state == "armed"
 
 
 def test_a_card_that_is_gone_at_stripe_stops_it(cast: Cast, stage: Stage) -> None:
