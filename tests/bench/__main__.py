@@ -25,9 +25,18 @@ from tests.chaos.standing import standing as chaos_standing
 ROUNDS = 7
 CONNECTIONS = 8
 TEAMS = 8
-REQUESTS = {"bare": 2_000, "webhook": 2_000, "usage": 1_000, "bare_read": 3_000, "read": 1_000}
+MANY_CONNECTIONS = 32
+REQUESTS = {
+    "bare": 2_000,
+    "webhook": 2_000,
+    "usage": 1_000,
+    "bare_many": 2_000,
+    "usage_hot": 1_500,
+    "bare_read": 3_000,
+    "read": 1_000,
+}
 CUSTOMERS = 200
-TARGETS = {"webhook": 0.7, "usage": 0.25}
+TARGETS = {"webhook": 0.7, "usage": 0.25, "usage_hot": 0.5}
 
 
 @dataclass(frozen=True)
@@ -35,10 +44,11 @@ class Contestant:
     name: str
     server: Server
     requests: Iterator[bytes]
+    connections: int = CONNECTIONS
 
     def run(self) -> Round:
         made = list(itertools.islice(self.requests, REQUESTS[self.name]))
-        found = run(self.server, made, CONNECTIONS, self.requests)
+        found = run(self.server, made, self.connections, self.requests)
         say(f"{self.name:8} {found.per_second:7.0f}/s   by process: {found.split}")
         return found
 
@@ -51,17 +61,21 @@ def main() -> int:
     with standing(TEAMS) as stand:
         took = propagation.measure(stand)  # first, since its worker would apply what the others leave in the inbox
         results = measure_portal(stand)
+        hot_results = measure_hot_team(stand)
         batch_results = batches.measure(stand, say)
         about = table.machine(stand.postgres)
     with stand_in() as found:
         reads = measure_stand_in(found)
     about.append(history())
-    ratios = {name: statistics.median(found.ratios) for name, found in {**results, **batch_results}.items()}
+    ratios = {
+        name: statistics.median(found.ratios) for name, found in {**results, **hot_results, **batch_results}.items()
+    }
     ratios["hot_of_spread"] = batches.hot_of_spread(batch_results)
     about.append(f"of the batches of a thousand teams, those of one team come to {ratios['hot_of_spread']:.2f}")
     targets = {**TARGETS, **batches.TARGETS}
     tables = [
         table.rows(results, TARGETS, "of the bare insert"),
+        table.rows(hot_results, targets, "of the bare insert"),
         table.rows(batch_results, targets, "of the bare rows", "uses"),
         table.rows(reads, {}, "of the bare route"),
         table.distribution("event to changed right", took),
@@ -78,6 +92,12 @@ def measure_portal(stand: Stand) -> dict[str, table.Result]:
     webhook = Contestant("webhook", stand.portal, requests.webhooks())
     usage = Contestant("usage", stand.portal, requests.uses(stand.api_keys))
     return measure(Contestant("bare", stand.bare, requests.bare()), webhook, usage)
+
+
+def measure_hot_team(stand: Stand) -> dict[str, table.Result]:
+    """One team sends everything, over many connections: its uses gather while one of its transactions is under way."""
+    bare = Contestant("bare_many", stand.bare, requests.bare(), MANY_CONNECTIONS)
+    return measure(bare, Contestant("usage_hot", stand.portal, requests.uses(stand.api_keys[:1]), MANY_CONNECTIONS))
 
 
 def measure_stand_in(found: StandIn) -> dict[str, table.Result]:

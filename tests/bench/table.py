@@ -25,6 +25,8 @@ WORDS = {
     "webhook": "`POST /webhooks/stripe`",
     "usage": "`POST /api/v1/usage`",
     "bare_read": "a bare Flask route that answers with as many bytes",
+    "bare_many": "a bare Flask insert, over 32 connections",
+    "usage_hot": "`POST /api/v1/usage` of one team, over 32 connections",
     "bare_rows": "the rows of batches inserted by psycopg's `executemany`",
     "batch_hot": "batches of 1,000 uses of one team",
     "batch_spread": "the same of a thousand teams in turn",
