@@ -46,7 +46,7 @@ def enrol_free_teams() -> int:
 
 
 def post_due_lots() -> int:
-    """Starts and expiries of lots nobody has touched since: a balance should not wait for its next spend."""
+    """Starts and ends of lots, and ends of holds, nobody has touched since: a balance should not wait for its next spend."""
     with unit_of_work():
         teams = ledger.accounts_with_due(BATCH)
     return each_in_a_unit([partial(ledger.post_due, team_id) for team_id in teams])
