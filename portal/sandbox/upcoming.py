@@ -55,6 +55,12 @@ _SOURCES = (
         "$.evidence_details.due_by",
         "json_extract(body, '$.status') = 'needs_response'",
     ),
+    (
+        "The draft is finalized",
+        "invoice",
+        "$.automatically_finalizes_at",
+        "json_extract(body, '$.status') = 'draft'",
+    ),
     ("The payment is tried again", "invoice", "$.next_payment_attempt", "json_extract(body, '$.status') = 'open'"),
     (
         "The next phase begins",
