@@ -163,6 +163,11 @@ def paid_on_page(checkout_stripe_id: str) -> list[Payment]:
     return _paid(Payment.checkout_stripe_id == checkout_stripe_id)
 
 
+def paid_by_intent(payment_intent_stripe_id: str) -> list[Payment]:
+    """The payment of one intent, once it has succeeded."""
+    return _paid(Payment.stripe_id == payment_intent_stripe_id)
+
+
 def _paid(condition: ColumnElement[bool]) -> list[Payment]:
     query = select(Payment).where(condition, Payment.status == "succeeded", Payment.type != "refund")
     return list(db.session.execute(query, execution_options={"populate_existing": True}).scalars())

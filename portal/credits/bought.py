@@ -1,6 +1,7 @@
 """Which lots of credits a payment has bought: the one place that knows it, for refunds and disputes alike.
 
-An invoice has paid for periods of a plan or for a change of plan, a checkout page for a bundle.
+An invoice has paid for periods of a plan or for a change of plan, a checkout page for a bundle, and an
+intent alone for what somebody buys without either.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from portal.billing.models import PaidPeriod, Payment
-from portal.billing.payments import paid_for_invoice, paid_on_page
+from portal.billing.payments import paid_by_intent, paid_for_invoice, paid_on_page
 from portal.core.database import db
 from portal.credits.models import CreditGrant
 from portal.credits.plan_months import cause_key, steps
@@ -51,6 +52,11 @@ def on_page(team_id: str, checkout_stripe_id: str) -> Bought:
     """A bundle that was bought on a checkout page; no lot until it is granted."""
     cause = f"bundle:{checkout_stripe_id}"
     return Bought(team_id, lambda: paid_on_page(checkout_stripe_id), lambda: _granted(team_id, cause))
+
+
+def with_intent(team_id: str, cause: str, payment_intent_stripe_id: str) -> Bought:
+    """What an intent alone has paid for, as an auto-purchase; no lot until it is granted for this cause."""
+    return Bought(team_id, lambda: paid_by_intent(payment_intent_stripe_id), lambda: _granted(team_id, cause))
 
 
 def _months(invoice_stripe_id: str) -> list[Lot]:
