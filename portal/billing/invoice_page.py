@@ -16,8 +16,7 @@ from portal.billing.leased_work import OPEN_STATES
 from portal.billing.metered_words import Said, line_words
 from portal.billing.models import Invoice, Payment
 from portal.billing.pay_now import left_to_pay
-from portal.billing.payment_history import PaymentRow
-from portal.billing.payment_history import row_of as payment_row
+from portal.billing.payment_history import PaymentRow, rows_of
 from portal.billing.payments import waits_for_bank
 from portal.core.database import db
 
@@ -113,7 +112,7 @@ def _payments(invoice: Invoice) -> list[PaymentRow]:
     """What was paid and given back, newest first. The way to pay it stands on the page itself."""
     mine = (Payment.team_id == invoice.team_id) & (Payment.invoice_stripe_id == invoice.stripe_id)
     query = select(Payment).where(mine).order_by(Payment.occurred_at.desc(), Payment.id.desc())
-    return [payment_row(payment) for payment in db.session.execute(query).scalars()]
+    return rows_of(invoice.team_id, list(db.session.execute(query).scalars()), way_out=False)
 
 
 def _open_try(invoice_id: str) -> str | None:

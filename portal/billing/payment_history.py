@@ -75,9 +75,9 @@ def listing(team_id: str, filters: Filters) -> Listing[Payment]:
     return Listing(Payment, Payment.occurred_at, filters.within_days(query, Payment.occurred_at), team_id)
 
 
-def rows_of(team_id: str, payments: list[Payment]) -> list[PaymentRow]:
-    """The lines of a page, with the way out where an invoice still waits for its money."""
-    unpaid = [payment.invoice_stripe_id for payment in payments if payment.status in UNPAID]
+def rows_of(team_id: str, payments: list[Payment], *, way_out: bool = True) -> list[PaymentRow]:
+    """The lines of a page, with what a bank has against them, and the way out where an invoice still waits for its money."""
+    unpaid = [payment.invoice_stripe_id for payment in payments if payment.status in UNPAID and way_out]
     still_open, disputed = open_ids(team_id, unpaid), _disputed(payments)
     return [
         row_of(

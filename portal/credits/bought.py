@@ -1,6 +1,7 @@
 """Which lots of credits a payment has bought: the one place that knows it, for refunds and disputes alike.
 
-An invoice has paid for periods of a plan or for a change of plan, a checkout page for a bundle, and an auto-purchase for one or several.
+An invoice has paid for periods of a plan or for a change of plan, a checkout page for a bundle, and an
+intent alone for what somebody buys without either.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ def on_page(team_id: str, checkout_stripe_id: str) -> Bought:
     return Bought(team_id, lambda: paid_on_page(checkout_stripe_id), lambda: _granted(team_id, cause))
 
 
-def by_purchase(team_id: str, cause: str, payment_intent_stripe_id: str) -> Bought:
-    """What one payment of auto-purchase has bought; no lot until it is granted."""
+def with_intent(team_id: str, cause: str, payment_intent_stripe_id: str) -> Bought:
+    """What an intent alone has paid for, as an auto-purchase; no lot until it is granted for this cause."""
     return Bought(team_id, lambda: paid_by_intent(payment_intent_stripe_id), lambda: _granted(team_id, cause))
 
 

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from portal.core.database import db
 from portal.core.statements import Row
 from portal.credits import ledger
-from portal.credits.bought import Bought, Lot, by_invoice, by_purchase, on_page
+from portal.credits.bought import Bought, Lot, by_invoice, on_page, with_intent
 from portal.credits.claims import Claim, Step, claims_of, new_steps, steps_from_nothing, total
 from portal.credits.frozen import Target, freeze_up_to, give_back_what_ended_frozen, thaw_down_to
 from portal.credits.lot_family import RETURNED, family_of, give_to_family
@@ -56,9 +56,11 @@ def undo_page(team_id: str, checkout_stripe_id: str) -> bool:
     return bool(bought.lots())
 
 
-def undo_purchase(team_id: str, cause_key: str, payment_intent_stripe_id: str) -> None:
-    """The same for what auto-purchase has bought with one payment; its grant is there."""
-    _undo(by_purchase(team_id, cause_key, payment_intent_stripe_id))
+def undo_purchase(team_id: str, grant_cause_key: str, payment_intent_stripe_id: str) -> bool:
+    """The same for what an intent alone has paid for; returns whether its grant is there."""
+    bought = with_intent(team_id, grant_cause_key, payment_intent_stripe_id)
+    _undo(bought)
+    return bool(bought.lots())
 
 
 def _undo(bought: Bought) -> None:

@@ -24,7 +24,7 @@ from portal.core.ids import new_id
 from portal.core.unit_of_work import unit_of_work
 from portal.credits import ledger
 from portal.credits.queries import balance
-from portal.credits.undo import undo_page
+from portal.credits.undo import undo_page, undo_purchase
 from portal.credits.verify import verify
 from tests.lifecycle.credits.account import new_team
 
@@ -188,6 +188,25 @@ def _tell(
             _tell(story, [order for order in orders if order[len(heard)] == news], after, told, done)
             savepoint.rollback()
         db.session.expire_all()
+
+
+def test_what_an_intent_alone_has_paid_for_is_undone_alike(app: Flask) -> None:
+    """As an auto-purchase: its grant has a cause of its own, and there is neither page nor invoice."""
+    story = Story(Cell("lost", 400, PAID))
+    with unit_of_work() as session:
+        assert undo_purchase(story.team_id, "auto:1", story.intent) is False
+        story._pay()
+        ledger.grant(story.team_id, kind="bundle", amount=GRANTED, cause_key="auto:1", source="Auto-purchase")
+        story._dispute("opened", Expected())
+        assert undo_purchase(story.team_id, "auto:1", story.intent) is True
+        found = balance(story.team_id)
+        assert (found.available, found.frozen) == (GRANTED, GRANTED), "the other bundle is another purchase's"
+        story._dispute("decided", Expected())
+        undo_purchase(story.team_id, "auto:1", story.intent)
+        found = balance(story.team_id)
+        assert (found.available, found.frozen, found.debt) == (GRANTED, 0, 0)
+        session.rollback()
+    db.session.remove()
 
 
 def _hold(story: Story, expected: Expected, heard: tuple[str, ...]) -> None:
