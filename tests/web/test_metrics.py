@@ -42,7 +42,8 @@ ROOT = Path(__file__).resolve().parents[2]
 NAMES = {
     "billing_build_info", "billing_http_request_duration_seconds", "billing_webhook_events_total",
     "billing_webhook_lag_seconds", "billing_webhook_backlog", "billing_stripe_requests_total",
-    "billing_stripe_request_duration_seconds", "billing_credits_consumed_total", "billing_ledger_drift_credits",
+    "billing_stripe_request_duration_seconds", "billing_credits_consumed_total", "billing_uncounted_uses_total",
+    "billing_ledger_drift_credits",
     "billing_ledger_violations", "billing_ledger_proof_age_seconds", "billing_outbox_pending", "billing_queue_depth",
     "billing_queue_oldest_seconds", "billing_alarms_open", "billing_schedule_overdue_seconds",
     "billing_schedule_failing", "billing_database_up",
@@ -77,7 +78,10 @@ def test_every_name_is_there_and_nothing_else(cast: Cast, stage: Stage) -> None:
     found = scrape(cast.anonymous)
     assert set(found) == NAMES
     # After a whole purchase each has something to say, but for what only the API does.
-    assert {name for name, samples in found.items() if not samples} <= {"billing_credits_consumed_total"}
+    assert {name for name, samples in found.items() if not samples} <= {
+        "billing_credits_consumed_total",
+        "billing_uncounted_uses_total",
+    }
     guide = (ROOT / "docs" / "operations.md").read_text()
     assert {name for name in NAMES if f"`{name}" not in guide} == set()
 
