@@ -15,6 +15,7 @@ from portal.core.database import send
 from portal.core.statements import Row, Statement
 from portal.credits.storage import load_book
 
+# One look into the index for each step: `limit 1` keeps PostgreSQL from reading all entries to join them.
 LAST_BEFORE = Statement(
     "with recursive search (moment, low, high) as ("
     "  select moment, cast(0 as bigint), cast(:version as bigint) from unnest(cast(:moments as timestamptz[])) as moment"
@@ -22,20 +23,26 @@ LAST_BEFORE = Statement(
     "  select s.moment, case when e.at < s.moment then m.middle else s.low end,"
     "    case when e.at < s.moment then s.high else m.middle - 1 end"
     "  from search s cross join lateral (select (s.low + s.high + 1) / 2 as middle) m"
-    "  join credit_entries e on e.team_id = :team_id and e.version = m.middle"
+    "  cross join lateral ("
+    "    select at from credit_entries where team_id = :team_id and version = m.middle limit 1"
+    "  ) e"
     "  where s.low < s.high"
     ")"
     " select s.moment, s.low as version, coalesce(e.balance_after, 0) as balance"
-    " from search s left join credit_entries e on e.team_id = :team_id and e.version = s.low"
+    " from search s left join lateral ("
+    "   select balance_after from credit_entries where team_id = :team_id and version = s.low limit 1"
+    " ) e on true"
     " where s.low >= s.high order by s.moment"
 )
 
-# All that is not a spend is rare, and has an index of its own.
+# All that is not a spend is rare and has an index of its own. It is read first and whole: asked for a range of versions in
+# the same breath, PostgreSQL would rather read all spends of that range.
+FEW = "with few as materialized (select * from credit_entries where team_id = :team_id and grant_id is not null)"
 NO_SPENDS = Statement(
-    "select e.version, e.kind, e.amount, e.cause_key, e.at, g.cause_key as grant_cause, g.kind as grant_kind, g.source"
-    " from credit_entries e join credit_grants g on g.team_id = e.team_id and g.id = e.grant_id"
-    " where e.team_id = :team_id and e.grant_id is not null and e.version > :after and e.version <= :upto"
-    " order by e.version"
+    f"{FEW} select e.version, e.kind, e.amount, e.cause_key, e.at,"  # noqa: S608  all of it is ours
+    " g.cause_key as grant_cause, g.kind as grant_kind, g.source"
+    " from few e join credit_grants g on g.team_id = :team_id and g.id = e.grant_id"
+    " where e.version > :after and e.version <= :upto order by e.version"
 )
 
 

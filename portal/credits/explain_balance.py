@@ -13,14 +13,14 @@ from datetime import datetime, timedelta
 from portal.core.database import send
 from portal.core.statements import Statement
 from portal.credits.book import Book, Posting
-from portal.credits.daily import no_spends, standing_before
+from portal.credits.daily import FEW, no_spends, standing_before
 from portal.credits.derivations import Derivation, Source, Term, derivation
 from portal.credits.queries import KIND_LABELS, current_plan_lot
 from portal.credits.storage import load_book
 
 BY_KIND = Statement(
-    "select kind, cast(sum(amount) as bigint) as amount, count(*) as entries from credit_entries"
-    " where team_id = :team_id and grant_id is not null and version <= :version group by kind"
+    f"{FEW} select kind, cast(sum(amount) as bigint) as amount, count(*) as entries from few"  # noqa: S608  all of it is ours
+    " where version <= :version group by kind"
 )
 KIND_WORDS = {
     "granted": "Added",

@@ -12,6 +12,7 @@ from datetime import datetime
 from portal.core.database import send
 from portal.core.statements import Row, Statement
 from portal.credits.book import Posting
+from portal.credits.daily import FEW
 from portal.credits.derivations import Derivation, Source, Term, derivation
 from portal.credits.explain_balance import grant_words
 from portal.credits.grant_causes import Cause, cause_of
@@ -24,9 +25,9 @@ GRANT = Statement(
 )
 # What other entries than spends have used up of it. Those are few, whatever the account has seen.
 TAKES = Statement(
-    "select e.version, e.kind, e.at, e.cause_key, c.amount, e.grant_id = :grant_id as own"
-    " from credit_entries e join credit_consumptions c on c.entry_id = e.id and c.grant_id = :grant_id"
-    " where e.team_id = :team_id and e.grant_id is not null and e.version <= :version order by e.version"
+    f"{FEW} select e.version, e.kind, e.at, e.cause_key, c.amount, e.grant_id = :grant_id as own"  # noqa: S608  all of it is ours
+    " from few e join credit_consumptions c on c.entry_id = e.id and c.grant_id = :grant_id"
+    " where e.version <= :version order by e.version"
 )
 BEGAN = Statement(
     "select version from credit_entries where team_id = :team_id and grant_id = :grant_id"

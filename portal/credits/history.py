@@ -112,7 +112,8 @@ def entries_of(team_id: str, only: str | None = None) -> Entries:
         return query
     if only != "usage":
         # Few entries are no spends, and these have an index of their own: without it a long history would be read for them.
-        query = query.where(CreditEntry.grant_id.is_not(None))
+        few = select(CreditEntry.id).where(CreditEntry.team_id == team_id, CreditEntry.grant_id.is_not(None))
+        query = query.where(CreditEntry.id.in_(select(few.cte("few").prefix_with("MATERIALIZED").c.id)))
     return query.where(CreditEntry.kind.in_(FILTERS[only]))
 
 

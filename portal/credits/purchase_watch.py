@@ -21,7 +21,7 @@ LOW = Statement(
     " join team_standing st on st.team_id = r.team_id"
     " where r.enabled and not st.credits_frozen and a.purchase_below is not null and a.purchase_below > case"
     "  when a.purchase_counts = 'total' then a.available - a.debt"
-    "  else (select coalesce(sum(g.remaining), 0) from credit_grants g where g.team_id = a.team_id and g.state = 'live'"
+    "  else (select coalesce(sum(g.remaining - g.held - g.frozen), 0) from credit_grants g where g.team_id = a.team_id and g.state = 'live'"
     "   and (g.kind = 'subscription' or g.cause_key like 'auto:%')) - a.debt end"
     " limit :limit"
 )

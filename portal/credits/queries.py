@@ -29,11 +29,11 @@ USED_UP = Statement(
 )
 
 # What was spent since a grant began follows from the balance then, the balance now, and the few entries between that
-# are no spends; nobody has to add up the spends themselves.
+# are no spends, which are read by an index of their own; nobody has to add up the spends themselves.
 SPENT_SINCE = Statement(
-    "select start.balance_after - :balance + (select cast(coalesce(sum(other.amount), 0) as bigint)"
-    "   from credit_entries other where other.team_id = start.team_id and other.grant_id is not null"
-    "   and other.version > start.version and other.version <= :version) as spent"
+    "with few as materialized (select * from credit_entries where team_id = :team_id and grant_id is not null)"
+    " select start.balance_after - :balance + (select cast(coalesce(sum(other.amount), 0) as bigint)"
+    "   from few other where other.version > start.version and other.version <= :version) as spent"
     " from credit_entries start where start.team_id = :team_id and start.cause_key = :cause_key"
     " and start.version <= :version"
 )

@@ -14,6 +14,7 @@ from portal.core.addresses import own_address
 from portal.core.database import send
 from portal.core.statements import Statement
 from portal.core.times import moment_words
+from portal.credits.daily import FEW
 from portal.credits.queries import Grant, Summary, summary
 from portal.credits.told import mark_told, newly_reached
 from portal.notifications import messages
@@ -32,8 +33,7 @@ LOOKED = Statement(
     " where p.team_id = :team_id and a.team_id = p.team_id returning a.version"
 )
 LAST_ADDED = Statement(
-    "select version, amount from credit_entries where team_id = :team_id and grant_id is not null and amount > 0"
-    " order by version desc limit 1"
+    f"{FEW} select version, amount from few where amount > 0 order by version desc limit 1"  # noqa: S608  all of it is ours
 )
 ENDING = Statement(
     "select g.id, g.team_id, g.remaining, g.source, g.kind, g.expires_at from credit_grants g"

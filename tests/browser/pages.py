@@ -759,9 +759,7 @@ PAGES = (
     Scene(
         "explain-grant", "credits.explain_grant_page", heavy, filled("/teams/TEAM/credits/explain/grant?cause=GRANT")
     ),
-    Scene(
-        "explain-entry", "credits.explain_entry_page", heavy, filled("/teams/TEAM/credits/explain/entry?version=150")
-    ),
+    Scene("explain-entry", "credits.explain_entry_page", heavy, filled("/teams/TEAM/credits/explain/entry?version=60")),
     Scene("explain-charge", "credits.explain_charge_page", heavy, filled("/teams/TEAM/credits/explain/charge/CHARGE")),
     Scene("usage", "usage.usage", heavy, filled("/teams/TEAM/usage")),
     Scene("usage-year", "usage.usage", heavy, filled("/teams/TEAM/usage?period=year")),

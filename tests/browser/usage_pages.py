@@ -128,9 +128,9 @@ def budgets(someone: Visitor, company: Any) -> None:
 
 def refused_budget(someone: Visitor, company: Any) -> None:
     budgets(someone, company)
-    someone.page.get_by_label("Credits a month").fill("none")
-    someone.press("Set the budget")
-    someone.page.get_by_text("Not a valid integer value").wait_for()
+    values = {"subject": "member:nobody", "credits": "0", "action": "stop"}
+    someone.send(f"/teams/{heavy(company).team_id}/usage/budgets", values)
+    someone.page.get_by_text("From 1 to").wait_for()
 
 
 def explained_beside(someone: Visitor, company: Any) -> None:

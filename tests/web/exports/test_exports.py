@@ -26,6 +26,7 @@ from tests.cast import Cast, Person
 from tests.exporting import ask, exported, fetch, newest, workbook_rows
 from tests.web.billing.test_history import HOSTILE, NOON, invoice, keep, payment
 from tests.web.notifications.news import entries_of
+from tests.web.usage.uses import use
 
 HTMX = {"HX-Request": "true"}
 
@@ -125,6 +126,7 @@ def test_a_workbook_has_numbers_dates_and_text_that_is_no_formula(cast: Cast) ->
 def test_each_list_can_be_exported(cast: Cast) -> None:
     keep(invoice(cast.team_id), payment(cast.team_id))
     drain()
+    use(cast.team_id, "send_email", 1)
     for name, source in sources().items():
         for file_format in ("csv", "xlsx"):
             assert ask(cast.owner, cast.team_id, name, file_format) == 303
