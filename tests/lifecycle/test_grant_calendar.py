@@ -156,7 +156,7 @@ FEW = [
 MORE = [
     Customer("a month from the 31st", 31, "business"),
     Customer("a month from the 29th", 29, "business", zone="Australia/Lord_Howe"),
-    Customer("a month from the 30th, away on a leap day", 30, "business", acts=((30.0, "cancel"),)),
+    Customer("a month from the 30th, away on a leap day", 30, "business", acts=((29.98, "cancel"),)),
     Customer("a year from the 29th", 29, "business", "year"),
     Customer("a year from the 31st, away", 31, "business", "year", ((120.0, "cancel"),)),
     Customer("a trial of a month from the 31st, away within it", 31, "pro", acts=((3.0, "cancel"),)),
