@@ -29,6 +29,11 @@ TAKES = Statement(
     " from few e join credit_consumptions c on c.entry_id = e.id and c.grant_id = :grant_id"
     " where e.version <= :version order by e.version"
 )
+# What of it repaid a debt when a hold was given back, which makes no entry.
+REPAID = Statement(
+    "select cast(coalesce(sum(repaid), 0) as bigint) as amount from credit_hold_lots"
+    " where team_id = :team_id and grant_id = :grant_id"
+)
 BEGAN = Statement(
     "select version from credit_entries where team_id = :team_id and grant_id = :grant_id"
     " and kind in ('granted', 'adjusted') and version <= :version"
@@ -40,6 +45,7 @@ ORDERS = Statement(
     "select amount, ordered_at from credit_reversals where team_id = :team_id and grant_id = :grant_id order by id"
 )
 
+REPAYING = "Repaid what was owed"
 STATE_WORDS = {
     "waiting": "Not begun yet",
     "live": "In use",
@@ -72,7 +78,8 @@ def explain_grant(team_id: str, cause_key: str) -> GrantExplained | None:
     grant = found[0]
     takes = send(TAKES, team_id=team_id, grant_id=grant.id, version=grant.version)
     began = bool(send(BEGAN, team_id=team_id, grant_id=grant.id, version=grant.version))
-    spent = grant.amount - grant.remaining - sum(take.amount for take in takes) if began else 0
+    repaid = int(send(REPAID, team_id=team_id, grant_id=grant.id)[0].amount)
+    spent = grant.amount - grant.remaining - repaid - sum(take.amount for take in takes) if began else 0
     due = _due(team_id, grant)
     return GrantExplained(
         cause=cause_of(team_id, grant.cause_key, grant.kind, grant.source, grant.effective_at),
@@ -82,7 +89,7 @@ def explain_grant(team_id: str, cause_key: str) -> GrantExplained | None:
         effective_at=grant.effective_at,
         expires_at=grant.expires_at,
         spent=spent,
-        became=_became(grant, takes, spent, due, began=began),
+        became=_became(grant, takes, spent, repaid, due, began=began),
         days=_days(team_id, grant, spent) if spent else None,
         orders=[row.amount for row in send(ORDERS, team_id=team_id, grant_id=grant.id)] if not began else [],
     )
@@ -90,11 +97,12 @@ def explain_grant(team_id: str, cause_key: str) -> GrantExplained | None:
 
 @dataclass(frozen=True)
 class Due:
-    """What the next writer will find of the grant: its start or its end may be due and not posted yet."""
+    """What the next writer will find of the grant: its start or its end may be due and not posted yet, and holds over."""
 
     state: str
     remaining: int
     takes: Sequence[Posting]
+    repaid: int = 0
 
 
 def _due(team_id: str, grant: Row) -> Due:
@@ -104,12 +112,14 @@ def _due(team_id: str, grant: Row) -> Due:
         return Due(grant.state, grant.remaining, [])
     book.post_due()
     mine = [posting for posting in book.postings if any(lot_id == lot.id for lot_id, _amount in posting.takes)]
-    return Due(lot.state, lot.remaining, mine)
+    repaid = sum(hold.repaid.get(lot.id, 0) for hold in book.holds.values())
+    return Due(lot.state, lot.remaining, mine, repaid)
 
 
-def _became(grant: Row, takes: Sequence[Row], spent: int, due: Due, *, began: bool) -> Derivation:
+def _became(grant: Row, takes: Sequence[Row], spent: int, repaid: int, due: Due, *, began: bool) -> Derivation:
     terms = [Term("Granted", grant.amount), Term("Used", -spent)]
     terms += [Term(_take_words(take.kind, own=take.own), -take.amount, *_where(take)) for take in takes]
+    terms += [Term(REPAYING, -repaid, "When what was held was given back"), Term(REPAYING, -due.repaid, "Due now")]
     for posting in due.takes:
         gone = sum(amount for lot_id, amount in posting.takes if lot_id == grant.id)
         terms.append(Term(_take_words(posting.kind, own=posting.grant_id == grant.id), -gone, "Due now"))
@@ -121,7 +131,7 @@ def _became(grant: Row, takes: Sequence[Row], spent: int, due: Due, *, began: bo
 def _take_words(kind: str, *, own: bool) -> str:
     if kind == "reversed":
         return "Taken back" if own else "Taken back in place of another grant"
-    return "Expired" if kind == "expired" else "Repaid what was owed"
+    return "Expired" if kind == "expired" else REPAYING
 
 
 def _where(take: Row) -> tuple[str, Source]:

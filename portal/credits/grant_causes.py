@@ -11,11 +11,15 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, select
 
+from portal.billing.dispute_models import Dispute
 from portal.billing.models import Checkout, Invoice, PaidPeriod, Payment, Refund
 from portal.core.database import db
+from portal.credits.book import AUTO_PURCHASE
 from portal.credits.models import CreditGrant
 from portal.credits.plan_months import cause_key as plan_cause
 from portal.credits.plan_months import steps
+from portal.credits.purchase_models import PurchaseIntent
+from portal.credits.upgrades import lots_of_change
 
 
 @dataclass(frozen=True)
@@ -92,11 +96,45 @@ def _of_failed_refund(team_id: str, rest: str, _effective_at: datetime) -> Cause
     return Cause("A refund had taken credits back and did not go through in the end.", None, "", payments, original)
 
 
+def _of_dispute(words: str) -> Callable[[str, str, datetime], Cause]:
+    def found(team_id: str, rest: str, _effective_at: datetime) -> Cause:
+        dispute_id, _colon, original = rest.partition(":")
+        query = select(Dispute).where(Dispute.team_id == team_id, Dispute.stripe_id == dispute_id)
+        dispute = db.session.execute(query).scalar()
+        intent = dispute.payment_intent_stripe_id if dispute is not None else None
+        payments = _paid(team_id, Payment.payment_intent_stripe_id == intent) if intent else []
+        return Cause(words, None, "", payments, original)
+
+    return found
+
+
+def _of_upgrade(team_id: str, rest: str, _effective_at: datetime) -> Cause:
+    invoice_id = rest.partition(":")[0]
+    return Cause(
+        "A change to a plan with more credits, paid for.",
+        _invoice(team_id, invoice_id),
+        "",
+        _payments(team_id, invoice_id),
+    )
+
+
+def _of_auto_purchase(team_id: str, rest: str, _effective_at: datetime) -> Cause:
+    query = select(PurchaseIntent).where(PurchaseIntent.team_id == team_id, PurchaseIntent.id == rest)
+    purchase = db.session.execute(query).scalar()
+    intent = purchase.payment_intent_stripe_id if purchase is not None else None
+    payments = _paid(team_id, Payment.payment_intent_stripe_id == intent) if intent else []
+    return Cause("Bought by auto-purchase.", None, "", payments)
+
+
 # By the first part of a grant's key. Whoever grants for another kind of fact adds a line.
 CAUSES: dict[str, Callable[[str, str, datetime], Cause]] = {
     "period": _of_period,
     "bundle": _of_checkout,
+    "auto": _of_auto_purchase,
+    "upgrade": _of_upgrade,
     "refund_failed": _of_failed_refund,
+    "dispute_returned": _of_dispute("A dispute had taken credits back and was won after all."),
+    "dispute_won": _of_dispute("A dispute was won after the credits that it kept out of reach had ended."),
 }
 
 
@@ -115,6 +153,19 @@ def bought_with(payment: Payment) -> list[Bought]:
                 for start, _end in steps(paid)
                 if paid.credits_monthly
             ]
+        causes += [
+            (cause, "Credits of a dearer plan", amount, None)
+            for cause, amount in lots_of_change(payment.invoice_stripe_id)
+        ]
+    if payment.payment_intent_stripe_id:
+        bought = select(PurchaseIntent).where(
+            PurchaseIntent.team_id == payment.team_id,
+            PurchaseIntent.payment_intent_stripe_id == payment.payment_intent_stripe_id,
+        )
+        causes += [
+            (f"{AUTO_PURCHASE}{purchase.id}", "Auto-purchase", purchase.credits, None)
+            for purchase in db.session.execute(bought).scalars()
+        ]
     granted = select(CreditGrant).where(
         CreditGrant.team_id == payment.team_id, CreditGrant.cause_key.in_([cause[0] for cause in causes])
     )

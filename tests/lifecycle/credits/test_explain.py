@@ -48,7 +48,19 @@ SPENT_SINCE = text(
 
 # Much is taken back of what was spent, so that debt comes and goes.
 EXPLAINED: dict[str, dict[str, st.SearchStrategy[Any]]] = {**ARGUMENTS, "explain": {}, "count": {}}
-TIMES = {"grant": 6, "spend": 9, "reverse": 8, "move_the_clock": 4, "explain": 4, "count": 2}
+TIMES = {
+    "grant": 6,
+    "spend": 9,
+    "reverse": 8,
+    "hold": 4,
+    "settle": 2,
+    "release": 2,
+    "freeze": 2,
+    "thaw": 2,
+    "move_the_clock": 4,
+    "explain": 4,
+    "count": 2,
+}
 EXPLAINED_ACTS = [act for act, times in TIMES.items() for _ in range(times)] + ["end_early", "look", "change_the_order"]
 
 
@@ -103,7 +115,7 @@ class Explained(Ledger):
                 adds_up(found.days)
                 assert found.days.result == spent
             then = next(lot for lot in self.model.foreseen(self.clock).lots if lot.key == cause_key)
-            assert found.became.result == (then.amount if then.state == "future" else then.left)
+            assert found.became.result == (then.amount if then.state == "future" else then.left + then.frozen)
             self.seen.update(term.label for term in found.became.terms)
 
     def _explain_entries(self) -> None:
