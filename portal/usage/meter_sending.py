@@ -46,7 +46,9 @@ TAKEN_FOR = timedelta(days=35)
 PAUSE = timedelta(hours=1)
 ATTEMPTS_WORRYING = 12
 ERROR_MAX = 500
-REFUSED, UNCLEAR, STUCK = "usage_refused", "usage_unclear", "stuck_meter_report"
+REFUSED = "usage_refused"
+UNCLEAR = "usage_unclear"
+STUCK = "stuck_meter_report"
 
 SENT = counter("billing_meter_reports_total", "Reports of use that Stripe has answered.", "outcome")
 
@@ -178,5 +180,7 @@ def _record(report: MeterReport, token: str, outcome: Outcome) -> None:
     facts = {"report": report.identifier, "quantity": report.quantity, "error": outcome.error}
     if outcome.state == "refused":
         raise_alarm(REFUSED, subject, **facts)
-    elif outcome.alarm or report.attempts == ATTEMPTS_WORRYING:
-        raise_alarm(outcome.alarm or STUCK, subject, **facts)
+    elif outcome.alarm == UNCLEAR:
+        raise_alarm(UNCLEAR, subject, **facts)
+    elif outcome.alarm == STUCK or report.attempts == ATTEMPTS_WORRYING:
+        raise_alarm(STUCK, subject, **facts)
