@@ -126,7 +126,7 @@ def grant_words(kind: str, grant_kind: str, source: str) -> str:
 def _available(book: Book) -> Derivation:
     terms = [
         Term("Balance", book.balance),
-        Term("Held for work under way", -book.reserved),
+        Term("Held for work under way, with what has ended beside it", -book.reserved),
         Term("Owed, and taken from the next credits", book.debt),
     ]
     return derivation("What of it can be spent", terms, "Available", book.available)
@@ -143,11 +143,11 @@ def _lots(book: Book) -> Derivation:
         )
         for lot in live
     ]
-    # What is held is a part of these, or of what has ended since; what a dispute has frozen is a part of these too.
-    aside = book.available - sum(lot.remaining for lot in live)
-    return derivation(
-        "What it is left of", [*terms, Term("Held or frozen, of these", aside)], "Available", book.available
-    )
+    aside = [
+        Term("Held for work under way, of these", -sum(lot.held for lot in live)),
+        Term("Frozen while a payment is disputed, of these", -sum(lot.frozen for lot in live)),
+    ]
+    return derivation("What it is left of", [*terms, *aside], "Available", book.available)
 
 
 def _beginning(book: Book, posted: Posted) -> Derivation:

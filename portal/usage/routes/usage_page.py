@@ -20,6 +20,7 @@ from portal.usage.event_list import event_page
 from portal.usage.figures import Narrowed, by_api_key, by_day, by_member, by_meter
 from portal.usage.names import api_key_names, member_names, meter_names
 from portal.usage.narrowing import NONE, narrowed_arguments, read_narrowed
+from portal.usage.overage import overages
 from portal.usage.usage_page import build
 
 bp = Blueprint("usage", __name__)
@@ -91,6 +92,7 @@ def _page(wanted: Wanted) -> dict[str, Any]:
         "events": event_page(team.id, period.since, period.until, narrowed, request.args.get("before")),
         "credits": present,
         "lasting": lasting(team.id, present) if period.under_way and not narrowed.any else None,
+        "overages": overages(team.id) if period.under_way and not narrowed.any else [],
         "choices": CHOICES,
         "offered": _offered(team.id, period, narrowed),
         "arguments": wanted.arguments,

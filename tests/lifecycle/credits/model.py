@@ -168,7 +168,7 @@ class Model:
             lot.freezes.append((key, amount))
             return 0
         count = 0
-        while amount > count and lot.free:
+        while amount > count and lot.state == "open" and lot.free:
             lot.left, lot.frozen, count = lot.left - 1, lot.frozen + 1, count + 1
         if count:
             self._entry("frozen", -count, key, Counter())

@@ -74,12 +74,12 @@ ARGUMENTS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
 WEIGHTS = {
     "grant": 6,
     "spend": 6,
-    "reverse": 4,
+    "reverse": 6,
     "hold": 6,
     "settle": 4,
     "release": 2,
-    "freeze": 2,
-    "thaw": 2,
+    "freeze": 4,
+    "thaw": 4,
     "move_the_clock": 4,
     "ask_again": 2,
 }
