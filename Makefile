@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test test-cli bench chaos check reset format lock install
+.PHONY: help run test test-cli bench chaos mutants check reset format lock install
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -37,6 +37,9 @@ chaos: install ## Break workers, Redis, connections and deliveries; fails when a
 	@exec $(PYTHON) -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(OPERATIONS),--operations $(OPERATIONS)) \
 	  $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	  $(if $(CUSTOMERS),--customers $(CUSTOMERS)) $(if $(SEEDS),--seeds $(SEEDS))
+
+mutants: install ## Plant bugs in a copy of the code; fails when the tests do not catch one
+	@exec $(PYTHON) -m tests.mutation $(if $(ONLY),--only $(ONLY))
 
 check: install ## Lint, formatting, types, templates
 	$(PYTHON) -m ruff check .

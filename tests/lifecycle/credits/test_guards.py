@@ -236,3 +236,18 @@ def test_the_clock_of_the_ledger_is_the_shared_one(owner: Connection, table: str
         text("select column_default from information_schema.columns where table_name = :table"), {"table": table}
     ).scalars()
     assert not [default for default in defaults if default and "now()" in default and "app_now()" not in default]
+
+
+GRANT_AGAIN = (
+    "insert into credit_grants (team_id, kind, amount, remaining, effective_at, state, cause_key, source)"
+    " select team_id, kind, amount, amount, now(), 'waiting', {}, source from credit_grants where team_id = :team_id"
+)
+
+
+def test_a_cause_grants_once(owner: Connection, team_id: str) -> None:
+    """Whatever the portal asks before it grants: the table has the last word."""
+    with pytest.raises(IntegrityError, match="team_id_cause_key"):
+        owner.execute(text(GRANT_AGAIN.format("cause_key")), {"team_id": team_id})
+    owner.rollback()
+    assert owner.execute(text(GRANT_AGAIN.format("'another'")), {"team_id": team_id}).rowcount == 1
+    owner.rollback()
