@@ -107,6 +107,64 @@ def test_a_call_without_credits_is_402_until_a_topup_is_paid(preset: Stage) -> N
     assert (charged["amount_received"], charged["currency"]) == (50, "usd")
 
 
+@on("localboxs")
+def test_a_month_of_free_calls_ends_and_a_topup_does_not(preset: Stage) -> None:
+    person, team_id = make_buyer(preset.app, "Harbor Analytics")
+    preset.drain()
+    backend = backend_of(preset.app, team_id, person)
+    assert backend.use("api_call", 101).status_code == 402
+    assert backend.use("api_call", 60).get_json()["balance"] == 40
+    preset.buy_bundle(person, team_id, "topup_500")
+    preset.deliver_all()
+    batch = [{"idempotency_key": f"call-{number}", "meter": "api_call", "quantity": 10} for number in range(6)]
+    told = backend.call("POST", "/usage/batch", json={"uses": batch}).get_json()
+    assert (told["recorded"], told["data"][-1]["usage"]["balance"]) == (6, 480)
+    preset.advance(timedelta(days=32))
+    preset.deliver_all()
+    # What was left of the month was spent first; the next one is whole, and the top-up is as it was.
+    assert balance(team_id).available == 480 + 100
+    db.session.remove()
+    assert backend.use("api_call", 580).status_code == 200
+    assert backend.use("api_call", 1).status_code == 402
+    assert violations() == []
+
+
+@on("plg")
+def test_tokens_are_bought_by_themselves_below_the_line_and_never_past_the_limit(preset: Stage) -> None:
+    person, team_id, backend = buyer(preset, "tokens_10000")
+    asked = {
+        "threshold": "1,000",
+        "counts": "total",
+        "bundle": "tokens_1000",
+        "day_count": "1",
+        "day_money": "12",
+        "month_count": "2",
+        "month_money": "24",
+        "agreed": "y",
+    }
+    turned_on = person.client.post(f"/teams/{team_id}/credits/auto-purchase", data=asked)
+    assert turned_on.status_code == 303, turned_on.get_data(as_text=True)
+    assert backend.use("generate_campaign", 1_800).status_code == 200
+    preset.deliver_all()
+    assert balance(team_id).available == 1_000  # not below it yet
+    db.session.remove()
+    assert backend.use("send_email", 1).get_json()["balance"] == 999
+    preset.drain()
+    preset.deliver_all()
+    assert balance(team_id).available == 1_999
+    db.session.remove()
+    assert backend.use("generate_campaign", 300).get_json()["balance"] == 499
+    preset.drain()
+    preset.deliver_all()
+    assert balance(team_id).available == 499, "one a day was agreed to"
+    db.session.remove()
+    refused = backend.use("generate_campaign", 100)
+    assert refused.status_code == 402
+    charged = preset.stripe("GET", "/v1/payment_intents", limit=10)["data"]
+    assert [one["amount"] for one in charged if one["description"] == "Auto-purchase of 1,000 credits"] == [1_200]
+    assert violations() == []
+
+
 @on("plg")
 def test_the_plans_tokens_go_first_and_bought_ones_stay(preset: Stage) -> None:
     person, team_id, backend = buyer(preset, "tokens_2000")

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 LEDGER = "tests/lifecycle/credits/test_ledger.py"
 CONCURRENCY = "tests/lifecycle/credits/test_concurrency.py"
 GUARDS = "tests/lifecycle/credits/test_guards.py"
-REVERSALS = "tests/lifecycle/credits/test_refund_reversals.py"
+UNDO = "tests/lifecycle/credits/test_undo.py"
+UNDO_TABLE = "tests/lifecycle/credits/test_undo_table.py"
+HOLDS = "tests/lifecycle/credits/test_holds.py"
+BATCHES = "tests/lifecycle/test_usage_batches.py"
+METERED = "tests/web/api/test_usage_details.py"
+AUTO_PURCHASE = "tests/lifecycle/test_auto_purchase.py"
+PURCHASE_SIZE = "tests/unit/credits/test_purchase_size.py"
+METER_REPORTS = "tests/lifecycle/test_meter_reports.py"
+UPGRADES = "tests/lifecycle/test_upgrade_grants.py"
+DISPUTES = "tests/lifecycle/test_disputes.py"
 SUBSCRIBE = "tests/lifecycle/test_subscribe.py"
 BUNDLES = "tests/lifecycle/test_bundles.py"
 LEASES = "tests/lifecycle/test_leases.py"
@@ -130,8 +139,12 @@ MUTANTS = (
         "overspends-by-one",
         "`>` for `>=` around the balance: one credit more than there is",
         BOOK,
-        "if amount > self.available:\n            raise InsufficientCredits",
-        "if amount > self.available + 1:\n            raise InsufficientCredits",
+        "        if amount > self.available:\n"
+        "            raise InsufficientCredits(self.available, amount, buys=self.purchase_below is not None)\n"
+        "        takes =",
+        "        if amount > self.available + 1:\n"
+        "            raise InsufficientCredits(self.available, amount, buys=self.purchase_below is not None)\n"
+        "        takes =",
         (LEDGER,),
     ),
     Mutant(
@@ -195,18 +208,125 @@ MUTANTS = (
     Mutant(
         "a-float",
         "work out the part of a refund in floating point",
-        "portal/credits/refund_reversals.py",
-        "return granted * refunded // paid",
-        "return int(granted * (refunded / paid))",
-        (REVERSALS,),
+        "portal/credits/undo.py",
+        "return granted * back // paid",
+        "return int(granted * (back / paid))",
+        (UNDO,),
     ),
     Mutant(
-        "a-refund-counts-again",
-        "key what a refund takes by the time at which it is applied, so that news of it take again",
-        "portal/credits/refund_reversals.py",
-        'f"refund:{refund.stripe_id}:{row.cause_key}")',
-        'f"refund:{refund.stripe_id}:{clock.now()}:{row.cause_key}")',
-        ("tests/lifecycle/test_refunds.py", REVERSALS),
+        "a-refund-rounds-up",
+        "take back a credit more than was refunded",
+        "portal/credits/undo.py",
+        "return granted * back // paid",
+        "return -(-granted * back // paid)",
+        (UNDO,),
+    ),
+    Mutant(
+        "the-first-months-go-first",
+        "take the months back that are over, and leave those to come",
+        "portal/credits/undo.py",
+        "later = sum(lot.amount for lot in lots[place + 1 :])",
+        "later = sum(lot.amount for lot in lots[:place])",
+        (UNDO,),
+    ),
+    Mutant(
+        "an-inquiry-freezes",
+        "freeze credits when a bank only asks",
+        "portal/billing/dispute_models.py",
+        'OPEN_STATUSES = ("needs_response", "under_review")',
+        'OPEN_STATUSES = ("needs_response", "under_review", "warning_needs_response")',
+        (DISPUTES,),
+    ),
+    Mutant(
+        "frozen-is-spent",
+        "let what a dispute has frozen be spent",
+        BOOK,
+        "return self.remaining - self.held - self.frozen",
+        "return self.remaining - self.held",
+        (UNDO_TABLE, DISPUTES),
+    ),
+    # --- holds
+    Mutant(
+        "held-is-spent",
+        "let what is held for one use be spent by another",
+        BOOK,
+        "return self.remaining - self.held - self.frozen",
+        "return self.remaining - self.frozen",
+        (HOLDS,),
+    ),
+    Mutant(
+        "a-hold-outlives-its-end",
+        "`<` for `<=` at the end of a hold: it can be settled in the instant in which it is over",
+        BOOK,
+        'if hold.state == "open" and hold.expires_at <= self.now:',
+        'if hold.state == "open" and hold.expires_at < self.now:',
+        (HOLDS,),
+    ),
+    Mutant(
+        "held-expires",
+        "let a lot expire under what is held of it",
+        BOOK,
+        '        if lot.state == "live" and lot.held:\n            self._lapse(lot)\n            return\n',
+        "",
+        (HOLDS,),
+    ),
+    # --- metering
+    Mutant(
+        "a-key-twice-in-a-batch",
+        "record a use for each time that its key stands in a batch",
+        "portal/usage/metering.py",
+        "        self._found.stored[use.key] = kept\n",
+        "",
+        (BATCHES, "tests/web/api/test_usage_batch.py"),
+    ),
+    Mutant(
+        "one-more-than-included",
+        "let a plan without overage pass what it includes by one",
+        "portal/usage/metering.py",
+        "        if used > terms.included:\n            raise",
+        "        if used > terms.included + 1:\n            raise",
+        (METERED, "tests/web/api/test_usage_batch.py"),
+    ),
+    Mutant(
+        "reports-all-again",
+        "report the whole total of a day each time, not what is owed of it",
+        "portal/usage/meter_reports.py",
+        "d.quantity - coalesce(r.quantity, 0) as owed",
+        "d.quantity as owed",
+        (METER_REPORTS,),
+    ),
+    Mutant(
+        "a-new-name-each-time",
+        "tell Stripe of the same report under another name each time",
+        "portal/usage/meter_reports.py",
+        'name = f"{team_id}-{starts_at:%Y%m%dT%H%M%S%f}-{part}-{meter}"',
+        'name = f"{team_id}-{clock.now():%Y%m%dT%H%M%S%f}-{part}-{meter}"',
+        (METER_REPORTS,),
+    ),
+    # --- auto-purchase
+    Mutant(
+        "a-dead-card-again",
+        "let the rule go on after a refusal",
+        "portal/credits/purchase_outcome.py",
+        '        purchase_rules.stop(row.team_id, outcome.code or "failed", fingerprint=row.card_fingerprint)\n',
+        "",
+        (AUTO_PURCHASE,),
+    ),
+    Mutant(
+        "past-the-cap",
+        "look at what is left of the month and forget the day",
+        "portal/credits/purchase_size.py",
+        "return Size(min(bundles_for(gap, bundle_credits), month, day))",
+        "return Size(min(bundles_for(gap, bundle_credits), month))",
+        (PURCHASE_SIZE,),
+    ),
+    Mutant(
+        "at-the-threshold",
+        "`<=` for `<`: buy when exactly as many credits are left as were said",
+        BOOK,
+        "self.counted(self.purchase_counts) < self.purchase_below",
+        "self.counted(self.purchase_counts) <= self.purchase_below",
+        (AUTO_PURCHASE,),
     ),
     # --- periods and grants
     Mutant(
