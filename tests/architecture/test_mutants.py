@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.mutation.__main__ import PAGE, ROOT, planted
+from tests.mutation.__main__ import ROOT, planted
 from tests.mutation.mutants import MUTANTS, Mutant
 
 
@@ -16,8 +16,6 @@ def test_a_bug_can_be_planted(mutant: Mutant) -> None:
         assert (ROOT / test).is_file(), test
 
 
-def test_the_page_tells_of_all_of_them() -> None:
+def test_there_are_enough_of_them() -> None:
     names = [mutant.name for mutant in MUTANTS]
     assert len(set(names)) == len(names) >= 25
-    page = PAGE.read_text()
-    assert [name for name in names if f"`{name}`" not in page] == []
