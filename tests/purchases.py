@@ -27,7 +27,8 @@ TABLES = (
     "paid_periods",
 )  # fmt: skip
 EFFECTS = (
-    "stripe_events", "subscription_items", "subscriptions", "invoices", "payments", "refunds", "payment_methods",
+    "credit_hold_lots", "credit_holds", "credit_lot_days", "credit_progress", "threshold_notices", "purchase_intents",
+    "auto_purchase_rules", "auto_purchase_consents", "stripe_events", "subscription_items", "subscriptions", "invoices", "payments", "refunds", "payment_methods",
     "paid_periods", "paid_changes", "disputes", "usage_daily", "usage_events", "usage_keys",
     "credit_freezes", "credit_reversals", "credit_consumptions", "credit_entries", "credit_grants",
     "credit_accounts", "alarms", "schedule", "trial_uses",

@@ -170,7 +170,7 @@ def downgrade() -> None:
     for guard in GUARDS.values():
         op.execute(f"drop function {guard}()")
     for name in CHECKS:
-        op.drop_constraint(f"ck_credit_grants_{name}", "credit_grants", type_="check")
+        op.drop_constraint(op.f(f"ck_credit_grants_{name}"), "credit_grants", type_="check")
     op.drop_column("credit_grants", "lapsed_version")
     op.drop_column("credit_grants", "held")
     state = STATE.format(ended="remaining = 0")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import Select, exists, select
+from sqlalchemy import Select, exists, func, select
 
 from portal.billing.gateway import Gateway, InvalidRequest
 from portal.billing.models import Subscription, SubscriptionItem
@@ -36,7 +36,9 @@ class Missing:
 
 def missing() -> list[Missing]:
     """Items that were agreed to: each at the terms that were sold when its subscription began."""
-    return _read(_without_item().where(Price.created_at <= Subscription.started_at))
+    # Stripe counts whole seconds.
+    begun = func.date_trunc("second", Price.created_at) <= Subscription.started_at
+    return _read(_without_item().where(begun))
 
 
 def missing_for(plan_key: str) -> list[Missing]:

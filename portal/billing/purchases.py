@@ -37,7 +37,13 @@ class Purchase:
     @property
     def undone(self) -> bool:
         """Whether anything of it went back, or may."""
-        return any((*self.refunds.values(), *self.disputes.values()))
+        return bool(self.claims)
+
+    @property
+    def claims(self) -> set[str]:
+        """The refunds and disputes that it has brought, by their ids at Stripe."""
+        brought = (*self.refunds.values(), *self.disputes.values())
+        return {fetched.stripe_id for of_intent in brought for fetched in of_intent}
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def settle(purchase: Purchase) -> Mirrored:
         undo_invoice(invoice.team_id, invoice.stripe_id)
     if checkout is not None:
         _undo_page(checkout)
-    tell_of_undone(mirrored.payments)
+    tell_of_undone(mirrored.payments, purchase.claims)
     return mirrored
 
 

@@ -25,11 +25,15 @@ CAME_TO = Statement(
 )
 
 
-def tell_of_undone(payments: list[Payment]) -> None:
-    """Tell the team what became of these payments, in the current unit and after the credits were settled."""
+def tell_of_undone(payments: list[Payment], claims: set[str]) -> None:
+    """Tell the team what became of these payments, in the current unit and after the credits were settled.
+
+    `claims` are the refunds and disputes to be told of, by their ids at Stripe: older ones were told of in their time.
+    """
     for payment in payments:
         for claim in claims_of([payment]):
-            _tell(payment, claim)
+            if claim.row.stripe_id in claims:
+                _tell(payment, claim)
 
 
 def _tell(payment: Payment, claim: Claim) -> None:

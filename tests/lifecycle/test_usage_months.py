@@ -63,7 +63,8 @@ def test_three_months_stand_ready_and_leave_no_gap(app: Flask) -> None:
     covered = [until for since, until in bounds if until > now]
     assert len(covered) >= 4
     assert max(covered) > now + timedelta(days=89)
-    recent = [(since, until) for since, until in bounds if until > now]
+    # Other tests of this database may have been further ahead.
+    recent = [(since, until) for since, until in bounds if until > now and since < now + timedelta(days=89)]
     assert all(before[1] == after[0] for before, after in itertools.pairwise(recent))
     assert make_usage_months() == 0
 
@@ -97,8 +98,10 @@ def test_a_month_is_guarded_as_the_whole_is(app: Flask, owner: Engine, change: s
 
 
 def test_the_app_reaches_a_month_only_through_the_whole(app: Flask) -> None:
+    make_usage_months()
+    part = min(parts())
     with pytest.raises(DBAPIError, match="permission denied"):
-        db.session.execute(text("select * from usage_events_first"))
+        db.session.execute(text(f"select * from {part}"))  # noqa: S608  our own names
 
 
 def test_old_months_go_and_what_they_told_stays(app: Flask, owner: Engine) -> None:

@@ -123,8 +123,9 @@ def test_a_poison_event_holds_up_nobody_and_is_dead_after_twelve_tries(
     events = stage.new_events()
     for event in events:
         stage.deliver(event)
-    poison = next(event["id"] for event in events if event["type"] == "customer.subscription.created")
-    monkeypatch.setitem(handlers.HANDLERS, "customer.subscription.created", _raises_for(poison))
+    # One whose news no other event brings.
+    poison = next(event["id"] for event in events if event["type"] == "payment_method.attached")
+    monkeypatch.setitem(handlers.HANDLERS, "payment_method.attached", _raises_for(poison))
     stage.drain()
     assert [event_id for event_id, _, _ in waiting()] == [poison]
     assert paid_grants(cast.team_id) == [BUSINESS_CREDITS], "the others were applied all the same"
