@@ -222,6 +222,7 @@ class TestItems:
         pass_by(stage, TRIAL)
         use(backend, 20_000)
         report()
+        stage.advance(HOUR)  # what is used in the very second of the change would count with it
         _take_item_away(stage)
         (missing,) = metered_items.missing()
         assert metered_items.add(gateway(), [missing]) == 1
