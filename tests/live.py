@@ -8,13 +8,14 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from flask import Flask
 from waitress.server import create_server
 
 # Chaos holds some of them for a while.
 THREADS = 32
+JOIN_SECONDS = 30
 
 
 @contextmanager
@@ -39,8 +40,9 @@ def served(app: Flask, listener: socket.socket) -> Iterator[None]:
     try:
         yield
     finally:
-        server.trigger.pull_trigger(stop)  # in the server's own thread, which ends when nothing is open any more
-        thread.join()
+        with suppress(OSError):  # the server's loop may be over already, and its trigger closed
+            server.trigger.pull_trigger(stop)  # in the server's own thread, which ends when nothing is open any more
+        thread.join(JOIN_SECONDS)
         server.task_dispatcher.shutdown(timeout=1)
 
 

@@ -137,6 +137,7 @@ def test_from_the_trial_over_an_overage_and_an_upgrade_to_the_end(stage: Stage) 
     contract = person.client.get(asked.location).get_data(as_text=True)
     assert "API calls beyond what is included: 5,000 at $1.00 USD for 1,000" in contract
     assert "Tier" not in contract
+    stage.advance(timedelta(seconds=5))  # what is used in the second of the preview still counts with the old plan
     use(backend, 30)
     agreed = person.client.post(f"{asked.location}/agreement")
     stage.drain()
