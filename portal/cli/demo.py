@@ -8,6 +8,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
+from datetime import timedelta
 
 import click
 from flask import current_app
@@ -29,7 +30,7 @@ from portal.core.authz import Role
 from portal.core.database import db
 from portal.core.unit_of_work import end_read, unit_of_work
 from portal.credits.free_plan import grant_free_period
-from portal.usage.metering import Use, record
+from portal.usage.metering import Use, record_all
 from portal.usage.queries import credit_meters
 
 group = AppGroup("demo", help="Demo data for development.")
@@ -39,6 +40,8 @@ MEMBERS = {"owner": Role.OWNER, "admin": Role.ADMIN, "billing": Role.BILLING, "m
 # Of each meter that takes credits; one that is not named here is used a little.
 USAGE = {"send_email": 420, "analyze_lead": 310, "generate_campaign": 76}
 USAGE_OF_OTHERS = 60
+# It is spread over the last days, so that there is something to see on the charts.
+DAYS = 20
 WAIT_SECONDS = 60
 
 
@@ -148,10 +151,23 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def _spend(team_id: str) -> None:
+    with unit_of_work():
+        now = clock.now()
     for meter in credit_meters():
         quantity = USAGE.get(meter, USAGE_OF_OTHERS)
+        uses = [
+            Use(team_id, f"demo-{meter}-{day}", meter, _share(quantity, day), occurred_at=now - timedelta(days=day))
+            for day in range(DAYS)
+        ]
         with unit_of_work():
-            record(Use(team_id, f"demo-{meter}", meter, quantity), lambda recorded: f'{{"id": "{recorded.id}"}}')
+            record_all(team_id, uses, lambda recorded: f'{{"id": "{recorded.id}"}}')
+
+
+def _share(quantity: int, day: int) -> int:
+    """What of it was used so many days ago: by weeks more and less, and today the rest."""
+    weights = [3 + (number * 5) % 7 for number in range(1, DAYS)]
+    shares = [quantity * weight // (sum(weights) + 4) for weight in weights]
+    return shares[day - 1] if day else quantity - sum(shares)
 
 
 def _wait_for(done: Callable[[], bool], what: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from itertools import dropwhile
 
 from portal.core.charts import Chart, Place, Series
 from portal.credits.daily import credit_days
@@ -10,11 +11,15 @@ from portal.credits.queries import Summary
 
 
 def burn_down(team_id: str, first: date, now: datetime, now_left: Summary) -> Chart | None:
-    """From `first` until today, whose figure is what is left now. None where there was never anything."""
-    days = credit_days(team_id, first, now.astimezone(UTC).date())
-    left = [day.left for day in days[:-1]] + [now_left.available + now_left.reserved - now_left.debt]
-    if not any(left) and not any(day.added or day.spent for day in days):
+    """From `first`, or the day on which the account began, until today, whose figure is what is left now.
+
+    None where there is no line to be drawn: there was never anything, or it began today.
+    """
+    all_days = credit_days(team_id, first, now.astimezone(UTC).date())
+    days = list(dropwhile(lambda day: not (day.left or day.added or day.spent), all_days))
+    if len(days) < 2:
         return None
+    left = [day.left for day in days[:-1]] + [now_left.available + now_left.reserved - now_left.debt]
     spent = sum(day.spent for day in days)
     return Chart(
         id="left",

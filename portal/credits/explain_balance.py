@@ -103,7 +103,7 @@ def _folded(terms: Sequence[Term]) -> list[Term]:
     if len(terms) <= TERMS_MAX:
         return list(terms)
     older, newer = terms[:-TERMS_MAX], terms[-TERMS_MAX:]
-    rest = Term("Earlier changes", sum(term.amount for term in older), f"{len(older):,} entries", Source("history"))
+    rest = Term("Earlier changes", sum(term.amount for term in older), _entries(len(older)), Source("history"))
     return [rest, *newer]
 
 
@@ -153,15 +153,19 @@ def _lots(book: Book) -> Derivation:
 def _beginning(book: Book, posted: Posted) -> Derivation:
     sums = {row.kind: row for row in send(BY_KIND, team_id=book.team_id, version=posted.version)}
     terms = [
-        Term(words, sums[kind].amount, f"{sums[kind].entries:,} entries", _history(kind))
+        Term(words, sums[kind].amount, _entries(sums[kind].entries), _history(kind))
         for kind, words in KIND_WORDS.items()
         if kind in sums
     ]
     spends = posted.version - sum(row.entries for row in sums.values())
     used = sum(term.amount for term in terms) - posted.balance
-    usage = Term("Used", -used, f"{spends:,} entries", Source("history", {"kind": "usage"}))
+    usage = Term("Used", -used, _entries(spends), Source("history", {"kind": "usage"}))
     due = sum(posting.amount for posting in book.postings)
     return derivation("Since the beginning", [*terms, usage, Term("Due now", due)], "Balance", book.balance)
+
+
+def _entries(number: int) -> str:
+    return "1 entry" if number == 1 else f"{number:,} entries"
 
 
 def _history(kind: str) -> Source:

@@ -98,7 +98,7 @@ def build(team: Team) -> AutoPurchasePage:
     return AutoPurchasePage(
         offered=purchase_rules.is_offered(team.id),
         rule=rule,
-        state=_state(rule),
+        state=_state_of(rule),
         card=card_of(purchase_rules.card_to_charge(team.id)),
         agreed=_agreed(rule),
         bought=bought(team.id, clock.now()),
@@ -107,7 +107,12 @@ def build(team: Team) -> AutoPurchasePage:
     )
 
 
-def _state(rule: AutoPurchaseRule | None) -> str:
+def state(team_id: str) -> str:
+    """Off, on, stopped, capped or paused."""
+    return _state_of(purchase_rules.rule_of(team_id))
+
+
+def _state_of(rule: AutoPurchaseRule | None) -> str:
     if rule is None or not rule.enabled:
         return "off"
     if rule.paused_at is not None:

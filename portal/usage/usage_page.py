@@ -97,7 +97,11 @@ def build(team_id: str, period: UsagePeriod, narrowed: Narrowed = EVERYTHING) ->
         narrowed=narrowed,
         total=total,
         credits=credits_chart(period, _of(days, paid), paid, ahead) if paid else None,
-        units=[quantity_chart(period, _of(days, [meter]), meter, _row_ahead(included, meter)) for meter in counted],
+        units=[
+            quantity_chart(period, _of(days, [meter]), meter, _row_ahead(included, meter))
+            for meter in counted
+            if used.get(meter.key, NOTHING).quantity
+        ],
         meters=[_meter_row(meter, used.get(meter.key, NOTHING), total.cost) for meter in shown],
         api_keys=_named(by_api_key(team_id, period.since, period.until, narrowed), total.cost, team_id),
         members=_named(by_member(team_id, period.since, period.until, narrowed), total.cost),

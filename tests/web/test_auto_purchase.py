@@ -204,3 +204,16 @@ def test_it_is_not_offered_where_taxes_are_worked_out_at_checkout(
     monkeypatch.setitem(app.extensions, "catalog", taxed)
     assert "Auto-purchase is not offered" in page(buyer)
     assert send(buyer)[0] == 409
+
+
+def test_the_credits_page_says_how_it_stands(buyer: AutoBuyer) -> None:
+    def card() -> str:
+        shown = buyer.person.client.get(f"/teams/{buyer.team_id}/credits").get_data(as_text=True)
+        return " ".join(shown.partition('id="auto-title"')[2].partition("</section>")[0].split())
+
+    assert "It is off until you turn it on" in card()
+    buyer.turn_on()
+    assert "within the limits that you set" in card()
+    with unit_of_work():
+        purchase_rules.stop(buyer.team_id, "card_declined")
+    assert "It has stopped" in card()

@@ -80,7 +80,9 @@ class UsageAnswer(Answer):
     meter = text("What was used.", example="send_email")
     quantity = whole("How many were used.", example=3)
     cost = whole("Credits this took.", example=3)
-    balance = maybe_whole("Credits left after it; null when it is metered and takes none.", example=4997)
+    balance = maybe_whole(
+        "Credits left after it, held ones among them; null when it is metered and takes none.", example=4997
+    )
     livemode = livemode()
     created = moment("When it was recorded.")
     occurred_at = fields.String(metadata={"description": "When it happened, if you said so.", "format": "date-time"})

@@ -142,12 +142,15 @@ def test_what_does_not_exist_or_is_another_teams_is_404(cast: Cast, team: str) -
 
 
 def test_the_balance_day_by_day_has_its_table(cast: Cast) -> None:
-    assert "Left, day by day" not in words(cast.owner, f"/teams/{cast.team_id}/credits")
+    """From the day on which there was something; one day is no line."""
     give(cast.team_id, 100)
+    assert "Left, day by day" not in words(cast.owner, f"/teams/{cast.team_id}/credits")
+    with unit_of_work():
+        clock.advance(timedelta(days=2))
     use(cast.team_id, "send_email", 40)
     page = cast.owner.client.get(f"/teams/{cast.team_id}/credits").get_data(as_text=True)
     table = page.partition('id="left-numbers"')[2].partition("</table>")[0]
     last = table.split("<tr")[-1]
-    assert re.findall(r'data-value="(\d+)"', last) == ["60", "100", "40", "0"]
-    assert len(re.findall(r'<th scope="row"', table)) == 30
+    assert re.findall(r'data-value="(\d+)"', last) == ["60", "0", "40", "0"]
+    assert len(re.findall(r'<th scope="row"', table)) == 3
     assert 'data-chart="line"' in page
