@@ -38,9 +38,9 @@ def thaw_down_to(target: Target, disputes: list[Claim], to_take: int) -> None:
 
 
 def freeze_up_to(target: Target, disputes: list[Claim]) -> None:
-    """Freeze what is missing of the target."""
+    """Freeze what is missing of the target. What is held stays with its hold, and is frozen when it comes back."""
     for row in family_of(target.team_id, target.lot)[:1]:
-        missing = min(target.credits, int(row.remaining)) - _frozen(row)
+        missing = min(target.credits, int(row.remaining - row.held)) - _frozen(row)
         if missing > 0:
             ledger.freeze(target.team_id, row.cause_key, missing, _cause(row, disputes, opened=True))
 

@@ -12,7 +12,7 @@ from portal.core import clock
 from portal.core.jobs import ROUND
 from portal.core.schedule import Task, each_in_a_unit
 from portal.core.unit_of_work import unit_of_work
-from portal.credits import ledger, purchase_watch, purchase_work, thresholds
+from portal.credits import dispute_watch, ledger, purchase_watch, purchase_work, thresholds
 from portal.credits.free_plan import due_teams, enrol_teams, grant_free_period
 from portal.credits.lot_days import count_lot_days, not_counted
 from portal.credits.proof import prove
@@ -94,6 +94,13 @@ def watch_purchases() -> int:
     return went_on + each_in_a_unit([partial(purchase_watch.look_at_balance, team_id) for team_id in low])
 
 
+def look_at_disputed() -> int:
+    """Credits that have come back from a hold since their payment was disputed."""
+    with unit_of_work():
+        payments = dispute_watch.disputed_payments(BATCH)
+    return each_in_a_unit([partial(dispute_watch.look_at, payment_id) for payment_id in payments])
+
+
 DRAINS = (drain_purchases,)
 SCHEDULE = {
     "credits.months_of_yearly_plans": Task(grant_due_months, timedelta(seconds=60)),
@@ -101,6 +108,7 @@ SCHEDULE = {
     "credits.free_periods": Task(grant_due_free_periods, timedelta(seconds=10)),
     "credits.proof": Task(prove_ledger, timedelta(days=1), first_in=timedelta(minutes=15)),
     "credits.auto_purchases": Task(watch_purchases, timedelta(seconds=30)),
+    "credits.disputed": Task(look_at_disputed, timedelta(seconds=30)),
     "credits.thresholds": Task(look_at_thresholds, timedelta(seconds=30)),
     "credits.ending_lots": Task(tell_of_ending_lots, timedelta(minutes=10)),
     "credits.lot_days": Task(count_spends, timedelta(seconds=30)),

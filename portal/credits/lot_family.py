@@ -24,7 +24,7 @@ _CLAIMS = "(cause_key like 'refund:%' or cause_key like 'dispute:%')"
 # has expired is not taken. An order for a grant that waits for its start will be. `ended_frozen` was frozen when the lot
 # ended, less what repaid debt in that moment.
 FAMILY = Statement(
-    "select g.cause_key, g.kind, g.source, g.amount, g.remaining, g.frozen, g.effective_at, g.expires_at, g.state,"  # noqa: S608  all of it is ours
+    "select g.cause_key, g.kind, g.source, g.amount, g.remaining, g.held, g.frozen, g.effective_at, g.expires_at, g.state,"  # noqa: S608  all of it is ours
     " (select cast(coalesce(sum(r.amount), 0) as bigint) from credit_reversals r"
     "   where r.team_id = g.team_id and r.grant_id = g.id) as ordered,"
     " (select cast(coalesce(sum(r.amount), 0) as bigint) from credit_reversals r"

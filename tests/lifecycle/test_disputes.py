@@ -15,7 +15,8 @@ from portal.billing.models import Invoice, Payment
 from portal.core.database import db
 from portal.core.ids import new_id
 from portal.core.unit_of_work import unit_of_work
-from portal.credits import ledger
+from portal.credits import holds, ledger
+from portal.credits.jobs import look_at_disputed
 from portal.credits.models import CreditEntry
 from portal.credits.queries import Balance, balance
 from portal.notifications import kinds
@@ -273,3 +274,35 @@ def test_months_of_a_year_that_begin_while_it_is_disputed_begin_frozen(
     decide_late(stage, monkeypatch, "won")
     # The month that was over by then is given back, and the one that runs is thawed.
     assert stands(cast.team_id) == (2 * GRANTED, 0, 0)
+
+
+def test_what_was_held_meanwhile_is_frozen_when_it_comes_back(
+    cast: Cast, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Released or settled: nothing of a disputed payment can be spent by way of a hold that was there before."""
+    stage.subscribe(cast.owner, cast.team_id, "business", card=FRAUDULENT)
+    news = stage.new_events()
+    with monkeypatch.context() as before_the_bank_speaks:
+        before_the_bank_speaks.setattr(Gateway, "disputes_of", lambda _self, _intent: [])
+        for event in news:
+            if not event["type"].startswith("charge.dispute."):
+                stage.deliver(event)
+        stage.drain()
+    with unit_of_work():
+        released = holds.hold(cast.team_id, 3_000, "hold:1", timedelta(days=1)).id
+        settled = holds.hold(cast.team_id, 2_000, "hold:2", timedelta(days=1)).id
+    for event in news:
+        stage.deliver(event)
+    stage.drain()
+    assert stands(cast.team_id) == (0, GRANTED - 5_000, 0)
+    orders = len(entries(cast.team_id))
+    look_at_disputed()
+    assert len(entries(cast.team_id)) == orders, "there is nothing to be done while they are held"
+    with unit_of_work():
+        holds.release(cast.team_id, released)
+        holds.settle(cast.team_id, settled, 500, "usage:settled")
+    assert stands(cast.team_id)[0] == 4_500
+    look_at_disputed()
+    assert stands(cast.team_id) == (0, GRANTED - 500, 0)
+    decide(stage, str(stage.stripe("GET", "/v1/disputes", limit=1)["data"][0]["id"]), "lost")
+    assert stands(cast.team_id) == (0, 0, 500)
