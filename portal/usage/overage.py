@@ -13,6 +13,7 @@ from datetime import date, datetime
 from sqlalchemy import func, select
 
 from portal.billing.models import PlanHistory, Subscription, SubscriptionItem
+from portal.billing.paid_change_models import PaidChange
 from portal.billing.subscriptions import live_subscription
 from portal.catalog.metered_queries import MeteredPrice, metered_prices
 from portal.core import clock
@@ -110,9 +111,16 @@ def _settled(subscription: Subscription, price: MeteredPrice, since: datetime) -
     began = select(func.min(PlanHistory.at)).where(
         ours, PlanHistory.plan_key == price.plan_key, PlanHistory.at > other.scalar_subquery()
     )
-    changed_at = db.session.execute(began).scalar()
-    if changed_at is None:
+    heard_at = db.session.execute(began).scalar()
+    if heard_at is None:
         return 0
+    # Its invoice bills what was used until the instant that it was worked out for, which is before we heard of it.
+    billed_until = select(func.max(PaidChange.since)).where(
+        PaidChange.subscription_stripe_id == subscription.stripe_id,
+        PaidChange.plan_key == price.plan_key,
+        PaidChange.since.between(since, heard_at),
+    )
+    changed_at = db.session.execute(billed_until).scalar() or heard_at
     query = select(func.coalesce(func.sum(MeterReport.quantity), 0)).where(
         MeterReport.team_id == subscription.team_id,
         MeterReport.meter == price.meter_key,
