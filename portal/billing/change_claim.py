@@ -9,10 +9,10 @@ from sqlalchemy import select
 
 from portal.billing import leased_work
 from portal.billing.change_models import ChangePreview, PendingChange
-from portal.billing.leased_work import LeaseLost, after
+from portal.billing.leased_work import after
 from portal.core.unit_of_work import unit_of_work
 
-__all__ = ["LeaseLost", "Work", "after", "claim", "note_sending", "release"]
+__all__ = ["Work", "after", "claim", "note_sending", "release"]
 
 
 @dataclass(frozen=True)

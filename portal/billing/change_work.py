@@ -13,8 +13,8 @@ from datetime import timedelta
 
 import structlog
 
-from portal.billing import change_claim, leave_work
-from portal.billing.change_claim import LeaseLost, Work, claim, note_sending
+from portal.billing import leased_work, leave_work
+from portal.billing.change_claim import Work, claim, note_sending
 from portal.billing.change_models import LEAVE_KINDS
 from portal.billing.change_outcome import Outcome, made, record
 from portal.billing.change_quote import holds, quote
@@ -31,15 +31,11 @@ from portal.billing.gateway import (
     Unavailable,
 )
 from portal.billing.invoice_intent import ASKS, REFUSED, failure_code, intent_of
-from portal.billing.leased_work import was_sent
 from portal.billing.mirror import Json, ref
 from portal.billing.sync import SubscriptionState
 from portal.core import clock
-from portal.core.alarms import raise_alarm
-from portal.core.database import db
 from portal.core.failpoints import failpoint
-from portal.core.stopping import stopping
-from portal.core.unit_of_work import end_read, unit_of_work
+from portal.core.unit_of_work import end_read
 
 log = structlog.get_logger(__name__)
 
@@ -49,8 +45,6 @@ Apply = Callable[[SubscriptionState], object]
 SENT_WITHIN = timedelta(hours=1)
 # How long an answer may be on its way after we have stopped to wait for it.
 ANSWER_WITHIN = timedelta(minutes=2)
-# After so many tries a person should look; the change stays where it is, and is tried ever more rarely.
-ATTEMPTS_WORRYING = 12
 
 
 def drain(gateway: Callable[[], Gateway], apply: Apply, at_most: int) -> int:
@@ -58,32 +52,15 @@ def drain(gateway: Callable[[], Gateway], apply: Apply, at_most: int) -> int:
 
     `apply` writes what a subscription has become, and grants what was paid for, in the unit that records the outcome.
     """
-    tried = 0
-    while tried != at_most and not stopping() and (work := claim()) is not None:
-        _carry_out(gateway(), work, apply)
-        tried += 1
-    return tried
+    return leased_work.drain(claim, lambda work: _carry_out(gateway(), work, apply), at_most)
 
 
 def _carry_out(stripe: Gateway, work: Work, apply: Apply) -> None:
-    """Never raises for what becomes of one change: others wait behind it."""
     failpoint("changes.claimed")
-    structlog.contextvars.bind_contextvars(change_id=work.change.id)
-    try:
+    with leased_work.one_try(work.change, work.token, failed="change_failed", stuck="stuck_change"):
         outcome = _outcome(stripe, work)
         failpoint("changes.asked")
         record(stripe, work, outcome, apply)
-    except LeaseLost:
-        log.warning("lease_lost")
-    except Exception as error:
-        db.session.rollback()
-        log.warning("change_failed", attempt=work.change.attempts, exc_info=error)
-        with unit_of_work():
-            if work.change.attempts == ATTEMPTS_WORRYING:
-                raise_alarm("stuck_change", work.change.id, attempts=work.change.attempts)
-            change_claim.release(work, run_at=change_claim.after(work.change.attempts))
-    finally:
-        structlog.contextvars.unbind_contextvars("change_id")
 
 
 def _outcome(stripe: Gateway, work: Work) -> Outcome:
@@ -93,7 +70,7 @@ def _outcome(stripe: Gateway, work: Work) -> Outcome:
     except (InFlight, RateLimited):
         return Outcome("again")
     except Unavailable:
-        return Outcome("unknown" if was_sent(work.change) else "again")
+        return Outcome("unknown" if leased_work.was_sent(work.change) else "again")
     except InvalidRequest as error:
         log.exception("change_refused_by_stripe", code=error.code, param=error.param)
         return Outcome("failed", code="refused_by_stripe")

@@ -7,28 +7,76 @@ A row that takes part has `state`, `attempts`, `run_at`, `first_sent_at` and the
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
+import structlog
 from sqlalchemy import func, select, update
 
 from portal.core import liveness
+from portal.core.alarms import raise_alarm
 from portal.core.clock import app_now
 from portal.core.database import db
+from portal.core.stopping import stopping
 from portal.core.unit_of_work import end_read, unit_of_work
+
+log = structlog.get_logger(__name__)
 
 # A row in one of these states is not finished, and holds the place of its kind.
 OPEN_STATES = ("pending", "sending", "unknown", "requires_action")
 # More than twice what the calls of one try can take together.
 LEASE = timedelta(seconds=300)
 PAUSE_SECONDS_MAX = 3600
+# After so many tries a person should look; it is tried on, ever more rarely.
+ATTEMPTS_WORRYING = 12
 
 Row = TypeVar("Row", bound=Any)
+Work = TypeVar("Work")
 
 
 class LeaseLost(Exception):
     """Another worker took the row over; whatever this one has done must be rolled back."""
+
+
+def drain(claim: Callable[[], Work | None], carry_out: Callable[[Work], None], at_most: int) -> int:
+    """Carry out work until none is due, `at_most` pieces were tried, or this process is to end; returns how many."""
+    tried = 0
+    while tried != at_most and not stopping() and (work := claim()) is not None:
+        carry_out(work)
+        tried += 1
+    return tried
+
+
+@contextmanager
+def one_try(row: Any, token: str, *, failed: str, stuck: str | None = None) -> Iterator[None]:
+    """The net around one try. It never raises for what becomes of it, since others wait behind it.
+
+    What breaks is logged as `failed` and tried again later; after `ATTEMPTS_WORRYING` tries it raises the alarm `stuck`.
+    """
+    name = f"{type(row).__tablename__}_id"
+    structlog.contextvars.bind_contextvars(**{name: row.id})
+    try:
+        yield
+    except LeaseLost:
+        log.warning("lease_lost")
+    except Exception as error:
+        db.session.rollback()
+        log.warning(failed, attempt=row.attempts, exc_info=error)
+        _try_later(row, token, stuck)
+    finally:
+        structlog.contextvars.unbind_contextvars(name)
+
+
+def _try_later(row: Any, token: str, stuck: str | None) -> None:
+    try:
+        with unit_of_work():
+            if stuck is not None and row.attempts == ATTEMPTS_WORRYING:
+                raise_alarm(stuck, row.id, attempts=row.attempts)
+            release(row, token, run_at=after(row.attempts))
+    except LeaseLost:
+        log.warning("lease_lost")
 
 
 def claim(model: type[Row], open_states: Sequence[str] = OPEN_STATES) -> tuple[Row, str] | None:

@@ -25,16 +25,12 @@ from portal.billing.gateway import (
 )
 from portal.billing.invoice_intent import ASKS, UNDER_WAY, failure_code, intent_of
 from portal.billing.invoice_models import PaymentTry
-from portal.billing.leased_work import LeaseLost
 from portal.billing.mirror import Json
 from portal.billing.models import Invoice
 from portal.billing.pay_now import PAYABLE
 from portal.billing.pay_outcome import Apply, Outcome, record
 from portal.core import clock
-from portal.core.alarms import raise_alarm
-from portal.core.database import db
 from portal.core.failpoints import failpoint
-from portal.core.stopping import stopping
 from portal.core.unit_of_work import end_read, unit_of_work
 
 log = structlog.get_logger(__name__)
@@ -45,8 +41,6 @@ SENT_WITHIN = timedelta(hours=1)
 KEYS_LAST = timedelta(hours=23)
 # How long a bank's question is waited for.
 ANSWERED_WITHIN = timedelta(hours=24)
-# After so many looks a person should look; it is tried ever more rarely.
-ATTEMPTS_WORRYING = 12
 # A person waits on the page and can answer the bank.
 PRESENT = {"off_session": False}
 
@@ -65,11 +59,7 @@ def drain(gateway: Callable[[], Gateway], apply: Apply, at_most: int) -> int:
 
     `apply` writes the purchase and what follows from it, in the unit that records the outcome.
     """
-    looked = 0
-    while looked != at_most and not stopping() and (work := _claim()) is not None:
-        _carry_out(gateway(), work, apply)
-        looked += 1
-    return looked
+    return leased_work.drain(_claim, lambda work: _carry_out(gateway(), work, apply), at_most)
 
 
 def _claim() -> Work | None:
@@ -83,24 +73,11 @@ def _claim() -> Work | None:
 
 
 def _carry_out(stripe: Gateway, work: Work, apply: Apply) -> None:
-    """Never raises for what becomes of one try: others wait behind it."""
     failpoint("tries.claimed")
-    structlog.contextvars.bind_contextvars(payment_try_id=work.row.id)
-    try:
+    with leased_work.one_try(work.row, work.token, failed="payment_try_failed", stuck="stuck_payment"):
         outcome = _outcome(stripe, work)
         failpoint("tries.asked")
         record(stripe, work.row, work.token, work.invoice_stripe_id, outcome, apply)
-    except LeaseLost:
-        log.warning("lease_lost")
-    except Exception as error:
-        db.session.rollback()
-        log.warning("payment_try_failed", attempt=work.row.attempts, exc_info=error)
-        with unit_of_work():
-            if work.row.attempts == ATTEMPTS_WORRYING:
-                raise_alarm("stuck_payment", work.row.id, attempts=work.row.attempts)
-            leased_work.release(work.row, work.token, run_at=leased_work.after(work.row.attempts))
-    finally:
-        structlog.contextvars.unbind_contextvars("payment_try_id")
 
 
 def _outcome(stripe: Gateway, work: Work) -> Outcome:

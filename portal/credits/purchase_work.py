@@ -24,15 +24,12 @@ from portal.billing.gateway import (
     RateLimited,
     Unavailable,
 )
-from portal.billing.leased_work import LeaseLost
 from portal.billing.mirror import Json
 from portal.core import clock
 from portal.core.addresses import own_address
-from portal.core.alarms import raise_alarm
 from portal.core.database import db
 from portal.core.failpoints import failpoint
 from portal.core.ids import new_id
-from portal.core.stopping import stopping
 from portal.core.unit_of_work import end_read, unit_of_work
 from portal.credits import purchase_outcome
 from portal.credits.purchase_models import OPEN_STATES, PurchaseIntent
@@ -48,8 +45,6 @@ CHARGED_WITHIN = timedelta(hours=23)
 ANSWERED_WITHIN = timedelta(hours=24)
 # The clocks of two computers differ a little.
 CLOCKS_DIFFER = timedelta(hours=1)
-# After so many looks a person should look; it is tried ever more rarely.
-ATTEMPTS_WORRYING = 12
 NOBODY_THERE = {"off_session": True}
 
 
@@ -66,42 +61,20 @@ def drain(gateway: Callable[[], Gateway], apply: Apply, at_most: int) -> int:
 
     `apply` writes the payment and what follows from it, in the unit that records the outcome.
     """
-    looked = 0
-    while looked != at_most and not stopping():
-        found = leased_work.claim(PurchaseIntent, OPEN_STATES)
-        if found is None:
-            break
-        _carry_out(gateway(), Work(*found), apply)
-        looked += 1
-    return looked
+    return leased_work.drain(_claim, lambda work: _carry_out(gateway(), work, apply), at_most)
+
+
+def _claim() -> Work | None:
+    found = leased_work.claim(PurchaseIntent, OPEN_STATES)
+    return None if found is None else Work(*found)
 
 
 def _carry_out(stripe: Gateway, work: Work, apply: Apply) -> None:
-    """Never raises for what becomes of one purchase: others wait behind it."""
     failpoint("purchases.claimed")
-    structlog.contextvars.bind_contextvars(purchase_intent_id=work.row.id)
-    try:
+    with leased_work.one_try(work.row, work.token, failed="auto_purchase_failed", stuck="stuck_purchase"):
         outcome = _outcome(stripe, work)
         failpoint("purchases.asked")
         purchase_outcome.record(stripe, work.row, work.token, outcome, apply)
-    except LeaseLost:
-        log.warning("lease_lost")
-    except Exception as error:
-        db.session.rollback()
-        log.warning("auto_purchase_failed", attempt=work.row.attempts, exc_info=error)
-        _try_later(work)
-    finally:
-        structlog.contextvars.unbind_contextvars("purchase_intent_id")
-
-
-def _try_later(work: Work) -> None:
-    try:
-        with unit_of_work():
-            if work.row.attempts == ATTEMPTS_WORRYING:
-                raise_alarm("stuck_purchase", work.row.id, attempts=work.row.attempts)
-            leased_work.release(work.row, work.token, run_at=leased_work.after(work.row.attempts))
-    except LeaseLost:
-        log.warning("lease_lost")
 
 
 def _outcome(stripe: Gateway, work: Work) -> Outcome:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -21,7 +22,7 @@ from sqlalchemy import func, select
 
 from portal.billing import leased_work
 from portal.billing.gateway import Gateway, GatewayError, InvalidRequest, Unavailable
-from portal.billing.leased_work import LeaseLost, after, note_sending, release
+from portal.billing.leased_work import ATTEMPTS_WORRYING, after, note_sending, release
 from portal.billing.meter_terms import CUSTOMER, VALUE, event_name
 from portal.billing.models import Customer
 from portal.catalog.models import Meter
@@ -31,7 +32,6 @@ from portal.core.clock import app_now
 from portal.core.database import db
 from portal.core.failpoints import failpoint
 from portal.core.metrics import counter
-from portal.core.stopping import stopping
 from portal.core.unit_of_work import after_commit, end_read, unit_of_work
 from portal.usage.report_models import MeterReport
 
@@ -44,7 +44,6 @@ LATER = ("no_meter", "archived_meter")
 KNOWN_FOR = timedelta(hours=23)
 TAKEN_FOR = timedelta(days=35)
 PAUSE = timedelta(hours=1)
-ATTEMPTS_WORRYING = 12
 ERROR_MAX = 500
 REFUSED = "usage_refused"
 UNCLEAR = "usage_unclear"
@@ -73,28 +72,16 @@ class Address:
 
 def drain(gateway: Callable[[], Gateway], at_most: int) -> int:
     """Send reports until none is due, `at_most` were tried, or this process is to end; returns how many."""
-    tried = 0
-    while tried != at_most and not stopping() and (claimed := leased_work.claim(MeterReport)) is not None:
-        _send(gateway(), *claimed)
-        tried += 1
-    return tried
+    return leased_work.drain(partial(leased_work.claim, MeterReport), lambda work: _send(gateway(), *work), at_most)
 
 
 def _send(stripe: Gateway, report: MeterReport, token: str) -> None:
-    """Never raises for what becomes of one report: others wait behind it."""
     failpoint("meter_reports.claimed")
-    try:
+    with leased_work.one_try(report, token, failed="meter_report_failed"):
         outcome = _outcome(stripe, report, token)
         failpoint("meter_reports.asked")
         with unit_of_work():
             _record(report, token, outcome)
-    except LeaseLost:
-        log.warning("lease_lost", report_id=report.id)
-    except Exception as error:
-        db.session.rollback()
-        log.warning("meter_report_failed", report_id=report.id, attempt=report.attempts, exc_info=error)
-        with unit_of_work():
-            release(report, token, run_at=after(report.attempts))
 
 
 def _outcome(stripe: Gateway, report: MeterReport, token: str) -> Outcome:

@@ -163,6 +163,27 @@ def test_a_worker_that_was_paused_for_too_long_writes_nothing(
     _once(buyer, 1)
 
 
+def test_a_try_that_breaks_after_its_lease_was_lost_stops_nobody(
+    buyer: AutoBuyer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither what broke it nor that it cannot even be put off is anybody else's trouble."""
+    buyer.spend(200)
+    look, looks = Gateway.payment_intent, []
+
+    def broken(gateway: Gateway, intent_id: str) -> Any:
+        looks.append(intent_id)
+        if len(looks) == 1:
+            with ThreadPoolExecutor(1) as other:
+                other.submit(_take_over, buyer).result()
+            raise RuntimeError("broken on purpose")
+        return look(gateway, intent_id)
+
+    monkeypatch.setattr(Gateway, "payment_intent", broken)
+    buyer.settle()
+    assert len(looks) > 1
+    _once(buyer, 1)
+
+
 def _take_over(buyer: AutoBuyer) -> None:
     with buyer.stage.app.app_context():
         with unit_of_work():
