@@ -51,7 +51,7 @@ from tests.browser.open_portal import OpenPortal, hosted_step, planned, unpaid, 
 from tests.browser.people import Household, Person, gather, newcomer
 from tests.browser.purchase_pages import saver
 from tests.browser.running import RunningStack
-from tests.browser.usage_pages import budgets, explained_beside, filled, heavy, refused_budget
+from tests.browser.usage_pages import DAYS, budgets, explained_beside, filled, heavy, refused_budget
 from tests.browser.visitor import Visitor
 from tests.cast import PASSWORD, make_user
 from tests.stage import ASKS_WHO_PAYS, DECLINED
@@ -96,7 +96,7 @@ class Company:
             debtor=newcomer(stack, "Willow Works"),
             reader=newcomer(stack, "Tidewater Press"),
             saver=newcomer(stack, "Cedar Tools"),
-            heavy=newcomer(stack, "Signal Stables"),
+            heavy=newcomer(stack, "Signal Stables", days=DAYS),
         )
 
 

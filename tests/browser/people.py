@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from flask_security import hash_password
@@ -11,6 +14,7 @@ from sqlalchemy import select
 from portal.accounts.models import Membership, Team, User
 from portal.accounts.registration import make_team
 from portal.catalog.queries import free_plan
+from portal.core import clock
 from portal.core.authz import Role
 from portal.core.database import db
 from portal.core.unit_of_work import unit_of_work
@@ -56,14 +60,24 @@ def gather(stack: RunningStack) -> Household:
     return Household(**people)
 
 
-def newcomer(stack: RunningStack, team_name: str, *, teams: int = 1, password: str | None = None) -> Person:
-    """A confirmed user who owns a new team on the free plan, as signing up leaves it; or several teams.
+@contextmanager
+def days_ago(days: int) -> Iterator[None]:
+    """What is done here, within one unit of work, is done at a time that is past. Nobody else sees the clock move."""
+    clock.advance(-timedelta(days=days))
+    yield
+    clock.advance(timedelta(days=days))
+
+
+def newcomer(
+    stack: RunningStack, team_name: str, *, teams: int = 1, password: str | None = None, days: int = 0
+) -> Person:
+    """A confirmed user who owns a new team on the free plan, as signing up left it `days` ago; or several teams.
 
     The address is made from the team's name, which therefore is given once in a run.
     """
     email = "".join(letter for letter in team_name.lower() if letter.isalnum()) + "@example.com"
     with stack.portal.app_context():
-        with unit_of_work():
+        with unit_of_work(), days_ago(days):
             user = make_user(email, name="Robin Field")
             user.password = hash_password(password) if password else None
             made = [_team(user, team_name if number == 0 else f"{team_name} {number + 1}") for number in range(teams)]

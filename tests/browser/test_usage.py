@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.keyboard import press_enter_on
 from tests.browser.people import Person, newcomer
 from tests.browser.running import RunningStack
-from tests.browser.usage_pages import fill_for
+from tests.browser.usage_pages import DAYS, fill_for
 from tests.browser.visitor import Arrive, Visitor
 
 # The first pixels of a chart that is drawn are not all see-through.
@@ -18,7 +18,7 @@ DRAWN = """canvas => {
 
 
 def busy(arrive: Arrive, stack: RunningStack, name: str) -> tuple[Visitor, Person]:
-    person = newcomer(stack, name)
+    person = newcomer(stack, name, days=DAYS)
     someone = arrive(person)
     fill_for(someone, person)
     return someone, person

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
 
 from portal.accounts.api_keys import create_key
 from portal.accounts.audit import SYSTEM
-from portal.accounts.models import ApiKey, Membership, Team, User
+from portal.accounts.models import ApiKey, Membership, User
 from portal.billing.models import Checkout, Payment
 from portal.core import clock
 from portal.core.authz import Role
@@ -23,7 +23,7 @@ from portal.usage.budget_settings import set_budget
 from portal.usage.metering import Use, record_all
 from portal.usage.models import UsageEvent
 from tests.browser.bundle_pages import DONE, checkout_of
-from tests.browser.people import Person
+from tests.browser.people import Person, days_ago
 from tests.browser.visitor import Visitor
 from tests.cast import make_user
 
@@ -38,7 +38,10 @@ def heavy(company: Any) -> Person:
 
 
 def fill_for(someone: Visitor, person: Person) -> None:
-    """Three weeks of use by two keys and for two people, of gifts and of a bundle that was bought; made once."""
+    """Three weeks of use by two keys and for two people, of gifts and of a bundle that was bought; made once.
+
+    The person's team is `DAYS` old.
+    """
     with someone.stack.portal.app_context():
         with unit_of_work() as session:
             if session.execute(select(UsageEvent.id).where(UsageEvent.team_id == person.team_id).limit(1)).scalar():
@@ -46,22 +49,18 @@ def fill_for(someone: Visitor, person: Person) -> None:
             owner = session.execute(select(User).where(User.email == person.email)).scalar_one()
             colleague = make_user(name="Ada Marsh")
             session.add(Membership(user_id=colleague.id, team_id=person.team_id, role=Role.MEMBER))
-            session.get_one(Team, person.team_id).created_at -= timedelta(days=DAYS)
-            for name in ("Production backend", "Nightly jobs"):
-                create_key(person.team_id, owner, name, livemode=False)
-            session.flush()
+            with days_ago(DAYS):
+                for name in ("Production backend", "Nightly jobs"):
+                    create_key(person.team_id, owner, name, livemode=False)
+                session.flush()
             keys = session.execute(select(ApiKey.id).where(ApiKey.team_id == person.team_id)).scalars().all()
             now = clock.now()
-            ends = now + timedelta(days=9)
-            ledger.grant(
-                person.team_id,
-                kind="gift",
-                amount=400,
-                cause_key="gift:1",
-                source="For the import delay",
-                expires_at=ends,
-            )
+            with days_ago(DAYS):
+                _gift(person.team_id, 400, "For the import delay", now + timedelta(days=9))
+                _gift(person.team_id, 6_000, "Moved from the old plan", None)
             people = (owner.id, colleague.id)
+        for back in range(DAYS, 0, -1):
+            _day(person.team_id, back, keys, people)
         checkout = checkout_of(someone, person, **DONE)
         with unit_of_work() as session:
             page = session.execute(select(Checkout.stripe_id).where(Checkout.id == checkout)).scalar_one()
@@ -72,15 +71,25 @@ def fill_for(someone: Visitor, person: Person) -> None:
                     checkout_stripe_id=page, brand="visa", last4="4242", occurred_at=now,
                 )
             )  # fmt: skip
-        for back in range(DAYS, -1, -1):
-            _day(person.team_id, now - timedelta(days=back, minutes=5), back, keys, people)
+        _day(person.team_id, 0, keys, people)
         with unit_of_work():
             count_lot_days(person.team_id)
 
 
-def _day(team_id: str, at: Any, back: int, keys: Any, people: tuple[str, str]) -> None:
+def _gift(team_id: str, amount: int, source: str, ends: datetime | None) -> None:
+    ledger.grant(team_id, kind="gift", amount=amount, cause_key=f"gift:{amount}", source=source, expires_at=ends)
+
+
+def _day(team_id: str, back: int, keys: Any, people: tuple[str, str]) -> None:
+    with unit_of_work(), days_ago(back):
+        at = clock.now() - timedelta(minutes=5)
+        outcomes = record_all(team_id, _uses(team_id, at, back, keys, people), lambda recorded: recorded.id)
+    assert not [outcome for outcome in outcomes if isinstance(outcome, Exception)], outcomes
+
+
+def _uses(team_id: str, at: datetime, back: int, keys: Any, people: tuple[str, str]) -> list[Use]:
     weekend = at.astimezone(UTC).weekday() >= 5
-    uses = [
+    return [
         Use(
             team_id,
             f"{meter.split('_')[-1]}-{back:02}-{number}",
@@ -93,9 +102,6 @@ def _day(team_id: str, at: Any, back: int, keys: Any, people: tuple[str, str]) -
         for meter, (few, many) in DAILY.items()
         for number, quantity in enumerate([few if weekend else many - back % 5, 1 + back % 3])
     ]
-    with unit_of_work():
-        outcomes = record_all(team_id, uses, lambda recorded: recorded.id)
-    assert not [outcome for outcome in outcomes if isinstance(outcome, Exception)], outcomes
 
 
 def filled(path: str) -> Callable[[Visitor, Any], None]:
