@@ -17,8 +17,8 @@ help: ## List the targets
 	@echo "  make run PORT=9000 SANDBOX_PORT=9001 DATABASE_URL=... REDIS_URL=...   any setting of .env.example"
 	@echo "  make test ARGS='tests/unit -k money'                                 arguments for pytest"
 	@echo "  make chaos SEED=7 ROUNDS=200                                         the same choices again, or more of them"
-	@echo "  make chaos OPERATIONS=0 ROUNDS=0 CUSTOMERS=30 SEEDS=5                only a month of customers, told badly"
-	@echo "  make chaos OPERATIONS=50000 ROUNDS=0 SEEDS=0                         only clients at the ledger"
+	@echo "  make chaos OPERATIONS=0 TABLES=0 ROUNDS=0 CUSTOMERS=30 SEEDS=5       only a month of customers, told badly"
+	@echo "  make chaos OPERATIONS=50000 TABLES=0 ROUNDS=0 SEEDS=0                only clients at the ledger"
 
 run: install ## Set everything up and start it; Ctrl-C stops it again
 	@exec $(PYTHON) -m portal.cli.stack run
@@ -35,7 +35,7 @@ bench: install ## Measure against a bare insert; writes docs/performance.md, fai
 
 chaos: install ## Break workers, Redis, connections and deliveries; fails when anything is lost or doubled
 	@exec $(PYTHON) -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(OPERATIONS),--operations $(OPERATIONS)) \
-	  $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	  $(if $(TABLES),--tables $(TABLES)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	  $(if $(CUSTOMERS),--customers $(CUSTOMERS)) $(if $(SEEDS),--seeds $(SEEDS))
 
 mutants: install ## Plant bugs in a copy of the code; fails when the tests do not catch one

@@ -1,6 +1,7 @@
-"""`make chaos SEED=… OPERATIONS=… ROUNDS=… CUSTOMERS=… SEEDS=…`: many clients at the ledger (`tests/chaos/operating.py`), the
-loop of `tests/chaos/loop.py`, then a month of many customers told badly for many seeds (`tests/chaos/history.py`), each on
-servers of its own; fails when it finds anything.
+"""`make chaos SEED=… OPERATIONS=… TABLES=… ROUNDS=… CUSTOMERS=… SEEDS=…`: many clients at the ledger
+(`tests/chaos/operating.py`), what `make test` tries a part of with all of it (`tests/chaos/whole_tables.py`), the loop of
+`tests/chaos/loop.py`, then a month of many customers told badly for many seeds (`tests/chaos/history.py`), each on servers
+of its own; fails when it finds anything.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from tests.chaos.history import History
 from tests.chaos.loop import Chaos
 from tests.chaos.operating import chaos_at_the_ledger
 from tests.chaos.standing import standing
+from tests.chaos.whole_tables import try_whole_tables
 from tests.purchases import violations
 from tests.worker_process import Workers
 
@@ -35,6 +37,9 @@ def main() -> int:
     parser.add_argument(
         "--operations", type=int, default=OPERATIONS, help=f"how many at the ledger ({OPERATIONS:,}), 0 for none"
     )
+    parser.add_argument(
+        "--tables", type=int, default=1, help="whether to try every crash point and order (1), or not (0)"
+    )
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"how many steps ({ROUNDS}), 0 for none")
     parser.add_argument("--customers", type=int, default=CUSTOMERS, help=f"whose month is told ({CUSTOMERS})")
     parser.add_argument("--seeds", type=int, default=SEEDS, help=f"how often it is told, 0 for never ({SEEDS})")
@@ -45,12 +50,14 @@ def main() -> int:
         f" with {given.seeds} seeds"
     )
     again = (
-        f"make chaos SEED={given.seed} OPERATIONS={given.operations} ROUNDS={given.rounds} CUSTOMERS={given.customers}"
-        f" SEEDS={given.seeds}"
+        f"make chaos SEED={given.seed} OPERATIONS={given.operations} TABLES={given.tables} ROUNDS={given.rounds}"
+        f" CUSTOMERS={given.customers} SEEDS={given.seeds}"
     )
     try:
         if given.operations:
             run_operations(given.seed, given.operations)
+        if given.tables:
+            try_whole_tables()
         if given.rounds:
             run_loop(given.seed, given.rounds)
         if given.seeds:

@@ -19,7 +19,7 @@ from portal.credits.jobs import drain_purchases
 from portal.credits.purchase_size import Limits
 from tests.auto_buyers import ASKS, CREDITS, DECLINES, WORKS, AutoBuyer
 from tests.cast import Cast
-from tests.lifecycle.test_crash_points import Crasher, crasher, nothing_is_locked, points_of
+from tests.crashing import Crasher, crasher, nothing_is_locked, points_of
 from tests.purchases import violations
 from tests.stage import Stage
 from tests.trouble import call_fault, struck, trouble

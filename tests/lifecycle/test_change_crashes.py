@@ -15,7 +15,7 @@ from sqlalchemy import text
 from portal.billing.change_models import PendingChange
 from portal.core.database import db
 from tests.cast import Cast
-from tests.lifecycle.test_crash_points import Crasher, crasher, nothing_is_locked, points_of
+from tests.crashing import Crasher, crasher, nothing_is_locked, points_of
 from tests.plan_changes import Changer, read
 from tests.purchases import make_buyer, violations
 from tests.stage import Stage

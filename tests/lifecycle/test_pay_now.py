@@ -17,7 +17,7 @@ from portal.core.database import db
 from portal.core.ids import new_id
 from tests import switches
 from tests.cast import Cast
-from tests.lifecycle.test_crash_points import Crasher, crasher, nothing_is_locked
+from tests.crashing import Crasher, crasher, nothing_is_locked
 from tests.purchases import violations
 from tests.stage import Stage
 from tests.trouble import call_fault, struck, trouble
