@@ -86,10 +86,21 @@ def _begin_session(user: User, now: datetime, proven_at: datetime) -> str:
 def _browser(app: Flask, user: User, token: str) -> FlaskClient:
     client = app.test_client()
     with client.session_transaction() as session:
-        session["_user_id"] = user.fs_uniquifier
-        session["_fresh"] = True
-        session[TOKEN] = token
+        session.update(_of_session(user, token))
     return client
+
+
+def _of_session(user: User, token: str) -> dict[str, Any]:
+    return {"_user_id": user.fs_uniquifier, "_fresh": True, TOKEN: token}
+
+
+def session_cookie(app: Flask, user: User) -> str:
+    """The value of the cookie of a new session that lasts, for who asks a server over the network."""
+    with unit_of_work():
+        now = clock.now()
+        token = _begin_session(user, now, now)
+    signer = app.session_interface.get_signing_serializer(app)  # type: ignore[attr-defined]
+    return str(signer.dumps(_of_session(user, token)))
 
 
 def make_team_of(owner: User, name: str = "Harbor Analytics") -> Team:

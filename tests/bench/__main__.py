@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.bench import batches, propagation, requests, table
+from tests.bench import batches, pages, propagation, requests, table
 from tests.bench.load import Round, run
 from tests.bench.stand import Server, Stand, standing
 from tests.bench.stand_in import StandIn, stand_in
@@ -63,6 +63,7 @@ def main() -> int:
         results = measure_portal(stand)
         hot_results = measure_hot_team(stand)
         batch_results = batches.measure(stand, say)
+        page_results, memory = pages.measure(stand, say)
         about = table.machine(stand.postgres)
     with stand_in() as found:
         reads = measure_stand_in(found)
@@ -72,19 +73,26 @@ def main() -> int:
     }
     ratios["hot_of_spread"] = batches.hot_of_spread(batch_results)
     about.append(f"of the batches of a thousand teams, those of one team come to {ratios['hot_of_spread']:.2f}")
+    about.append(
+        f"a worker process of the portal has had {memory.peak:.0f} MiB at most, {memory.before:.0f} of them before the first"
+        f" page of a team with {pages.LONG:,} uses"
+    )
     targets = {**TARGETS, **batches.TARGETS}
     tables = [
         table.rows(results, TARGETS, "of the bare insert"),
         table.rows(hot_results, targets, "of the bare insert"),
         table.rows(batch_results, targets, "of the bare rows", "uses"),
+        pages.rows(page_results),
         table.rows(reads, {}, "of the bare route"),
         table.distribution("event to changed right", took),
     ]
     table.write(tables, about, f"{CONNECTIONS} connections, {ROUNDS} rounds")
     say("\n".join(tables[-1]))
     missed = [name for name, target in targets.items() if ratios[name] < target]
+    missed += [name for name, page in page_results.items() if page.ratio > pages.RATIO_MAX]
     for name, target in targets.items():
         say(f"{name}: {ratios[name]:.2f}, wanted {target}")
+    say(f"missed: {', '.join(missed) or 'nothing'}")
     return 1 if missed else 0
 
 
