@@ -128,23 +128,26 @@ def due_again() -> None:
 
 
 def kill_everywhere(
-    crasher: Crasher, books: Books, job: str = "drain", *, points_min: int = POINTS_MIN, **more: Any
+    crasher: Crasher, books: Books, kind: str, job: str = "drain", *, points_min: int = POINTS_MIN, **more: Any
 ) -> None:
-    """Kill one worker after another, each a point further on, until one comes to the end; compare all there is each time."""
+    """Kill one worker after another, each further on (`points_of` says where), until one comes to the end; compare all there
+    is each time.
+    """
     before = books.read()
     seen: list[dict[str, str]] = []
-    while (answer := crasher.run(job, kill_at=len(seen), **more)) is None:
+    for point in points_of(kind):
+        if crasher.run(job, kill_at=point, **more) is not None:
+            break
         until(nothing_is_locked, "the database has noticed")
         due_again()
         seen.append(books.read())
 
-    assert len(seen) >= points_min, answer
-    after = seen[-1]
+    assert point >= points_min
+    after = books.read()
+    assert after != before
     for number, now in enumerate(seen):
         half_done = [table for table in now if now[table] != before[table]]
-        assert not half_done or now == after, f"at point {number} something stood in {half_done}"
-    changes = seen.index(after)
-    assert seen[changes:] == [after] * (len(seen) - changes), "something was taken back"
-    assert books.read() == after, "something was done again"
-    assert after != before
+        assert not half_done or now == after, f"after kill {number} something stood in {half_done}"
+    undone = [now != after for now in seen]
+    assert undone == sorted(undone, reverse=True), "something was taken back"
     assert nothing_waits()

@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 from portal.billing.bundle_sale import buy_path
 from portal.core.errors import ApiError
 from portal.credits.errors import InsufficientCredits
+from portal.credits.purchase_page import standing
 from portal.usage.metered import MeteringUnavailable, UseRefused
 from portal.usage.metering import Refusal
 from portal.usage.queries import meter_names
@@ -88,6 +89,10 @@ class Refusals:
     def _buy_url(self) -> str:
         return self._base_url + buy_path(self._team_id)
 
+    @cached_property
+    def _auto_purchase(self) -> str:
+        return standing(self._team_id)
+
     def _payment_required(self, refused: InsufficientCredits) -> ApiError:
         message = f"This takes {refused.cost:,} credits and {refused.available:,} are left. Nothing was recorded."
         return ApiError(
@@ -98,6 +103,7 @@ class Refusals:
             balance=refused.available,
             cost=refused.cost,
             shortfall=refused.cost - refused.available,
+            auto_purchase=self._auto_purchase,
             buy_url=self._buy_url,
         )
 

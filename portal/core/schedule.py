@@ -7,16 +7,28 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
-from sqlalchemy import Interval, cast, func, literal, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from portal.core.clock import app_now
-from portal.core.database import Model, UtcDateTime, db
+from portal.core.clock import APP_NOW, app_now
+from portal.core.database import Model, UtcDateTime, db, send
+from portal.core.statements import Statement
 from portal.core.stopping import stopping
 from portal.core.unit_of_work import end_read, run_in_unit, unit_of_work
 
 log = structlog.get_logger(__name__)
+
+# A worker looks after every event, at tasks whose work is mostly a look as well: what is around them must cost little.
+CLAIM = Statement(
+    "insert into schedule as s (name, next_run_at, last_started_at)"  # noqa: S608  all of it is ours
+    f" values (:name, {APP_NOW} + cast(:first as interval), case when :at_once then {APP_NOW} end)"
+    f" on conflict (name) do update set next_run_at = {APP_NOW} + cast(:every as interval), last_started_at = {APP_NOW}"
+    f" where s.next_run_at <= {APP_NOW} or s.next_run_at > {APP_NOW} + cast(:every as interval)"
+    " returning last_started_at is not null as claimed"
+)
+FINISH = Statement(
+    f"update schedule set last_finished_at = {APP_NOW}, last_error = cast(:error as text) where name = :name"  # noqa: S608
+)
 
 
 class ScheduledTask(Model):
@@ -84,20 +96,9 @@ def _claim(name: str, task: Task) -> bool:
 
     A next run further ahead than one interval stems from a clock that was moved back, and counts as due.
     """
-    ahead = app_now() + cast(literal(task.every), Interval)
-    first = app_now() + cast(literal(task.first_in), Interval)
-    with unit_of_work() as session:
-        session.execute(insert(ScheduledTask).values(name=name, next_run_at=first).on_conflict_do_nothing())
-        claimed = session.execute(
-            update(ScheduledTask)
-            .where(
-                ScheduledTask.name == name,
-                (ScheduledTask.next_run_at <= app_now()) | (ScheduledTask.next_run_at > ahead),
-            )
-            .values(next_run_at=ahead, last_started_at=app_now())
-            .returning(ScheduledTask.name)
-        ).scalar()
-    return claimed is not None
+    with unit_of_work():
+        rows = send(CLAIM, name=name, every=task.every, first=task.first_in or task.every, at_once=not task.first_in)
+    return bool(rows) and rows[0].claimed
 
 
 def overdue_seconds() -> dict[str, float]:
@@ -120,8 +121,6 @@ def _run(name: str, task: Task) -> bool:
         db.session.rollback()
         log.exception("scheduled_task_failed", task=name)
         error = f"{type(failure).__name__}: {failure}"[:500]
-    with unit_of_work() as session:
-        session.execute(
-            update(ScheduledTask).where(ScheduledTask.name == name).values(last_finished_at=app_now(), last_error=error)
-        )
+    with unit_of_work():
+        send(FINISH, name=name, error=error)
     return True

@@ -45,6 +45,7 @@ ORDERS = Statement(
     "select amount, ordered_at from credit_reversals where team_id = :team_id and grant_id = :grant_id order by id"
 )
 
+STARTS = ("granted", "adjusted")
 REPAYING = "Repaid what was owed"
 STATE_WORDS = {
     "waiting": "Not begun yet",
@@ -103,6 +104,7 @@ class Due:
     remaining: int
     takes: Sequence[Posting]
     repaid: int = 0
+    starts: bool = False
 
 
 def _due(team_id: str, grant: Row) -> Due:
@@ -113,7 +115,8 @@ def _due(team_id: str, grant: Row) -> Due:
     book.post_due()
     mine = [posting for posting in book.postings if any(lot_id == lot.id for lot_id, _amount in posting.takes)]
     repaid = sum(hold.repaid.get(lot.id, 0) for hold in book.holds.values())
-    return Due(lot.state, lot.remaining, mine, repaid)
+    starts = any(posting.grant_id == lot.id and posting.kind in STARTS for posting in book.postings)
+    return Due(lot.state, lot.remaining, mine, repaid, starts)
 
 
 def _became(grant: Row, takes: Sequence[Row], spent: int, repaid: int, due: Due, *, began: bool) -> Derivation:
@@ -123,7 +126,7 @@ def _became(grant: Row, takes: Sequence[Row], spent: int, repaid: int, due: Due,
     for posting in due.takes:
         gone = sum(amount for lot_id, amount in posting.takes if lot_id == grant.id)
         terms.append(Term(_take_words(posting.kind, own=posting.grant_id == grant.id), -gone, "Due now"))
-    if not began and due.state == "ended":
+    if not began and not due.starts and due.state == "ended":
         terms.append(Term("Never began", -grant.amount, "Something else took its place before its start."))
     return derivation("What became of it", terms, "Left", due.remaining)
 

@@ -112,6 +112,14 @@ def state(team_id: str) -> str:
     return _state_of(purchase_rules.rule_of(team_id))
 
 
+def standing(team_id: str) -> str:
+    """The same for a program: `under_way` or `requires_action` while a purchase is open, else as `state`."""
+    newest = _newest(team_id)
+    if newest is not None and newest.state in OPEN_STATES:
+        return "requires_action" if newest.state == "requires_action" else "under_way"
+    return state(team_id)
+
+
 def _state_of(rule: AutoPurchaseRule | None) -> str:
     if rule is None or not rule.enabled:
         return "off"

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from playwright.sync_api import Browser, BrowserContext
 
-from tests.browser.looks import looks
+from tests.browser.looks import two_looks
 from tests.browser.pages import NOT_PAGES, PAGES, Company, Scene
 from tests.browser.people import Person
 from tests.browser.running import RunningStack
@@ -49,7 +49,7 @@ def test_a_page_is_sound(scene: Scene, stack: RunningStack, regulars: Regulars) 
     stack.mark_logs()
     someone, complaints = regulars.come(scene.who(regulars.company))
     scene.play(someone, regulars.company)
-    problems = [problem for look in looks(someone.page) for problem in look.problems()]
+    problems = [problem for look in two_looks(someone.page, scene.name) for problem in look.problems()]
     someone.page.close()
     assert problems + complaints.found == []
 

@@ -83,12 +83,13 @@ DUE = {
 }
 
 
-@pytest.mark.parametrize("due", DUE.values(), ids=DUE.keys())
+@pytest.mark.parametrize("name", DUE)
 def test_killed_at_every_point_of_what_is_due_it_is_done_once(
-    cast: Cast, stage: Stage, crasher: Crasher, due: Due
+    cast: Cast, stage: Stage, crasher: Crasher, name: str
 ) -> None:
+    due = DUE[name]
     due.prepare(cast, stage)
-    kill_everywhere(crasher, Books(), "scheduled", task=due.task, points_min=10)
+    kill_everywhere(crasher, Books(), name, "scheduled", task=due.task, points_min=10)
     query = select(CreditEntry.kind, CreditEntry.amount).where(CreditEntry.team_id == cast.team_id)
     entries = db.session.execute(query.order_by(CreditEntry.version)).all()
     assert [(entry.kind, entry.amount) for entry in entries] == due.entries

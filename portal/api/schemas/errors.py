@@ -30,6 +30,9 @@ class ErrorDetail(Answer):
     )
 
 
+AUTO_PURCHASE = ("off", "on", "under_way", "requires_action", "stopped", "capped", "paused")
+
+
 class ErrorAnswer(Answer):
     error = fields.Nested(ErrorDetail, required=True)
 
@@ -38,6 +41,12 @@ class CreditsMissingDetail(ErrorDetail):
     balance = fields.Integer(metadata={"description": "Credits that can be spent now.", "minimum": 0, "example": 1})
     cost = fields.Integer(metadata={"description": "Credits the use would take.", "example": 3})
     shortfall = fields.Integer(metadata={"description": "Credits that are missing.", "minimum": 1, "example": 2})
+    auto_purchase = text(
+        "How auto-purchase stands. `under_way`: credits are being bought, so report again, with the same key, in some seconds."
+        " `requires_action`: a person has to confirm the payment.",
+        enum=list(AUTO_PURCHASE),
+        example="off",
+    )
     included = fields.Integer(metadata={"description": "Of a metered meter: units a month that the plan includes."})
     used = fields.Integer(metadata={"description": "Of a metered meter: how many of them are used."})
     budget = fields.Integer(metadata={"description": "Of an API key or a member: credits a month of its budget."})

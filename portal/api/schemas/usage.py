@@ -23,7 +23,7 @@ from portal.api.schemas.common import (
     text,
     whole,
 )
-from portal.api.schemas.errors import TYPES
+from portal.api.schemas.errors import AUTO_PURCHASE, TYPES
 
 BATCH_MAX = 1_000
 QUANTITY_MAX = 1_000_000
@@ -101,6 +101,9 @@ class RefusedUse(Answer):
     balance = fields.Integer(metadata={"description": "Credits that could be spent when its turn came."})
     cost = fields.Integer(metadata={"description": "Credits the use would take."})
     shortfall = fields.Integer(metadata={"description": "Credits that are missing."})
+    auto_purchase = fields.String(
+        metadata={"description": "How auto-purchase stands, as in a 402.", "enum": list(AUTO_PURCHASE)}
+    )
     included = fields.Integer(metadata={"description": "Units a month that the plan includes."})
     used = fields.Integer(metadata={"description": "How many of them are used."})
     buy_url = fields.String(metadata={"description": "Where a person of the team can get more.", "format": "uri"})

@@ -166,6 +166,25 @@ def test_every_number_is_explained(app: Flask) -> None:
     assert all(Explained.seen[kind] >= EXAMPLES // 4 for kind in kinds), Explained.seen
 
 
+def test_credits_whose_start_and_end_are_both_due_have_expired(app: Flask) -> None:
+    """Nothing has been posted since they were given for later: they did begin, and they end unused."""
+    make_still_clock(app.config["SETTINGS"].database_owner_url)
+    team_id, day = new_team(), datetime(2031, 3, 1, 12, tzinfo=UTC)
+    begins, ends = day + timedelta(hours=1), day + timedelta(hours=2)
+    with one_connection():
+        stand_still(day)
+        with unit_of_work():
+            ledger.grant(
+                team_id, kind="gift", amount=10, cause_key="gift:1", source="", effective_at=begins, expires_at=ends
+            )
+        for now, terms in ((begins, {"Granted": 10}), (ends, {"Granted": 10, "Expired": -10})):
+            stand_still(now)
+            found = explain_grant(team_id, "gift:1")
+            assert found is not None
+            assert {term.label: term.amount for term in found.became.terms} == terms
+        db.session.rollback()
+
+
 def test_days_say_what_was_spent_added_and_left(app: Flask) -> None:
     make_still_clock(app.config["SETTINGS"].database_owner_url)
     team_id = new_team()

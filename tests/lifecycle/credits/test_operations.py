@@ -15,7 +15,7 @@ OPERATIONS, CLIENTS = 20_000, 4
 # What must have come to pass often, for the run to have shown anything.
 ENOUGH = {
     "repeated": 4_000, "use done": 5_000, "use short": 200, "otherwise": 20, "unknown": 1, "killed": 1,
-    "entry reversed": 50, "entry expired": 50, "hold is settled": 50, "hold is released": 20, "hold is expired": 50,
+    "entry reversed": 20, "entry expired": 50, "hold is settled": 50, "hold is released": 20, "hold is expired": 50,
     "lots lapsed": 5,
 }  # fmt: skip
 

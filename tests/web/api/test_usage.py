@@ -230,6 +230,7 @@ def test_too_few_credits_is_402_with_the_way_out(backend: Backend) -> None:
     assert answer.status_code == 402
     error = error_of(answer)
     assert (error["type"], error["balance"], error["cost"], error["shortfall"]) == ("insufficient_credits", 100, 105, 5)
+    assert error["auto_purchase"] == "off"
     base_url = backend.app.config["SETTINGS"].base_url
     assert error["buy_url"].startswith(base_url)
     assert backend.team_id in error["buy_url"]
