@@ -95,7 +95,7 @@ def test_a_refused_use_by_the_api_buys_too(app: Flask, cast: Cast, stage: Stage)
     buyer = AutoBuyer.ready(stage, cast.owner, cast.team_id)
     backend = backend_of(app, cast.team_id, cast.owner)
     refused = backend.use("generate_campaign", 200, key="big")
-    assert (refused.status_code, refused.json["error"]["auto_purchase"]) == (402, "under_way")
+    assert (refused.status_code, refused.get_json()["error"]["auto_purchase"]) == (402, "under_way")
     assert [row.began_by for row in buyer.intents()] == ["refused"]
     buyer.settle()
     assert backend.use("generate_campaign", 200, key="big").status_code == 200
