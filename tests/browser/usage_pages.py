@@ -59,7 +59,7 @@ def fill_for(someone: Visitor, person: Person) -> None:
                 _gift(person.team_id, 400, "For the import delay", now + timedelta(days=9))
                 _gift(person.team_id, 6_000, "Moved from the old plan", None)
             people = (owner.id, colleague.id)
-        for back in range(DAYS, 0, -1):
+        for back in range(DAYS - 1, 0, -1):
             _day(person.team_id, back, keys, people)
         checkout = checkout_of(someone, person, **DONE)
         with unit_of_work() as session:

@@ -41,11 +41,13 @@ class CreditsMissingDetail(ErrorDetail):
     balance = fields.Integer(metadata={"description": "Credits that can be spent now.", "minimum": 0, "example": 1})
     cost = fields.Integer(metadata={"description": "Credits the use would take.", "example": 3})
     shortfall = fields.Integer(metadata={"description": "Credits that are missing.", "minimum": 1, "example": 2})
-    auto_purchase = text(
-        "How auto-purchase stands. `under_way`: credits are being bought, so report again, with the same key, in some seconds."
-        " `requires_action`: a person has to confirm the payment.",
-        enum=list(AUTO_PURCHASE),
-        example="off",
+    auto_purchase = fields.String(
+        metadata={
+            "description": "How auto-purchase stands where credits are missing. `under_way`: some are being bought, so report"
+            " again, with the same key, in some seconds. `requires_action`: a person has to confirm the payment.",
+            "enum": list(AUTO_PURCHASE),
+            "example": "off",
+        }
     )
     included = fields.Integer(metadata={"description": "Of a metered meter: units a month that the plan includes."})
     used = fields.Integer(metadata={"description": "Of a metered meter: how many of them are used."})
