@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from portal.billing.dispute_models import Dispute
 from portal.billing.gateway import Gateway
@@ -49,9 +49,17 @@ def _withdrawn(data: Json) -> int:
 
 def disputes_of(payment_intent_ids: list[str]) -> list[Dispute]:
     """The disputes of these intents, oldest first."""
-    query = select(Dispute).where(Dispute.payment_intent_stripe_id.in_(payment_intent_ids))
-    fresh = query.order_by(Dispute.created_at, Dispute.stripe_id).execution_options(populate_existing=True)
-    return list(db.session.execute(fresh).scalars())
+    return _read(Dispute.payment_intent_stripe_id.in_(payment_intent_ids))
+
+
+def disputes_of_team(team_id: str) -> list[Dispute]:
+    """All of the team's disputes, oldest first."""
+    return _read(Dispute.team_id == team_id)
+
+
+def _read(which: ColumnElement[bool]) -> list[Dispute]:
+    query = select(Dispute).where(which).order_by(Dispute.created_at, Dispute.stripe_id)
+    return list(db.session.execute(query, execution_options={"populate_existing": True}).scalars())
 
 
 def mirror_dispute_of_charge(fetched: Fetched, customer_id: str | None) -> None:

@@ -21,7 +21,7 @@ def _payments(wanted: Wanted) -> ListingRows:
     filters = read_filters(wanted.arguments, wanted.zone, types=PAYMENT_TYPES, statuses=PAYMENT_STATUSES)
     found = payment_history.listing(wanted.team_id, filters)
     until = found.query.where(Payment.occurred_at <= wanted.until)
-    return ListingRows(Listing(Payment, found.at, until, wanted.team_id), payment_history.csv_row)
+    return ListingRows(Listing(Payment, found.at, until, wanted.team_id), payment_history.csv_rows(wanted.team_id))
 
 
 def _words(labels: dict[str, tuple[str, str]]) -> dict[str, str]:

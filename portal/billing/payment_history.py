@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +11,7 @@ from sqlalchemy import select
 from portal.billing.card_words import brand_label
 from portal.billing.dispute_models import Dispute
 from portal.billing.dispute_words import dispute_words
-from portal.billing.disputes import disputes_of
+from portal.billing.disputes import disputes_of, disputes_of_team
 from portal.billing.failure_words import payment_failure, refund_failure
 from portal.billing.invoice_list import open_ids
 from portal.billing.list_filters import Filters
@@ -78,21 +79,22 @@ def listing(team_id: str, filters: Filters) -> Listing[Payment]:
 def rows_of(team_id: str, payments: list[Payment], *, way_out: bool = True) -> list[PaymentRow]:
     """The lines of a page, with what a bank has against them, and the way out where an invoice still waits for its money."""
     unpaid = [payment.invoice_stripe_id for payment in payments if payment.status in UNPAID and way_out]
-    still_open, disputed = open_ids(team_id, unpaid), _disputed(payments)
+    still_open = open_ids(team_id, unpaid)
+    intents = [payment.payment_intent_stripe_id for payment in payments if payment.payment_intent_stripe_id]
+    disputed = _newest_by_intent(disputes_of(intents))
     return [
-        row_of(
-            payment,
-            still_open.get(payment.invoice_stripe_id or ""),
-            disputed.get(payment.payment_intent_stripe_id or "") if payment.type != "refund" else None,
-        )
+        row_of(payment, still_open.get(payment.invoice_stripe_id or ""), _dispute_of(payment, disputed))
         for payment in payments
     ]
 
 
-def _disputed(payments: list[Payment]) -> dict[str, Dispute]:
-    """The newest dispute of each payment, by its intent."""
-    intents = [payment.payment_intent_stripe_id for payment in payments if payment.payment_intent_stripe_id]
-    return {str(one.payment_intent_stripe_id): one for one in disputes_of(intents)}
+def _newest_by_intent(disputes: list[Dispute]) -> dict[str, Dispute]:
+    return {str(one.payment_intent_stripe_id): one for one in disputes}
+
+
+def _dispute_of(payment: Payment, disputed: dict[str, Dispute]) -> Dispute | None:
+    """What a bank has against a payment; that some of it went back to the customer is nothing it could be about."""
+    return disputed.get(payment.payment_intent_stripe_id or "") if payment.type != "refund" else None
 
 
 def row_of(payment: Payment, pay_invoice_id: str | None = None, dispute: Dispute | None = None) -> PaymentRow:
@@ -136,9 +138,15 @@ def _reason(payment: Payment) -> str | None:
     return refund_failure(payment.failure_code) if payment.type == "refund" else payment_failure(payment.failure_code)
 
 
-def csv_row(payment: Payment) -> tuple[object, ...]:
+def csv_rows(team_id: str) -> Callable[[Payment], tuple[object, ...]]:
+    """What makes a payment of the team a row of a file. The team's disputes are few, and read once."""
+    disputed = _newest_by_intent(disputes_of_team(team_id))
+    return lambda payment: _csv_row(payment, _dispute_of(payment, disputed))
+
+
+def _csv_row(payment: Payment, dispute: Dispute | None) -> tuple[object, ...]:
     """Amounts in the minor unit would be read wrong by people, so they are written as decimals."""
-    row = row_of(payment)
+    row = row_of(payment, dispute=dispute)
     return (
         payment.occurred_at,
         row.type_label,

@@ -23,6 +23,7 @@ from portal.notifications import kinds
 from portal.notifications.models import Notification, OutboxItem
 from portal.usage.metering import Use, record
 from tests.cast import Cast
+from tests.exporting import exported
 from tests.purchases import violations
 from tests.stage import Stage
 
@@ -175,6 +176,8 @@ def test_the_customer_is_told_in_plain_words_what_is_frozen_and_what_is_owed_and
     payments = page(cast, "payments")
     assert "Disputed" in payments
     assert "$299.00 USD of it is disputed at the bank." in payments
+    told_in_file = [(row["Status"], row["Amount"]) for row in exported(cast.owner, cast.team_id, "payments")]
+    assert ("Disputed", "299.00") in told_in_file, "the file says what the page says"
     invoice = db.session.execute(select(Invoice.id)).scalar_one()
     db.session.remove()
     assert f"/invoices/{invoice}" in shown
