@@ -785,6 +785,7 @@ PAGES = (
     Scene("auto-purchase-wrong", "credits.turn_auto_purchase_on", saver, purchase.mistaken),
     Scene("auto-purchase-on", "credits.auto_purchase", saver, purchase.rule()),
     Scene("auto-purchase-stopped", "credits.auto_purchase", saver, purchase.rule(**purchase.STOPPED)),
+    Scene("overview-auto-purchase", "billing.overview", saver, purchase.rule(page="billing", **purchase.STOPPED)),
     Scene("auto-purchase-no-card", "credits.auto_purchase", saver, purchase.rule(card=False, **purchase.NO_CARD)),
     Scene("auto-purchase-first-card", "credits.auto_purchase", saver, purchase.without_one(card=False)),
     Scene("auto-purchase-capped", "credits.auto_purchase", saver, purchase.rule(**purchase.CAPPED)),

@@ -47,13 +47,15 @@ def saver(company: HasSaver) -> Person:
     return company.saver
 
 
-def rule(*, card: bool = True, newest: dict[str, Any] | None = None, **values: Any) -> Play:
-    """The page with a rule of these values and some purchases; `newest` is the last of them."""
+def rule(
+    *, card: bool = True, newest: dict[str, Any] | None = None, page: str = "credits/auto-purchase", **values: Any
+) -> Play:
+    """The page, or another one, with a rule of these values and some purchases; `newest` is the last of them."""
 
     def play(someone: Visitor, company: HasSaver) -> None:
         team_id = _subscribed(someone, company)
         _set(someone, company.saver, team_id, values, newest, card=card)
-        someone.go(f"/teams/{team_id}/credits/auto-purchase")
+        someone.go(f"/teams/{team_id}/{page}")
 
     return play
 

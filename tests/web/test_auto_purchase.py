@@ -211,9 +211,16 @@ def test_the_credits_page_says_how_it_stands(buyer: AutoBuyer) -> None:
         shown = buyer.person.client.get(f"/teams/{buyer.team_id}/credits").get_data(as_text=True)
         return " ".join(shown.partition('id="auto-title"')[2].partition("</section>")[0].split())
 
+    def overview() -> str:
+        shown = buyer.person.client.get(f"/teams/{buyer.team_id}/billing").get_data(as_text=True)
+        return " ".join(shown.partition("<dt>Auto-purchase</dt>")[2].partition("</dd>")[0].split())
+
     assert "It is off until you turn it on" in card()
+    assert overview() == ""
     buyer.turn_on()
     assert "within the limits that you set" in card()
+    assert "On" in overview()
     with unit_of_work():
         purchase_rules.stop(buyer.team_id, "card_declined")
     assert "It has stopped" in card()
+    assert "Stopped" in overview()
