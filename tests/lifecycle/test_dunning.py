@@ -13,6 +13,7 @@ from portal.billing.models import Invoice, PaymentMethod, Subscription
 from portal.core import clock
 from portal.core.database import db
 from portal.core.unit_of_work import unit_of_work
+from portal.credits.queries import balance
 from portal.notifications.models import OutboxItem
 from portal.worker import tasks
 from tests.cast import Cast
@@ -23,6 +24,7 @@ from tests.stage import Stage
 DAY = timedelta(days=1)
 # Stripe tries again 1, 3, 5 and 7 days after the first time, and then ends the subscription.
 LAST_TRY = 7
+PRO_CREDITS, FREE_CREDITS = 5_000, 100
 KINDS = ("payment_failed", "payment_recovered", "payment_given_up")
 
 
@@ -85,12 +87,13 @@ def test_mails_and_states_come_on_their_days(cast: Cast, stage: Stage, paid_on: 
         stage.drain()
         seen += [(day, word) for word in words()[len(seen) :]]
         paid, over = paid_on is not None and day >= paid_on, paid_on is None and day >= LAST_TRY
+        left = balance(cast.team_id).available
         if paid:
-            assert standing(cast.team_id) == ("active", "pro", "full")
+            assert (*standing(cast.team_id), left) == ("active", "pro", "full", PRO_CREDITS)
         elif over:
-            assert standing(cast.team_id) == ("canceled", "free", "full")
+            assert (*standing(cast.team_id), left) == ("canceled", "free", "full", FREE_CREDITS)
         else:
-            assert standing(cast.team_id) == ("past_due", "pro", "full")
+            assert (*standing(cast.team_id), left) == ("past_due", "pro", "full", 0), "what is not paid grants nothing"
     assert [word for _, word in seen] == told
     days: dict[str, list[int | None]] = {"first": [0], "open": [3, 5], "recovered": [paid_on], "given up": [LAST_TRY]}
     for word in set(told):

@@ -243,7 +243,7 @@ MUTANTS = (
         BOOK,
         "return self.remaining - self.held - self.frozen",
         "return self.remaining - self.held",
-        (UNDO_TABLE, DISPUTES),
+        (LEDGER,),
     ),
     # --- holds
     Mutant(
@@ -298,9 +298,9 @@ MUTANTS = (
     Mutant(
         "a-new-name-each-time",
         "tell Stripe of the same report under another name each time",
-        "portal/usage/meter_reports.py",
-        'name = f"{team_id}-{starts_at:%Y%m%dT%H%M%S%f}-{part}-{meter}"',
-        'name = f"{team_id}-{clock.now():%Y%m%dT%H%M%S%f}-{part}-{meter}"',
+        "portal/usage/meter_sending.py",
+        '"identifier": report.identifier,',
+        '"identifier": f"{report.identifier}-{report.attempts}",',
         (METER_REPORTS,),
     ),
     # --- auto-purchase
@@ -321,12 +321,12 @@ MUTANTS = (
         (PURCHASE_SIZE,),
     ),
     Mutant(
-        "at-the-threshold",
-        "`<=` for `<`: buy when exactly as many credits are left as were said",
-        BOOK,
-        "self.counted(self.purchase_counts) < self.purchase_below",
-        "self.counted(self.purchase_counts) <= self.purchase_below",
-        (AUTO_PURCHASE,),
+        "too-few-bundles",
+        "round the bundles down that close the gap",
+        "portal/credits/purchase_size.py",
+        "return max(1, -(-gap // bundle_credits))",
+        "return max(1, gap // bundle_credits)",
+        (PURCHASE_SIZE,),
     ),
     # --- periods and grants
     Mutant(

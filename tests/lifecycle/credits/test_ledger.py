@@ -98,6 +98,17 @@ def test_a_lot_that_is_frozen_ends_whole_at_its_instant(account: Account, early:
     assert account.balance == (0, 10)
 
 
+def test_a_spend_leaves_what_is_frozen_alone(account: Account) -> None:
+    """4 of the first lot, whose turn it is, and 6 of the second; what the bank gives back is there whole."""
+    account.grant(10, "first", "bundle", expires_at=NOON + HOUR)
+    account.grant(10, "second", "bundle")
+    account.do(ledger.freeze, "first", 6, "dispute:1:frozen")
+    account.spend(10, "usage:1")
+    assert account.balance == (4, 0)
+    assert account.do(ledger.thaw, "first", 6, "dispute:1:thawed") == 6
+    assert account.balance == (10, 0)
+
+
 @pytest.mark.parametrize(("early", "available"), [(TICK, 0), (timedelta(0), 10), (-TICK, 10)])
 def test_a_grant_begins_at_its_instant(account: Account, early: timedelta, available: int) -> None:
     account.grant(10, "gift", effective_at=NOON + HOUR)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.credits.purchase_size import Bought, Limits, bundles_for, day_end, month_end, size
+from portal.credits.purchase_size import Bought, Limits, Size, bundles_for, day_end, month_end, size
 
 NOON = datetime(2026, 11, 18, 12, tzinfo=UTC)
 AMOUNTS = st.integers(1, 10**9)
@@ -29,6 +29,15 @@ def test_a_gap_is_closed_and_one_bundle_less_would_not_do(gap: int, each: int) -
     bundles = bundles_for(gap, each)
     assert bundles * each >= gap
     assert (bundles - 1) * each < gap
+
+
+@pytest.mark.parametrize(
+    ("day_cents", "month_cents", "bundles"), [(200, 1_000, 2), (1_000, 300, 3), (1_000, 1_000, 5), (299, 1_000, 2)]
+)
+def test_the_narrower_limit_counts(day_cents: int, month_cents: int, bundles: int) -> None:
+    """Five bundles of 100 cents are wanted."""
+    limits = Limits(day_count=9, month_count=9, day_cents=day_cents, month_cents=month_cents)
+    assert size(5_000, 1_000, 100, limits, Bought(), NOON) == Size(bundles)
 
 
 @given(gap=st.integers(1, 10**9), each=AMOUNTS, cents=AMOUNTS, limits=limits, bought=spent, now=moments)
