@@ -86,7 +86,7 @@ def servers() -> Iterator[dict[str, str]]:
 @contextmanager
 def copies(count: int) -> Iterator[Queue[Path]]:
     """So many copies of the tree, to be taken from the queue and put back as they were."""
-    trees: Queue[Path] = Queue()
+    trees: Queue[Path] = Queue(count)
     with tempfile.TemporaryDirectory(prefix="turnpike-mutants-") as folder:
         for number in range(count):
             tree = Path(folder) / str(number)
@@ -98,7 +98,7 @@ def copies(count: int) -> Iterator[Queue[Path]]:
 def sound(trees: Queue[Path], environment: dict[str, str], tests: Sequence[str]) -> None:
     """Without a bug the tests pass: else what they find would prove nothing."""
     tree = trees.get()
-    code, output = run(tree, environment, tests)
+    code, output = run(tree, environment, tests, workers=trees.maxsize)
     trees.put(tree)
     if code != PASSED:
         raise SystemExit(f"the tests do not pass without any planted bug:\n{output[-4000:]}")
@@ -128,8 +128,9 @@ def planted(mutant: Mutant, text: str) -> str:
     return text.replace(mutant.old, mutant.new)
 
 
-def run(tree: Path, environment: dict[str, str], tests: Sequence[str]) -> tuple[int, str]:
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n0", "-p", "no:cacheprovider", "--show-capture=no", *tests]
+def run(tree: Path, environment: dict[str, str], tests: Sequence[str], workers: int = 0) -> tuple[int, str]:
+    options = ("-x", "-q", f"-n{workers}", "-p", "no:cacheprovider", "--show-capture=no")
+    command = [sys.executable, "-m", "pytest", *options, *tests]
     try:
         done = subprocess.run(
             command, cwd=tree, env=environment, check=False, capture_output=True, text=True, timeout=SECONDS_MAX
