@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator, Sequence
@@ -55,6 +56,13 @@ def pytest_configure(config: pytest.Config) -> None:
             running.start()
         except (RuntimeError, StackError, psycopg.Error, RedisError) as error:
             raise pytest.UsageError(f"the services for the tests could not be started: {error}") from None
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded now stays: to look through it again and again took a twentieth of the run."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from flask import Flask
-from playwright.sync_api import Browser, BrowserContext
+from playwright.sync_api import Browser, Page, ViewportSize
 
 from tests.browser.looks import two_looks
 from tests.browser.pages import NOT_PAGES, PAGES, Company, Scene
@@ -15,33 +15,43 @@ from tests.browser.people import Person
 from tests.browser.running import RunningStack
 from tests.browser.visitor import Complaints, Visitor, profile
 
+FIRST_SIZE: ViewportSize = {"width": 1280, "height": 720}
+
 
 @dataclass
 class Regulars:
-    """The people of the scenes, each with one browser profile for all of them: its cache spares most of the loading."""
+    """The people of the scenes, each with one browser profile and one tab for all of them: the cache spares most of the
+    loading, and a tab of its own costs as much as a page.
+    """
 
     stack: RunningStack
     chromium: Browser
     company: Company
-    profiles: dict[Person | None, tuple[BrowserContext, Complaints]] = field(default_factory=dict)
+    tabs: dict[Person | None, tuple[Page, Complaints]] = field(default_factory=dict)
 
     def come(self, person: Person | None) -> tuple[Visitor, Complaints]:
-        """A new tab of the person's, and what the browser will have to complain about."""
-        if person not in self.profiles:
+        """The person's tab as a new one would be, and what the browser will have to complain about."""
+        if person not in self.tabs:
             context, complaints = profile(self.chromium, person), Complaints()
             complaints.watch(context)
-            self.profiles[person] = context, complaints
-        context, complaints = self.profiles[person]
+            self.tabs[person] = context.new_page(), complaints
+        page, complaints = self.tabs[person]
+        page.set_viewport_size(FIRST_SIZE)
+        page.emulate_media(color_scheme="light")
         complaints.found.clear()
-        return Visitor(self.stack, context.new_page()), complaints
+        return Visitor(self.stack, page), complaints
+
+    def leave(self, someone: Visitor) -> None:
+        """Whatever the page still waits for or looks at is over."""
+        someone.page.goto("about:blank")
 
 
 @pytest.fixture(scope="module")
 def regulars(stack: RunningStack, chromium: Browser) -> Iterator[Regulars]:
     found = Regulars(stack, chromium, Company.invite(stack))
     yield found
-    for context, _ in found.profiles.values():
-        context.close()
+    for page, _ in found.tabs.values():
+        page.context.close()
 
 
 @pytest.mark.parametrize("scene", PAGES, ids=lambda scene: scene.name)
@@ -50,8 +60,9 @@ def test_a_page_is_sound(scene: Scene, stack: RunningStack, regulars: Regulars) 
     someone, complaints = regulars.come(scene.who(regulars.company))
     scene.play(someone, regulars.company)
     problems = [problem for look in two_looks(someone.page, scene.name) for problem in look.problems()]
-    someone.page.close()
-    assert problems + complaints.found == []
+    found = [*problems, *complaints.found]
+    regulars.leave(someone)
+    assert found == []
 
 
 def test_every_page_has_its_line(portal_app: Flask) -> None:

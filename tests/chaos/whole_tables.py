@@ -8,10 +8,18 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-ALL = {"CRASH_POINTS": "all", "UNDO_ORDERS": "all", "GRANT_CALENDAR": "all", "CHANGE_SEQUENCES": "200"}
+ALL = {
+    "CRASH_POINTS": "all",
+    "UNDO_ORDERS": "all",
+    "GRANT_CALENDAR": "all",
+    "CHANGE_SEQUENCES": "200",
+    "LEDGER_EXAMPLES": "1000",
+}
 # Those that take longest come first.
 TESTS = (
     "credits/test_undo_table.py",
+    "credits/test_state_machine.py",
+    "credits/test_explain.py",
     "test_auto_purchase_faults.py",
     "test_grant_calendar.py",
     "test_change_sequences.py",

@@ -23,9 +23,10 @@ from portal.credits.explain_grant import explain_grant
 from portal.credits.lot_days import count_lot_days, not_counted
 from tests.lifecycle.credits.account import make_still_clock, new_team, one_connection, stand_still, unit_at
 from tests.lifecycle.credits.test_state_machine import ARGUMENTS, Ledger
+from tests.lifecycle.credits.test_state_machine import EXAMPLES as MACHINES
 from tests.services import connect
 
-EXAMPLES = 40
+EXAMPLES = MACHINES // 4
 STEPS = 40
 
 LOTS = text(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -39,7 +40,8 @@ from tests.services import connect
 
 NOON = datetime(2030, 1, 31, 12, tzinfo=UTC)
 
-EXAMPLES = 300
+# Histories; `make chaos` tries ten times as many.
+EXAMPLES = int(os.environ.get("LEDGER_EXAMPLES", "100"))
 
 KINDS = st.sampled_from(list(KIND_RANK))
 AMOUNTS = st.integers(1, 40)
