@@ -27,11 +27,11 @@ POINTS_MIN = 20
 TRIES = "- 'attempts' - 'run_at' - 'lease_until' - 'lease_token' - 'lease_holder'"
 
 
-def points_of(kind: str) -> Iterator[int]:
-    """Where to kill a long story: at each point with `CRASH_POINTS=all`, else at every third, from another one a kind."""
+def points_of(kind: str, every: int = 3) -> Iterator[int]:
+    """Where to kill a long story: at each point with `CRASH_POINTS=all`, else at one of so many, from another one a kind."""
     if os.environ.get("CRASH_POINTS") == "all":
         return count()
-    return count(crc32(kind.encode()) % 3, 3)
+    return count(crc32(kind.encode()) % every, every)
 
 
 class Crasher:
