@@ -103,18 +103,20 @@ class Calendar:
         ]
 
     def _of_upgrades(self, until: datetime) -> list[Lot]:
-        """A dearer plan adds its difference to the rest of the month, and to the months of a paid year that follow."""
+        """A dearer plan adds its difference to the rest of the month, and to the months of a paid year that follow. What all
+        of them come to in a month is rounded down, and not each for itself.
+        """
         found: list[Lot] = []
         for period in self.periods(until):
             for start, end in self._months(period, until):
-                plan = self._plan_at(period[0])
+                plan, total = self._plan_at(period[0]), 0
                 for at, dearer in self.changes:
                     more = CREDITS[dearer] - CREDITS[plan]
                     if period[0] <= at < end and at < period[1] and more > 0:
                         begins = max(at, start)
                         rest, whole = (int((end - since).total_seconds()) for since in (begins, start))
-                        found.append(("upgrade", begins, end, more * rest // whole))
-                        plan = dearer
+                        found.append(("upgrade", begins, end, (total + more * rest) // whole - total // whole))
+                        plan, total = dearer, total + more * rest
         return found
 
     def _of_free_plan(self, until: datetime) -> list[Lot]:
