@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from portal.billing.bundle_sale import buy_path
 from portal.core.errors import ApiError
 from portal.credits.errors import InsufficientCredits
-from portal.credits.purchase_page import standing
+from portal.credits.purchase_standing import standing
 from portal.usage.metered import MeteringUnavailable, UseRefused
 from portal.usage.metering import Refusal
 from portal.usage.queries import meter_names

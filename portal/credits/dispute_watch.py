@@ -4,20 +4,32 @@ is frozen a little later, as the rest was at once.
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from datetime import timedelta
+
+from sqlalchemy import exists, select
 
 from portal.billing.dispute_models import OPEN_STATUSES, Dispute
 from portal.billing.models import Payment
 from portal.core.database import db
+from portal.credits.holds import EXPIRES_IN_MAX
+from portal.credits.models import CreditHold
 from portal.credits.purchase_grants import cause_key
 from portal.credits.purchase_models import PurchaseIntent
 from portal.credits.undo import undo_invoice, undo_page, undo_purchase
 
+# Older holds were closed before the dispute, and the index finds those that were not; a day for one whose end was posted late.
+HOLDS_LAST = EXPIRES_IN_MAX + timedelta(days=1)
 
-def disputed_payments(limit: int) -> list[str]:
-    """The ids of up to so many payments that are disputed now. There are few."""
-    disputed = select(Dispute.payment_intent_stripe_id).where(Dispute.status.in_(OPEN_STATUSES))
-    query = select(Payment.id).where(Payment.stripe_id.in_(disputed)).order_by(Payment.occurred_at).limit(limit)
+
+def payments_to_look_at() -> list[str]:
+    """The ids of the payments that are disputed now and whose team has had a hold come to its end since. There are few."""
+    closed = exists().where(
+        CreditHold.team_id == Dispute.team_id,
+        CreditHold.created_at > Dispute.created_at - HOLDS_LAST,
+        CreditHold.closed_at > Dispute.created_at,
+    )
+    disputed = select(Dispute.payment_intent_stripe_id).where(Dispute.status.in_(OPEN_STATUSES), closed)
+    query = select(Payment.id).where(Payment.stripe_id.in_(disputed)).order_by(Payment.occurred_at)
     return list(db.session.execute(query).scalars())
 
 

@@ -97,7 +97,7 @@ def watch_purchases() -> int:
 def look_at_disputed() -> int:
     """Credits that have come back from a hold since their payment was disputed."""
     with unit_of_work():
-        payments = dispute_watch.disputed_payments(BATCH)
+        payments = dispute_watch.payments_to_look_at()
     return each_in_a_unit([partial(dispute_watch.look_at, payment_id) for payment_id in payments])
 
 

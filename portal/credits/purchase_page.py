@@ -21,6 +21,7 @@ from portal.credits import purchase_rules
 from portal.credits.auto_purchase import bought
 from portal.credits.purchase_models import OPEN_STATES, AutoPurchaseConsent, AutoPurchaseRule, PurchaseIntent
 from portal.credits.purchase_size import Bought
+from portal.credits.purchase_standing import state_of
 from portal.credits.purchase_words import canceled_words, failure_words, stop_words
 
 ROWS_MAX = 20
@@ -98,34 +99,13 @@ def build(team: Team) -> AutoPurchasePage:
     return AutoPurchasePage(
         offered=purchase_rules.is_offered(team.id),
         rule=rule,
-        state=_state_of(rule),
+        state=state_of(rule),
         card=card_of(purchase_rules.card_to_charge(team.id)),
         agreed=_agreed(rule),
         bought=bought(team.id, clock.now()),
         currency=catalog().currency,
         rows=rows,
     )
-
-
-def state(team_id: str) -> str:
-    """Off, on, stopped, capped or paused."""
-    return _state_of(purchase_rules.rule_of(team_id))
-
-
-def standing(team_id: str) -> str:
-    """The same for a program: `under_way` or `requires_action` while a purchase is open, else as `state`."""
-    newest = _newest(team_id)
-    if newest is not None and newest.state in OPEN_STATES:
-        return "requires_action" if newest.state == "requires_action" else "under_way"
-    return state(team_id)
-
-
-def _state_of(rule: AutoPurchaseRule | None) -> str:
-    if rule is None or not rule.enabled:
-        return "off"
-    if rule.paused_at is not None:
-        return "paused"
-    return "on" if rule.state == "armed" else rule.state
 
 
 def notice(team: Team, zone: str) -> Notice | None:

@@ -14,8 +14,9 @@ from portal.billing.gateway import Gateway
 from portal.billing.models import Invoice, Payment
 from portal.core.database import db
 from portal.core.ids import new_id
-from portal.core.unit_of_work import unit_of_work
+from portal.core.unit_of_work import run_in_unit, unit_of_work
 from portal.credits import holds, ledger
+from portal.credits.dispute_watch import payments_to_look_at
 from portal.credits.jobs import look_at_disputed
 from portal.credits.models import CreditEntry
 from portal.credits.queries import Balance, balance
@@ -299,12 +300,14 @@ def test_what_was_held_meanwhile_is_frozen_when_it_comes_back(
     stage.drain()
     assert stands(cast.team_id) == (0, GRANTED - 5_000, 0)
     orders = len(entries(cast.team_id))
-    look_at_disputed()
-    assert len(entries(cast.team_id)) == orders, "there is nothing to be done while they are held"
+    assert look_at_disputed() == 0
+    assert run_in_unit(payments_to_look_at) == [], "nothing is looked at while they are held"
+    assert len(entries(cast.team_id)) == orders
     with unit_of_work():
         holds.release(cast.team_id, released)
         holds.settle(cast.team_id, settled, 500, "usage:settled")
     assert stands(cast.team_id)[0] == 4_500
+    assert len(run_in_unit(payments_to_look_at)) == 1
     look_at_disputed()
     assert stands(cast.team_id) == (0, GRANTED - 500, 0)
     decide(stage, str(stage.stripe("GET", "/v1/disputes", limit=1)["data"][0]["id"]), "lost")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from marshmallow import fields
 
 from portal.api.schemas.common import Answer, text
+from portal.credits.purchase_standing import STANDINGS
 
 TYPES = (
     "invalid_request_error",
@@ -30,9 +31,6 @@ class ErrorDetail(Answer):
     )
 
 
-AUTO_PURCHASE = ("off", "on", "under_way", "requires_action", "stopped", "capped", "paused")
-
-
 class ErrorAnswer(Answer):
     error = fields.Nested(ErrorDetail, required=True)
 
@@ -45,7 +43,7 @@ class CreditsMissingDetail(ErrorDetail):
         metadata={
             "description": "How auto-purchase stands where credits are missing. `under_way`: some are being bought, so report"
             " again, with the same key, in some seconds. `requires_action`: a person has to confirm the payment.",
-            "enum": list(AUTO_PURCHASE),
+            "enum": list(STANDINGS),
             "example": "off",
         }
     )

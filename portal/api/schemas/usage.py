@@ -23,7 +23,8 @@ from portal.api.schemas.common import (
     text,
     whole,
 )
-from portal.api.schemas.errors import AUTO_PURCHASE, TYPES
+from portal.api.schemas.errors import TYPES
+from portal.credits.purchase_standing import STANDINGS
 
 BATCH_MAX = 1_000
 QUANTITY_MAX = 1_000_000
@@ -102,7 +103,7 @@ class RefusedUse(Answer):
     cost = fields.Integer(metadata={"description": "Credits the use would take."})
     shortfall = fields.Integer(metadata={"description": "Credits that are missing."})
     auto_purchase = fields.String(
-        metadata={"description": "How auto-purchase stands, as in a 402.", "enum": list(AUTO_PURCHASE)}
+        metadata={"description": "How auto-purchase stands, as in a 402.", "enum": list(STANDINGS)}
     )
     included = fields.Integer(metadata={"description": "Units a month that the plan includes."})
     used = fields.Integer(metadata={"description": "How many of them are used."})

@@ -8,7 +8,7 @@ from portal.accounts.access import current_membership, current_team, team_page
 from portal.billing import overview as page
 from portal.core.authz import Action, may
 from portal.core.ids import new_id
-from portal.credits import purchase_page
+from portal.credits import purchase_standing
 from portal.credits.queries import summary
 from portal.credits.thresholds import state_of
 
@@ -35,7 +35,7 @@ def overview() -> str:
         "billing/overview.html",
         team=team,
         overview=model,
-        auto_state=purchase_page.state(team.id),
+        auto_state=purchase_standing.state(team.id),
         looks_again=again,
         order=order,
         # One thing at a time: what has to be paid goes first.

@@ -15,7 +15,7 @@ from portal.catalog.pricing_page import bundles_text
 from portal.core import clock
 from portal.core.authz import Action, may
 from portal.core.ids import new_id
-from portal.credits import purchase_page
+from portal.credits import purchase_standing
 from portal.credits.burn_down import burn_down
 from portal.credits.held_credits import open_holds
 from portal.credits.history import FILTER_LABELS, history
@@ -51,7 +51,7 @@ def credits_page() -> str:
         ending=[grant for grant in present.grants if grant.ends_within(ENDS_SOON, now)],
         spend_order=catalog().spend_order,
         holds=open_holds(team.id),
-        auto_state=purchase_page.state(team.id),
+        auto_state=purchase_standing.state(team.id),
         meter_names={meter.key: meter.name for meter in catalog().meters},
         owing=owed(team.id, present.debt),
         held_back=frozen_for(team.id) if present.frozen else [],
