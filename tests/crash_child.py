@@ -169,7 +169,7 @@ def main() -> None:
     app = create_app()
     app.config["WTF_CSRF_ENABLED"] = False
     _warm_up(app)
-    print("ready", flush=True)  # noqa: T201
+    print("ready", flush=True)  # noqa: T201  its parent reads it
     for line in sys.stdin:
         reading, writing = os.pipe()
         pid = os.fork()
@@ -184,7 +184,7 @@ def main() -> None:
             answer = pipe.read().decode()
         _, status = os.waitpid(pid, 0)
         killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-        print(json.dumps({"killed": killed, "answer": json.loads(answer) if answer else None}), flush=True)  # noqa: T201
+        print(json.dumps({"killed": killed, "answer": json.loads(answer) if answer else None}), flush=True)  # noqa: T201  its parent reads it
 
 
 if __name__ == "__main__":

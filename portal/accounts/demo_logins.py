@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-DEMO_PASSWORD = "turnpike-demo"  # noqa: S105
+DEMO_PASSWORD = "turnpike-demo"  # noqa: S105  known to everybody, for development only
 DEMO_LOGINS = [
     (name.capitalize(), f"{name}@example.com") for name in ("owner", "admin", "billing", "member", "outsider", "staff")
 ]

@@ -215,7 +215,7 @@ class Store:
         order = "ASC" if oldest_first else "DESC"
         values: list[Any] = [value for term in terms for value in term.values]
         # Conditions are built from our own constants; every value is bound.
-        sql = f"SELECT body FROM objects WHERE {where} ORDER BY seq {order}"  # noqa: S608
+        sql = f"SELECT body FROM objects WHERE {where} ORDER BY seq {order}"  # noqa: S608  all of it is ours
         if limit is not None:
             sql += " LIMIT ?"
             values.append(limit)

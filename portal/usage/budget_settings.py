@@ -25,7 +25,7 @@ def subjects_of(team_id: str) -> dict[str, str]:
     return found | {f"member:{user.id}": f"Member {user.display_name}" for user in members}
 
 
-def set_budget(team_id: str, subject: str, credits: int, action: str, actor: Actor) -> None:  # noqa: A002
+def set_budget(team_id: str, subject: str, credits: int, action: str, actor: Actor) -> None:  # noqa: A002  the domain's word
     """Set the budget of a subject of `subjects_of`, in the current unit; the one it had is replaced."""
     kind, _colon, subject_id = subject.partition(":")
     column = "api_key_id" if kind == "key" else "user_id"

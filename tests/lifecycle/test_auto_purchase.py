@@ -323,7 +323,7 @@ def test_what_is_charged_is_frozen_and_one_is_open(cast: Cast, stage: Stage) -> 
         "state = 'pending', finished_at = null",
     ):
         with pytest.raises(IntegrityError):
-            db.session.execute(text(f"update purchase_intents set {change} where id = :id"), {"id": row.id})  # noqa: S608
+            db.session.execute(text(f"update purchase_intents set {change} where id = :id"), {"id": row.id})  # noqa: S608  all of it is ours
         db.session.rollback()
 
 

@@ -32,8 +32,8 @@ RUNS_MAX = 1 + 2 * len(CALLS)
 
 @pytest.mark.parametrize("fault", CALL_FAULTS)
 def test_a_sync_that_meets_faults_is_run_again_and_makes_nothing_twice(
-    gateway: Gateway,  # noqa: F811
-    stripe_url: str,  # noqa: F811
+    gateway: Gateway,  # noqa: F811  the fixture of that name
+    stripe_url: str,  # noqa: F811  the fixture of that name
     fault: str,
 ) -> None:
     rules = [call_fault(fault, f"POST /v1/{call}", skip=int(call == "prices"), milliseconds=5) for call in CALLS]
@@ -50,7 +50,7 @@ def test_a_sync_that_meets_faults_is_run_again_and_makes_nothing_twice(
     assert len(gateway.portal_configurations()) == 1
 
 
-def sync(gateway: Gateway) -> bool:  # noqa: F811
+def sync(gateway: Gateway) -> bool:  # noqa: F811  the fixture of that name
     """Run it as the command does; says whether all of it is done."""
     try:
         sync_catalog(gateway, FILE)

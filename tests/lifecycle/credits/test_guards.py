@@ -154,7 +154,7 @@ CLOSED = "closed_at = created_at, closed_version = opened_version"
     ],
 )
 def test_a_hold_is_closed_once(owner: Connection, team_id: str, key: str, change: str, message: str) -> None:
-    statement = f"update credit_holds set {change} where team_id = :team_id and cause_key = 'hold:{key}'"  # noqa: S608
+    statement = f"update credit_holds set {change} where team_id = :team_id and cause_key = 'hold:{key}'"  # noqa: S608  all of it is ours
     with pytest.raises(IntegrityError, match=message):
         owner.execute(text(statement), {"team_id": team_id})
 

@@ -18,7 +18,7 @@ def read_back(*rows: list[object]) -> list[list[str]]:
 
 @pytest.mark.parametrize(
     "text",
-    ['=HYPERLINK("http://evil.example")', "+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1"],  # noqa: RUF001
+    ['=HYPERLINK("http://evil.example")', "+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1"],  # noqa: RUF001  a wide sign is what is tested
 )
 def test_s59_text_cannot_become_a_formula(text: str) -> None:
     assert read_back([text, "x"]) == [["a", "b"], ["'" + text, "x"]]

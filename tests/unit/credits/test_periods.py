@@ -32,7 +32,7 @@ def test_a_period_begins_on_the_anchors_day_or_the_months_last(anchor: datetime,
     assert start.day == anchor.day or (start.day < anchor.day and (start + timedelta(days=1)).day == 1)
 
 
-@given(ANCHORS, INTERVALS, st.datetimes(datetime(1950, 1, 1), datetime(2150, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001
+@given(ANCHORS, INTERVALS, st.datetimes(datetime(1950, 1, 1), datetime(2150, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001  made aware by the strategy
 def test_every_moment_lies_in_the_period_that_contains_it(anchor: datetime, interval: str, moment: datetime) -> None:
     start, end = period_containing(anchor, interval, moment)
     assert start <= moment < end

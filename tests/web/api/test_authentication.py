@@ -152,7 +152,7 @@ def test_a_session_is_no_key(cast: Cast, backend: Backend) -> None:
 def test_no_other_site_is_let_in(backend: Backend) -> None:
     headers = {"Authorization": f"Bearer {backend.secret}", "Origin": "https://evil.example"}
     answer = backend.call("GET", "/credits", headers=headers)
-    assert not [name for name in answer.headers.keys() if name.lower().startswith("access-control-")]  # noqa: SIM118
+    assert not [name for name in answer.headers.keys() if name.lower().startswith("access-control-")]  # noqa: SIM118  headers are pairs, not keys
 
 
 def test_programs_need_no_form_token(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:

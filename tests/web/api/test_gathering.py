@@ -51,7 +51,7 @@ def together(backend: Backend, *uses: Callable[[], TestResponse]) -> list[TestRe
             futures: list[Future[TestResponse]] = []
             for number, use in enumerate(uses):
                 futures.append(pool.submit(use))
-                until(lambda: backend.team_id in ours._waiting and gathered(backend.team_id) == number)  # noqa: B023
+                until(lambda: backend.team_id in ours._waiting and gathered(backend.team_id) == number)  # noqa: B023  called within the turn
         return [future.result() for future in futures]
 
 

@@ -61,7 +61,7 @@ def _write(connection: Connection, table: str, column: str, payload: str) -> boo
     try:
         with connection.begin_nested():
             # Some must be unique.
-            statement = text(f"update {table} set {column} = :payload || left(md5(random()::text), 6)")  # noqa: S608
+            statement = text(f"update {table} set {column} = :payload || left(md5(random()::text), 6)")  # noqa: S608  all of it is ours
             return connection.execute(statement, {"payload": payload}).rowcount > 0
     except DBAPIError:
         return False

@@ -30,7 +30,7 @@ def address(cast: Cast) -> str:
     return f"/teams/{cast.team_id}/usage/budgets"
 
 
-def budget(cast: Cast, subject: str, credits: int, action: str = "stop") -> None:  # noqa: A002
+def budget(cast: Cast, subject: str, credits: int, action: str = "stop") -> None:  # noqa: A002  the domain's word
     with unit_of_work():
         set_budget(cast.team_id, subject, credits, action, SYSTEM)
 
