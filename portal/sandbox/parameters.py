@@ -5,6 +5,7 @@ empty text, where allowed, means "take the value away" and becomes None.
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +21,7 @@ METADATA_VALUE_LENGTH_MAX = 500
 
 
 @dataclass(frozen=True, kw_only=True)
-class Param:
+class Param(ABC):
     """What one parameter may hold. `unsettable` allows the empty text, which clears the value."""
 
     required: bool = False
@@ -34,9 +35,9 @@ class Param:
             raise invalid(f"'{name}' was sent empty, and it cannot be unset.", name, "parameter_invalid_empty")
         return self.convert(value, name)
 
+    @abstractmethod
     def convert(self, value: Any, name: str) -> Any:
         """Turn a value that is not empty into its Python type."""
-        raise NotImplementedError
 
 
 def _text(value: Any, name: str) -> str:
