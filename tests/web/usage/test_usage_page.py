@@ -61,6 +61,13 @@ def test_the_figures_of_a_time_are_the_sums_of_what_was_reported(used: Cast, add
     assert row(page, "By member", "Nobody named")[1:] == ["4", "100 83.3 %"]
 
 
+def test_what_a_call_costs_is_written_as_other_figures_are(cast: Cast, address: str) -> None:
+    give(cast.team_id, 10_000)
+    use(cast.team_id, "generate_campaign", 250)
+    page = cast.owner.client.get(f"{address}?period=30").get_data(as_text=True)
+    assert row(page, "Use by feature", "Campaigns")[1:5] == ["1", "250", "1,250.00", "1,250"]
+
+
 def test_every_chart_has_a_table_with_its_numbers(used: Cast, address: str) -> None:
     page = used.owner.client.get(f"{address}?period=30").get_data(as_text=True)
     charts = re.findall(r'data-chart-table="([^"]+)"', page)
