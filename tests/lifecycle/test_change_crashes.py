@@ -1,7 +1,7 @@
 """A worker that is killed at every point of a change at which something leaves the process: one change, one charge.
 
 For each of them a change of its own, until one comes by fewer of them: a worker is killed there, another one comes, and
-then it is made, once, and as it was shown. A third of the points is tried unless all are asked for (`points_of`).
+then it is made, once, and as it was shown. Some of the points are tried unless all are asked for (`points_of`).
 """
 
 from __future__ import annotations
