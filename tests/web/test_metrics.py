@@ -23,9 +23,12 @@ from portal.core import readings
 from portal.core.alarms import raise_alarm
 from portal.core.database import db
 from portal.core.ids import new_id
+from portal.core.metrics import REGISTRY
 from portal.core.unit_of_work import unit_of_work
 from portal.credits import jobs as credit_jobs
+from portal.credits.errors import InsufficientCredits
 from portal.credits.models import CreditAccount
+from portal.usage.uses import MeteringError
 from portal.version import VERSION
 from portal.webhooks.handlers import HANDLERS
 from portal.webhooks.models import StripeEvent
@@ -125,8 +128,13 @@ def test_labels_are_bounded(app: Flask, cast: Cast, stage: Stage) -> None:
             for meter in load_catalog(preset).meters
             for word in (meter.key, meter.name)
         },
+        "why": {"unavailable"} | {kind.__name__ for kind in (InsufficientCredits, *MeteringError.__subclasses__())},
         "version": {VERSION},
     }
+    # Of every counter, whether or not a test of this process has counted with it before.
+    for counter in REGISTRY._collector_to_names:
+        for name in getattr(counter, "_labelnames", ()):
+            assert name in (*bounds, "status", "operation"), (counter, name)
     for name, samples in scrape(cast.anonymous).items():
         for sample in samples:
             for label, found in sample.labels.items():
