@@ -89,6 +89,7 @@ WORDS = {
     "budget.removed": "Removed a budget",
     "export.asked": "Asked for an export",
     "alarm.resolved": "Closed an alarm",
+    "alarm.retried": "Had tried again what an alarm was about",
 }
 
 

@@ -1,4 +1,4 @@
-"""`flask alarms`: what a person must look at, and saying that it is dealt with."""
+"""`flask alarms`: what a person must look at, doing again what was given up, and saying that it is dealt with."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ from flask.cli import AppGroup
 from portal.accounts import audit
 from portal.core import alarms
 from portal.core.alarm_words import meaning_of
+from portal.core.alarms import Alarm
 from portal.core.unit_of_work import unit_of_work
+from portal.notifications import outbox
+from portal.webhooks import claim
+
+# What takes an alarm's subject up again.
+RETRIES = {
+    "dead_event": claim.try_again,
+    "given_up_event": claim.try_again,
+    "dead_mail": outbox.try_again,
+}
 
 group = AppGroup("alarms", help="What a person must look at.")
 
@@ -33,17 +43,35 @@ def list_command() -> None:
 @click.option("--reason", required=True, help="What was done about it; kept with the alarm and in the audit trail.")
 def resolve_command(alarm_id: str, reason: str) -> None:
     """Close an alarm. The same thing noticed later is a new one."""
-    if not reason.strip():
-        raise click.BadParameter("say what was done about it", param_hint="--reason")
     with unit_of_work():
-        alarm = alarms.resolve(alarm_id, reason.strip())
-        if alarm is not None:
-            audit.record(
-                audit.SYSTEM, "alarm.resolved", target=alarm.id, kind=alarm.kind, reason=reason.strip(), login=_login()
-            )
+        alarm = _resolve(alarm_id, reason, "alarm.resolved")
+    click.echo(f"Resolved: {alarm.kind} {alarm.subject}")
+
+
+@group.command("retry")
+@click.argument("alarm_id", metavar="ALARM")
+@click.option("--reason", required=True, help="What was mended; kept with the alarm and in the audit trail.")
+def retry_command(alarm_id: str, reason: str) -> None:
+    """Do again what was given up (an event, a mail), with all of its tries, and close its alarm."""
+    with unit_of_work():
+        alarm = _resolve(alarm_id, reason, "alarm.retried")
+        if alarm.kind not in RETRIES:
+            raise click.ClickException(f"Of {alarm.kind} there is nothing to try again. Close it with `resolve`.")
+        if not RETRIES[alarm.kind](alarm.subject):
+            raise click.ClickException(f"{alarm.subject} is not set aside. Close the alarm with `resolve`.")
+    click.echo(f"Will be tried again: {alarm.subject}")
+
+
+def _resolve(alarm_id: str, reason: str, action: str) -> Alarm:
+    """Close the alarm in the current unit, with its entry in the audit trail."""
+    reason = reason.strip()
+    if not reason:
+        raise click.BadParameter("say what was done about it", param_hint="--reason")
+    alarm = alarms.resolve(alarm_id, reason)
     if alarm is None:
         raise click.ClickException(f"There is no open alarm {alarm_id}.")
-    click.echo(f"Resolved: {alarm.kind} {alarm.subject}")
+    audit.record(audit.SYSTEM, action, target=alarm.id, kind=alarm.kind, reason=reason, login=_login())
+    return alarm
 
 
 def _login() -> str:

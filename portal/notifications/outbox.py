@@ -133,6 +133,19 @@ def _dead(item: OutboxItem, reason: str) -> dict[str, object]:
     return {"state": "dead", "last_error": reason}
 
 
+def try_again(mail_id: str) -> bool:
+    """Let a dead mail begin anew in the current unit, with all of its tries; False when there is no such dead mail."""
+    found = db.session.execute(
+        update(OutboxItem)
+        .where(OutboxItem.id == mail_id, OutboxItem.state == "dead")
+        .values(state="pending", attempts=0, run_at=app_now())
+        .returning(OutboxItem.id)
+        .execution_options(synchronize_session=False)
+    )
+    after_commit(jobs.hint_soon)
+    return found.first() is not None
+
+
 def _pause(attempts: int) -> timedelta:
     return timedelta(seconds=min(3600, 5 * 4 ** min(attempts, 8)))
 

@@ -17,12 +17,12 @@ import structlog
 from sqlalchemy import Interval, Select, cast, func, select, update
 from sqlalchemy.orm import Session, defer
 
-from portal.core import liveness
+from portal.core import jobs, liveness
 from portal.core.alarms import raise_alarm
 from portal.core.clock import app_now
 from portal.core.database import db
 from portal.core.failpoints import failpoint
-from portal.core.unit_of_work import unit_of_work
+from portal.core.unit_of_work import after_commit, unit_of_work
 from portal.webhooks.counters import count_event
 from portal.webhooks.models import WAITING, StripeEvent
 from portal.webhooks.same import Same, settle_same
@@ -178,6 +178,23 @@ def fail(event: Claimed, error: BaseException) -> None:
             _settle(event, state="pending", last_error=reason, run_at=again)
         else:
             _bury(event, reason)
+
+
+def try_again(event_id: str) -> bool:
+    """Let an event that was set aside begin anew in the current unit, with all of its tries and its day of waiting.
+
+    False when it is not set aside.
+    """
+    set_aside = StripeEvent.state.in_(("dead", "ignored")) & StripeEvent.last_error.is_not(None)
+    found = db.session.execute(
+        update(StripeEvent)
+        .where(StripeEvent.event_id == event_id, set_aside)
+        .values(state="pending", attempts=0, run_at=app_now(), released_at=func.now(), finished_at=None)
+        .returning(StripeEvent.id)
+        .execution_options(synchronize_session=False)
+    )
+    after_commit(jobs.hint_soon)
+    return found.first() is not None
 
 
 def _bury(event: Claimed, reason: str) -> None:
