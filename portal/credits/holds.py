@@ -34,9 +34,9 @@ PREFIX = "hold"
 INSERT_HOLD = Statement(
     "with held as ("
     "  insert into credit_holds (id, team_id, cause_key, amount, meter, quantity, expires_in, created_at, expires_at,"
-    "    state, settled, spend_order, opened_version)"
+    "    state, settled, spend_order, opened_version, api_key_id)"
     "  values (:id, :team_id, :cause_key, :amount, :meter, :quantity, :expires_in, :created_at, :expires_at,"
-    "    'open', 0, :spend_order, :opened_version)"
+    "    'open', 0, :spend_order, :opened_version, :api_key_id)"
     ")"
     " insert into credit_hold_lots (team_id, hold_id, grant_id, amount)"
     " select :team_id, :id, p.grant_id, p.amount"
@@ -84,6 +84,7 @@ def hold(
     *,
     meter: str | None = None,
     quantity: int | None = None,
+    api_key_id: str | None = None,
 ) -> Held:
     """Keep `amount` credits for a use under way, whole or not at all, from the lots in spending order.
 
@@ -118,7 +119,7 @@ def hold(
         new=True,
         needs_purchase=book.needs_purchase,
     )
-    _insert(book, made, cause_key, parts)
+    _insert(book, made, cause_key, parts, api_key_id)
     return made
 
 
@@ -173,7 +174,7 @@ def _known_hold(book: Book, cause_key: str, asked: tuple[int, str | None, int | 
     return as_held(rows[0])
 
 
-def _insert(book: Book, made: Held, cause_key: str, parts: dict[int, int]) -> None:
+def _insert(book: Book, made: Held, cause_key: str, parts: dict[int, int], api_key_id: str | None) -> None:
     values = {
         "id": made.id,
         "team_id": book.team_id,
@@ -186,6 +187,7 @@ def _insert(book: Book, made: Held, cause_key: str, parts: dict[int, int]) -> No
         "expires_at": made.expires_at,
         "spend_order": book.spend_order,
         "opened_version": book.version,
+        "api_key_id": api_key_id,
         "parts": json.dumps([{"grant_id": grant_id, "amount": part} for grant_id, part in parts.items()]),
     }
     send(INSERT_HOLD, **values)

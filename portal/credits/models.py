@@ -213,7 +213,7 @@ class CreditHold(Model):
 
     `opened_version` and `closed_version` are the account's versions then: the entries between were made beside the hold.
     `entry_id` is the spend that settled it; what is not `settled` of it was given back. `meter` and `quantity` say what
-    for, if a meter is to be counted.
+    for, if a meter is to be counted, and `api_key_id` which key of the API it came with, whose budget it counts towards.
     """
 
     __tablename__ = "credit_holds"
@@ -239,6 +239,12 @@ class CreditHold(Model):
         Index("ix_credit_holds_open", "team_id", "expires_at", postgresql_where=text("state = 'open'")),
         Index("ix_credit_holds_expiring", "expires_at", postgresql_where=text("state = 'open'")),
         Index("ix_credit_holds_team_id_created_at", "team_id", "created_at"),
+        Index(
+            "ix_credit_holds_plain_of_key",
+            "api_key_id",
+            "closed_at",
+            postgresql_where=text("meter is null and api_key_id is not null"),
+        ),
     )
 
     id: Mapped[PrimaryId]
@@ -257,6 +263,7 @@ class CreditHold(Model):
     spend_order: Mapped[str]
     opened_version: Mapped[int] = mapped_column(BigInteger)
     closed_version: Mapped[int | None] = mapped_column(BigInteger)
+    api_key_id: Mapped[str | None] = mapped_column(PrefixedId, ForeignKey("api_keys.id"))
 
 
 class CreditHoldLot(Model):

@@ -47,6 +47,8 @@ def why_not(row: PurchaseIntent) -> str | None:
         return "turned_off"
     if rule.paused_at is not None:
         return "paused"
+    if rule.state == "stopped":  # an earlier purchase was refunded or is disputed
+        return rule.reason
     if rights.credits_frozen:
         return "frozen"
     return None if purchase_rules.is_offered(row.team_id) else "not_allowed"

@@ -36,6 +36,8 @@ OTHER_CARD = "Put in another card, or turn it on again with this one once the ba
 CANCELED = {
     "turned_off": "Not charged: auto-purchase was turned off before",
     "paused": "Not charged: auto-purchase was paused by us",
+    "refunded": "Not charged: an earlier automatic purchase was refunded",
+    "disputed": "Not charged: the payment of an earlier automatic purchase is disputed",
     "frozen": "Not charged: the credits were frozen",
     "not_allowed": "Not charged: the plan does not include auto-purchase any more",
     "too_late": "Not charged: Stripe could not be reached in time",

@@ -14,6 +14,7 @@ from portal.catalog.queries import plan_by_key
 from portal.core.database import db, send
 from portal.core.statements import Statement
 from portal.credits.book import SORT_KEYS, Book, Lot
+from portal.credits.errors import InsufficientCredits
 from portal.credits.models import CreditGrant
 from portal.credits.storage import load_book, lot_from
 from portal.credits.upgrades import more_in_month
@@ -108,6 +109,17 @@ def balance(team_id: str) -> Balance:
         return Balance(0, 0, 0, 0)
     book.post_due()
     return Balance(book.available, book.reserved, book.debt, book.version, _frozen(book))
+
+
+def shortage(team_id: str, cost: int) -> InsufficientCredits | None:
+    """What a spend of `cost` would be refused with now; None when it could be paid."""
+    book = load_book(team_id)
+    if book is None:
+        return InsufficientCredits(0, cost) if cost else None
+    book.post_due()
+    if cost <= book.available:
+        return None
+    return InsufficientCredits(book.available, cost, buys=book.purchase_below is not None)
 
 
 def grants_of(team_id: str) -> list[Grant]:

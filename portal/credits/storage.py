@@ -29,8 +29,9 @@ _BOOK = (
     " case when a.as_of between clock.now and clock.now + cast(:step_back as interval) then a.as_of"  # noqa: S608  ours
     " else clock.now end as now,"
     " a.available, a.reserved, a.debt, a.version, a.purchase_below, a.purchase_counts,"
+    # By the parameter and not by the account's row, so that it is looked up once and not for each lot.
     " case when a.reserved > 0 then (select min(h.expires_at) from credit_holds h"
-    "  where h.team_id = a.team_id and h.state = 'open') end as hold_due_at,"
+    "  where h.team_id = :team_id and h.state = 'open') end as hold_due_at,"
     " g.id, g.kind, g.amount, g.remaining, g.effective_at, g.expires_at, g.state, g.cause_key, g.source,"
     " g.held, g.lapsed_version, g.frozen"
     f" from (select {APP_NOW} as now) clock cross join credit_accounts a"

@@ -1,14 +1,17 @@
 """Budgets of API keys and members: kept to under the account's lock, told of off the hot path.
 
-A budget is in credits, for a month of the plan (`periods.py`). What was used of it is read from the daily totals, so that it
-costs the same however much was used. `stop` refuses a use that would go beyond it, whole; `warn` only tells.
+A budget is in credits, for a month of the plan (`periods.py`); a use counts towards the month in which it happened. What
+was used is read from the daily totals, so that it costs the same however many uses there were. Credits that a key has held
+count towards its budget too: what was settled of those held for no meter, and, since it may be settled, what is held now.
+`stop` refuses what would go beyond it, whole; `warn` only tells.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from portal.billing.billing_mail import tell
 from portal.core.addresses import own_address
@@ -18,21 +21,39 @@ from portal.credits.told import newly_reached
 from portal.notifications import messages
 from portal.usage.uses import BudgetExceeded, Use
 
-_USED = (
-    " cross join lateral usage_month_of(b.team_id, app_now()) month"
+# Of a budget `b`, in a `month`.
+_SPENT = (
     " cross join lateral ("
-    "   select cast(coalesce(sum(d.cost), 0) as bigint) as used from usage_daily d"
+    "   select cast(coalesce(sum(d.cost), 0) as bigint) as credits from usage_daily d"
     "   where d.team_id = b.team_id and d.starts_at >= month.starts and d.starts_at < month.ends"
     "   and (b.api_key_id is null or d.api_key_id = b.api_key_id) and (b.user_id is null or d.user_id = b.user_id)"
-    " ) spent"
+    " ) recorded"
+    " cross join lateral ("
+    "   select cast(coalesce(sum(h.settled), 0) as bigint) as credits from credit_holds h"
+    "   where h.api_key_id = b.api_key_id and h.meter is null"
+    "   and h.closed_at >= month.starts and h.closed_at < month.ends"
+    " ) settled"
 )
+_USED = f" cross join lateral usage_month_of(b.team_id, app_now()) month{_SPENT}"
+# Moments mostly lie in one month: sums are made for each month, not for each moment.
 STOPPING = Statement(
-    "select b.api_key_id, b.user_id, b.credits, spent.used from usage_budgets b"  # noqa: S608  all of it is ours
-    f"{_USED} where b.team_id = :team_id and b.action = 'stop'"
-    " and (b.api_key_id = any(cast(:keys as text[])) or b.user_id = any(cast(:users as text[])))"
+    "with moments as materialized ("  # noqa: S608  all of it is ours
+    "  select asked.at, month.starts, month.ends from unnest(cast(:moments as timestamptz[])) as asked (at)"
+    "  cross join lateral usage_month_of(:team_id, asked.at) month"
+    "), stopping as materialized ("
+    "  select b.api_key_id, b.user_id, b.credits, month.starts, recorded.credits + settled.credits + case"
+    "    when app_now() >= month.starts and app_now() < month.ends then (select cast(coalesce(sum(h.amount), 0) as bigint)"
+    "      from credit_holds h where h.team_id = b.team_id and h.state = 'open' and h.expires_at > app_now()"
+    "      and h.api_key_id = b.api_key_id) else 0 end as used"
+    f"  from usage_budgets b cross join (select distinct starts, ends from moments) month{_SPENT}"
+    "  where b.team_id = :team_id and b.action = 'stop'"
+    "  and (b.api_key_id = any(cast(:keys as text[])) or b.user_id = any(cast(:users as text[])))"
+    ")"
+    " select moments.at, stopping.* from stopping join moments using (starts)"
 )
 OF_TEAM = Statement(
-    "select b.id, b.api_key_id, b.user_id, b.credits, b.action, month.starts, spent.used,"  # noqa: S608  all of it is ours
+    "select b.id, b.api_key_id, b.user_id, b.credits, b.action, month.starts,"  # noqa: S608  all of it is ours
+    " recorded.credits + settled.credits as used,"
     " coalesce(k.name, nullif(u.name, ''), u.email) as subject_name, k.last4"
     " from usage_budgets b left join api_keys k on k.id = b.api_key_id left join users u on u.id = b.user_id"
     f"{_USED} where b.team_id = :team_id order by b.api_key_id is null, subject_name, b.id"
@@ -40,34 +61,60 @@ OF_TEAM = Statement(
 WITH_BUDGETS = Statement("select distinct team_id from usage_budgets order by team_id")
 
 
+# A key or a member, in the month that began then.
+Place = tuple[str, str, datetime]
+
+
 @dataclass
 class StoppingBudgets:
     """What is left of the budgets that stop these uses, while the account's lock is held."""
 
-    left: dict[tuple[str, str], int] = field(default_factory=dict)
-    credits: dict[tuple[str, str], int] = field(default_factory=dict)
+    months: dict[datetime, datetime] = field(default_factory=dict)
+    left: dict[Place, int] = field(default_factory=dict)
+    credits: dict[Place, int] = field(default_factory=dict)
+
+    def refusal(self, use: Use, cost: int, at: datetime) -> BudgetExceeded | None:
+        """Why a use of that moment must not be paid; None when it may be."""
+        for place in self._places(use, at):
+            if cost > self.left[place]:
+                used = self.credits[place] - self.left[place]
+                return BudgetExceeded(place[0], self.credits[place], used, cost)
+        return None
 
     @contextmanager
-    def taken(self, use: Use, cost: int) -> Iterator[None]:
+    def taken(self, use: Use, cost: int, at: datetime) -> Iterator[None]:
         """Pay a use within this block: it is counted if that succeeds. Raises `BudgetExceeded` before, if it must not be."""
-        mine = [subject for subject in _subjects(use) if subject in self.left]
-        for subject in mine:
-            if cost > self.left[subject]:
-                used = self.credits[subject] - self.left[subject]
-                raise BudgetExceeded(subject[0], self.credits[subject], used, cost)
+        refusal = self.refusal(use, cost, at)
+        if refusal is not None:
+            raise refusal
         yield
-        for subject in mine:
-            self.left[subject] -= cost
+        for place in self._places(use, at):
+            self.left[place] -= cost
+
+    def _places(self, use: Use, at: datetime) -> list[Place]:
+        month = self.months.get(at)
+        subjects = [("api_key", use.api_key_id), ("member", use.user_id)]
+        places = [(kind, subject, month) for kind, subject in subjects if subject and month]
+        return [place for place in places if place in self.left]
 
 
-def stopping_budgets(team_id: str, uses: Sequence[Use]) -> StoppingBudgets:
-    """The budgets that may stop these uses: one round trip, with the account's lock held, so that no two pass together."""
-    keys = list({use.api_key_id for use in uses if use.api_key_id})
-    users = list({use.user_id for use in uses if use.user_id})
+def stopping_budgets(team_id: str, uses: Iterable[tuple[Use, datetime]]) -> StoppingBudgets:
+    """The budgets that may stop these uses of these moments, in one round trip.
+
+    With the account's lock held no two pass together; without it, this is how things stand now.
+    """
+    asked = list(uses)
+    keys = list({use.api_key_id for use, _at in asked if use.api_key_id})
+    users = list({use.user_id for use, _at in asked if use.user_id})
     found = StoppingBudgets()
-    for row in send(STOPPING, team_id=team_id, keys=keys, users=users) if keys or users else []:
-        subject = ("api_key", row.api_key_id) if row.api_key_id else ("member", row.user_id)
-        found.credits[subject], found.left[subject] = row.credits, row.credits - row.used
+    if not keys and not users:
+        return found
+    moments = list({at.isoformat() for _use, at in asked})
+    for row in send(STOPPING, team_id=team_id, keys=keys, users=users, moments=moments):
+        kind, subject = ("api_key", row.api_key_id) if row.api_key_id else ("member", row.user_id)
+        place = kind, subject, row.starts
+        found.months[row.at] = row.starts
+        found.credits[place], found.left[place] = row.credits, row.credits - row.used
     return found
 
 
@@ -137,8 +184,3 @@ def _row(row: Row) -> BudgetRow:
         used=row.used,
         fact=f"budget:{row.id}:{row.credits}:{int(row.starts.timestamp())}",
     )
-
-
-def _subjects(use: Use) -> list[tuple[str, str]]:
-    found = [("api_key", use.api_key_id), ("member", use.user_id)]
-    return [(kind, subject) for kind, subject in found if subject]

@@ -24,7 +24,9 @@ from portal.credits.held_credits import find_hold
 from portal.credits.holds import Held
 from portal.credits.models import CreditHold
 from portal.credits.queries import balance
+from portal.credits.storage import lock_account
 from portal.usage import storage
+from portal.usage.budgets import stopping_budgets
 from portal.usage.metering import CONSUMED
 from portal.usage.storage import CREATED, Found, Stored
 from portal.usage.uses import Answer, CreditsFrozen, KeyReused, MeteringError, Recorded, UnknownMeter, Use
@@ -99,19 +101,32 @@ Tell = Callable[[Done], str]
 def hold(asked: Asked, tell: Tell) -> Answer:
     """Hold credits, and keep what `tell` says of it.
 
-    Raises `KeyReused`, `UnknownMeter`, `NoCreditsTaken`, `CreditsFrozen`, and the ledger's `InsufficientCredits`.
+    Raises `KeyReused`, `UnknownMeter`, `NoCreditsTaken`, `CreditsFrozen`, `BudgetExceeded`, and the ledger's
+    `InsufficientCredits`.
     """
     assert asked.expires_in is not None
     found = _find(asked)
+    if found.budgeted:
+        # No two may pass a budget together, and one that was held meanwhile under the same key is not held again.
+        lock_account(asked.team_id)
+        found = _find(asked)
     stored = _stored(asked, found)
     if stored:
         return stored
     amount = _amount_asked(asked, found)
     if found.frozen:
         raise CreditsFrozen(f"the credits of {asked.team_id} are frozen")
+    if found.budgeted:
+        _keep_to_budget(asked, amount, found.now)
     try:
         held = holds.hold(
-            asked.team_id, amount, _cause(asked), asked.expires_in, meter=asked.meter, quantity=asked.quantity
+            asked.team_id,
+            amount,
+            _cause(asked),
+            asked.expires_in,
+            meter=asked.meter,
+            quantity=asked.quantity,
+            api_key_id=asked.api_key_id,
         )
     except CauseConflict as error:
         raise KeyReused from error
@@ -143,7 +158,8 @@ def settle(asked: Asked, tell: Tell) -> Answer:
     available = balance(asked.team_id).available
     if row.meter is None or asked.quantity is None:
         return _keep(asked, Done(held, available), spent.at, tell)
-    use = Use(asked.team_id, asked.key, row.meter, asked.quantity, asked.api_key_id)
+    # It counts towards the budget of the key that has it held, which was asked then.
+    use = Use(asked.team_id, asked.key, row.meter, asked.quantity, row.api_key_id or asked.api_key_id)
     recorded = Recorded(new_id("use"), use, amount, spent.balance, spent.at, occurred_at=spent.at)
     body = tell(Done(held, available, recorded.id))
     after_commit(CONSUMED.labels(meter=use.meter).inc, amount)
@@ -166,8 +182,20 @@ def _cause(asked: Asked) -> str:
     return f"usage:{asked.key}"
 
 
+def _keep_to_budget(asked: Asked, amount: int, now: datetime) -> None:
+    """Raises `BudgetExceeded`. What is held may all be used, so all of it must fit. The account's lock is held."""
+    use = _use(asked)
+    refusal = stopping_budgets(asked.team_id, [(use, now)]).refusal(use, amount, now)
+    if refusal is not None:
+        raise refusal
+
+
+def _use(asked: Asked) -> Use:
+    return Use(asked.team_id, asked.key, asked.meter or "", asked.quantity or 1, asked.api_key_id)
+
+
 def _find(asked: Asked) -> Found:
-    return storage.find(asked.team_id, [Use(asked.team_id, asked.key, asked.meter or "", 1)])
+    return storage.find(asked.team_id, [_use(asked)])
 
 
 def _stored(asked: Asked, found: Found) -> Answer | None:

@@ -6,20 +6,23 @@
     with metering("analyze_lead", team_id, quantity=3):
         ...
 
-Before the action the team must be able to pay, else `UseRefused` is raised and the action does not begin. After it, the use
-is recorded in a unit of its own. Of an action that failed (an exception, or an answer of 400 and above) nothing is taken,
-unless the meter's `charge_failed` in the catalog says so. When the database cannot be asked, the meter's `when_unavailable`
-decides: `refuse` raises `MeteringUnavailable`, `allow` lets the action pass uncounted, which the log and a metric tell.
+Before the action the team must be able to pay, and the budgets of its API key and member must let it, else `UseRefused` is
+raised and the action does not begin. After it, the use is recorded in a unit of its own. Of an action that failed (an
+exception, or an answer of 400 and above) nothing is taken, unless the meter's `charge_failed` in the catalog says so. When the
+database cannot be asked, the meter's `when_unavailable` decides: `refuse` raises `MeteringUnavailable`, `allow` lets the
+action pass.
 
-What was there before the action may be gone after it. The action is done then; it stays uncounted and is told likewise.
+What was there before the action may be gone after it, the database too. The action is done then; it stays uncounted, which
+the log and a metric tell.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any, TypeVar, cast
 
@@ -36,6 +39,7 @@ from portal.core.database import db
 from portal.core.ids import new_id
 from portal.core.metrics import counter
 from portal.core.unit_of_work import end_read, in_transaction, run_in_unit, unit_of_work
+from portal.credits.auto_purchase import intend_for_refused
 from portal.credits.errors import InsufficientCredits
 from portal.usage.metering import MeteringError, Recorded, Refusal, UnknownMeter, Use, record, refusal_of
 
@@ -84,16 +88,17 @@ def metered(
 ) -> Callable[[View], View]:
     """Meter each call of a view. `quantity` and `team` may be worked out from the view's arguments.
 
-    The team is by default the one that the guard of the page or the API key has found. A request with an
-    `Idempotency-Key` is counted once, however often it is sent.
+    The team is by default the one that the guard of the page or the API key has found, and the use is then the member's or
+    the key's. A request with an `Idempotency-Key` is counted once, however often it is sent; another request is another use,
+    whatever key it carries. That a repeated one does nothing new is for the view to see to.
     """
 
     def decorate(view: View) -> View:
         @wraps(view)
         def counted(*args: Any, **values: Any) -> Any:
-            team_id = team(*args, **values) if team else _team_of_request()
+            whose = {"team_id": team(*args, **values)} if team else _caller_of_request()
             much = quantity(*args, **values) if callable(quantity) else quantity
-            with metering(meter, team_id, quantity=much, key=_key_of_request()) as action:
+            with metering(meter, quantity=much, key=_key_of_request(), **whose) as action:
                 answer = view(*args, **values)
                 if make_response(answer).status_code >= FAILED:
                     action.fail()
@@ -106,7 +111,13 @@ def metered(
 
 @contextmanager
 def metering(
-    meter: str, team_id: str, *, quantity: int = 1, key: str | None = None, user_id: str | None = None
+    meter: str,
+    team_id: str,
+    *,
+    quantity: int = 1,
+    key: str | None = None,
+    user_id: str | None = None,
+    api_key_id: str | None = None,
 ) -> Iterator[Metered]:
     """Meter what is done inside. Raises `UseRefused` and `MeteringUnavailable` before it, and `UnknownMeter` for a meter
     that the catalog does not have.
@@ -114,7 +125,7 @@ def metering(
     known = catalog().meter(meter)
     if known is None:
         raise UnknownMeter(f"there is no meter {meter!r}")
-    action = Metered(Use(team_id, key or new_id("call"), meter, quantity, user_id=user_id), quantity)
+    action = Metered(Use(team_id, key or new_id("call"), meter, quantity, api_key_id, user_id), quantity)
     if _bypassed.get() == team_id:
         yield action
         return
@@ -145,26 +156,35 @@ def _ask(meter: Meter, use: Use) -> None:
     begun = in_transaction()
     try:
         refusal = refusal_of(use)
+        if not begun:
+            # The action may call Stripe, or open a unit of its own.
+            end_read()
+        if refusal is not None:
+            _buy_what_is_missing(use, refusal)
     except (DBAPIError, DriverOperationalError, PoolTimeout) as error:
         _unavailable(meter, error)
         return
-    if not begun:
-        # The action may call Stripe, or open a unit of its own.
-        end_read()
     if refusal is not None:
         raise UseRefused(use, refusal)
 
 
 def _count(meter: Meter, action: Metered) -> None:
-    use = action.use
-    if action.quantity != use.quantity:
-        use = Use(use.team_id, use.key, use.meter, action.quantity, user_id=use.user_id)
+    use = replace(action.use, quantity=action.quantity)
     try:
-        run_in_unit(lambda: record(use, _kept))
-    except (InsufficientCredits, MeteringError) as refused:
-        _uncounted(meter, type(refused).__name__)
+        try:
+            run_in_unit(lambda: record(use, _kept))
+        except (InsufficientCredits, MeteringError) as refused:
+            _uncounted(meter, type(refused).__name__)
+            _buy_what_is_missing(use, refused)
     except (DBAPIError, DriverOperationalError, PoolTimeout) as error:
+        _uncounted(meter, "unavailable")
         _unavailable(meter, error)
+
+
+def _buy_what_is_missing(use: Use, refused: Refusal) -> None:
+    """In a unit of its own, since what was refused leaves nothing behind."""
+    if isinstance(refused, InsufficientCredits) and refused.buys:
+        run_in_unit(lambda: intend_for_refused(use.team_id, refused))
 
 
 def _kept(recorded: Recorded) -> str:
@@ -175,7 +195,6 @@ def _unavailable(meter: Meter, error: Exception) -> None:
     db.session.rollback()
     if meter.when_unavailable == "refuse":
         raise MeteringUnavailable(f"uses of {meter.key} cannot be counted at the moment") from error
-    _uncounted(meter, "unavailable")
 
 
 def _uncounted(meter: Meter, why: str) -> None:
@@ -183,14 +202,31 @@ def _uncounted(meter: Meter, why: str) -> None:
     UNCOUNTED.labels(meter=meter.key, why=why).inc()
 
 
-def _team_of_request() -> str:
-    found = g.get("membership") or g.get("caller")
-    if found is None:
-        raise RuntimeError("there is no team in this request: say whose use it is with `team`")
-    return str(found.team_id)
+def _caller_of_request() -> dict[str, Any]:
+    """The team that the guard has found, with the member who asked or the key that was sent."""
+    member, caller = g.get("membership"), g.get("caller")
+    if member is not None:
+        return {"team_id": member.team_id, "user_id": member.user_id}
+    if caller is not None:
+        return {"team_id": caller.team_id, "api_key_id": caller.key_id}
+    raise RuntimeError("there is no team in this request: say whose use it is with `team`")
 
 
 def _key_of_request() -> str | None:
-    """Of two routes, the same header names two things."""
+    """Of two routes, the same header names two things, and so it does of two requests: else one that was paid for once
+    would open the route to all others for ever.
+    """
     sent = request.headers.get(KEY_HEADER) if has_request_context() else None
-    return f"{request.endpoint}:{sent}"[:255] if sent else None
+    return f"{request.endpoint}"[:120] + f":{sent[:60]}:{_digest_of_request(sent)}" if sent else None
+
+
+def _digest_of_request(key: str) -> str:
+    """A form is read as its fields and files, whose order of bytes differs between two that say the same."""
+    digest = hashlib.sha256(f"{key}\n{request.method} {request.full_path}".encode())
+    for name, text in request.form.items(multi=True):
+        digest.update(f"\n{len(name)} {name} {len(text)} {text}".encode())
+    for name, file in request.files.items(multi=True):
+        digest.update(f"\n{len(name)} {name} ".encode() + hashlib.sha256(file.stream.read()).digest())
+        file.stream.seek(0)
+    digest.update(request.get_data())
+    return digest.hexdigest()

@@ -19,7 +19,7 @@ from portal.core.unit_of_work import after_commit
 from portal.credits.auto_purchase import intend_for_refused, intend_if_crossed
 from portal.credits.errors import InsufficientCredits
 from portal.credits.ledger import CauseConflict
-from portal.credits.queries import balance
+from portal.credits.queries import shortage
 from portal.credits.spending import Spending
 from portal.credits.storage import lock_account
 from portal.usage import storage
@@ -85,13 +85,17 @@ def record_all(team_id: str, uses: Sequence[Use], answer: Body) -> list[Answer |
     books = _Books(team_id, uses, found)
     outcomes = [books.outcome(use, answer) for use in uses]
     books.save()
-    _buy_more(team_id, outcomes, needs_purchase=books.needs_purchase)
+    _buy_more(team_id, uses, outcomes, needs_purchase=books.needs_purchase)
     return outcomes
 
 
-def _buy_more(team_id: str, outcomes: Sequence[Answer | Refusal], *, needs_purchase: bool) -> None:
-    """Begin an auto-purchase, where there is to be one: for what is below the threshold, or for all that was refused."""
-    refused = [outcome for outcome in outcomes if isinstance(outcome, InsufficientCredits)]
+def _buy_more(team_id: str, uses: Sequence[Use], outcomes: Sequence[Answer | Refusal], *, needs_purchase: bool) -> None:
+    """Begin an auto-purchase, where there is to be one: for what is below the threshold, or for all that was refused.
+
+    A use that is reported several times at once is refused each time, and wanted once.
+    """
+    by_key = {use.key: outcome for use, outcome in zip(uses, outcomes, strict=True)}
+    refused = [outcome for outcome in by_key.values() if isinstance(outcome, InsufficientCredits)]
     if refused:
         missing = sum(one.cost for one in refused)
         wanted = InsufficientCredits(refused[-1].available, missing, buys=any(one.buys for one in refused))
@@ -109,13 +113,14 @@ def refusal_of(use: Use) -> Refusal | None:
     fault = _fault(use, found)
     if fault is not None:
         return fault
-    terms = found.meters[use.meter]
+    terms, at = found.meters[use.meter], use.occurred_at or found.now
     if terms.mode == "credits":
-        cost, available = (terms.cost or 0) * use.quantity, balance(use.team_id).available
-        return InsufficientCredits(available, cost) if cost > available else None
+        cost = (terms.cost or 0) * use.quantity
+        budgets = stopping_budgets(use.team_id, [(use, at)]) if found.budgeted else StoppingBudgets()
+        return budgets.refusal(use, cost, at) or shortage(use.team_id, cost)
     if terms.more_allowed:
         return None
-    [(_month, used)] = storage.used_in_month(use.team_id, [(use.meter, use.occurred_at or found.now)]).values()
+    [(_month, used)] = storage.used_in_month(use.team_id, [(use.meter, at)]).values()
     return IncludedUsedUp(terms.included, used) if used + use.quantity > terms.included else None
 
 
@@ -163,8 +168,9 @@ class _Books:
         if metered or (self._spending and self._spending.known):
             # Somebody may have taken the keys while we waited for the lock.
             self._found = storage.find(team_id, uses)
-        self._budgets = stopping_budgets(team_id, opened) if self._found.budgeted else StoppingBudgets()
         self._now = self._spending.now if self._spending else self._found.now
+        paying = [(use, self._moment(use)) for use in opened if self._terms(use).mode == "credits"]
+        self._budgets = stopping_budgets(team_id, paying) if self._found.budgeted else StoppingBudgets()
         self._months = storage.used_in_month(
             team_id, {(use.meter, self._moment(use)) for use in metered if not self._terms(use).more_allowed}
         )
@@ -220,7 +226,7 @@ class _Books:
             return Recorded(id_, use, 0, None, self._now, occurred_at, included, used), None
         cost = (terms.cost or 0) * use.quantity
         assert self._spending is not None
-        with self._budgets.taken(use, cost):
+        with self._budgets.taken(use, cost, occurred_at):
             spent = self._spending.spend(cost, f"usage:{use.key}")
         return Recorded(id_, use, cost, spent.balance, self._now, occurred_at), spent.version
 

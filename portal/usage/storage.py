@@ -31,13 +31,19 @@ FIND = Statement(
     " from (values (1)) as one left join team_standing st on st.team_id = :team_id"
 )
 
-# What was used of each meter in the month of each moment.
+# What was used of each meter in the month of each moment. Moments mostly lie in one month: sums are made once for it.
 USED = Statement(
-    "select asked.meter, asked.at, month.starts, coalesce(("
-    "  select cast(sum(d.quantity) as bigint) from usage_daily d where d.team_id = :team_id and d.meter = asked.meter"
-    "  and d.starts_at >= month.starts and d.starts_at < month.ends), 0) as used"
-    " from json_to_recordset(cast(:asked as json)) as asked (meter text, at timestamptz)"
-    " cross join lateral usage_month_of(:team_id, asked.at) month"
+    "with moments as materialized ("
+    "  select asked.meter, asked.at, month.starts, month.ends"
+    "  from json_to_recordset(cast(:asked as json)) as asked (meter text, at timestamptz)"
+    "  cross join lateral usage_month_of(:team_id, asked.at) month"
+    "), months as materialized ("
+    "  select meter, starts, coalesce(("
+    "    select cast(sum(d.quantity) as bigint) from usage_daily d where d.team_id = :team_id and d.meter = m.meter"
+    "    and d.starts_at >= m.starts and d.starts_at < m.ends), 0) as used"
+    "  from (select distinct meter, starts, ends from moments) m"
+    ")"
+    " select moments.meter, moments.at, starts, months.used from moments join months using (meter, starts)"
 )
 
 # Its day is looked up once for each moment, of which there is mostly one.

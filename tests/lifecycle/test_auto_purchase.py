@@ -19,9 +19,12 @@ from portal.core.database import db
 from portal.core.ids import new_id
 from portal.core.unit_of_work import run_in_unit, unit_of_work
 from portal.credits import auto_purchase, ledger, purchase_rules
+from portal.credits.purchase_grants import stop_after_undoing
 from portal.credits.purchase_models import AutoPurchaseConsent
 from portal.credits.purchase_rules import RuleRefused
 from portal.credits.purchase_size import Limits, month_end
+from portal.credits.purchase_words import canceled_words
+from portal.usage.metered import UseRefused, metering
 from tests.auto_buyers import ASKS, ASKS_THEN_DECLINES, CENTS, CREDITS, DECLINES, WIDE, WORKS, AutoBuyer
 from tests.cast import Cast
 from tests.plan_changes import now
@@ -101,6 +104,38 @@ def test_a_refused_use_by_the_api_buys_too(app: Flask, cast: Cast, stage: Stage)
     assert backend.use("generate_campaign", 200, key="big").status_code == 200
     assert backend.use("generate_campaign", 60, key="next").status_code == 200
     assert [row.began_by for row in buyer.intents()] == ["refused", "threshold"]
+
+
+def test_a_use_that_is_refused_several_times_at_once_is_wanted_once(app: Flask, cast: Cast, stage: Stage) -> None:
+    buyer = AutoBuyer.ready(stage, cast.owner, cast.team_id)
+    backend = backend_of(app, cast.team_id, cast.owner)
+    again = {"idempotency_key": "again", "meter": "send_email", "quantity": 1_100}
+    other = {"idempotency_key": "other", "meter": "send_email", "quantity": 700}
+    answer = backend.call("POST", "/usage/batch", json={"uses": [again, again, again, other]})
+    assert answer.get_json()["refused"] == 4
+    # 1,800 are wanted and 600 are there.
+    assert buyer.newest().quantity == 2
+
+
+def test_a_route_of_the_same_process_that_is_refused_buys_too(cast: Cast, stage: Stage) -> None:
+    buyer = AutoBuyer.ready(stage, cast.owner, cast.team_id)
+    with pytest.raises(UseRefused), metering("send_email", cast.team_id, quantity=700):
+        pytest.fail("the action began")
+    db.session.remove()
+    assert [(row.began_by, row.quantity) for row in buyer.intents()] == [("refused", 1)]
+    buyer.settle()
+    with metering("send_email", cast.team_id, quantity=700):
+        pass
+    db.session.remove()
+    assert buyer.balance() == 900
+
+
+def test_what_is_missing_only_after_the_action_is_bought_too(cast: Cast, stage: Stage) -> None:
+    buyer = AutoBuyer.ready(stage, cast.owner, cast.team_id)
+    with metering("send_email", cast.team_id, quantity=1) as action:
+        action.quantity = 700
+    db.session.remove()
+    assert [row.began_by for row in buyer.intents()] == ["refused"]
 
 
 def test_the_plans_credits_alone_can_be_counted(cast: Cast, stage: Stage) -> None:
@@ -416,6 +451,23 @@ def test_a_refund_takes_its_credits_back_and_does_not_buy_them_again(cast: Cast,
     stage.drain()
     assert buyer.rule().state == "armed", "an event that comes again is no news"
     assert violations() == []
+
+
+@pytest.mark.parametrize("reason", ["refunded", "disputed"])
+def test_what_was_not_sent_when_an_earlier_purchase_is_undone_is_not_charged(
+    cast: Cast, stage: Stage, reason: str
+) -> None:
+    buyer = AutoBuyer.ready(stage, cast.owner, cast.team_id)
+    buyer.spend(200)  # begins a purchase, which no worker has seen yet
+    run_in_unit(lambda: stop_after_undoing(cast.team_id, reason))
+    buyer.settle()
+    assert buyer.states() == [("canceled", reason)]
+    assert (buyer.charges(), buyer.balance()) == ([], 400)
+    assert canceled_words(reason) != canceled_words(None)
+    buyer.arm_again()
+    buyer.settle()
+    buyer.pass_time(timedelta(minutes=1))
+    assert [state for state, _code in buyer.states()] == ["canceled", "granted"]
 
 
 def test_the_staff_force_and_forgive(cast: Cast, stage: Stage) -> None:

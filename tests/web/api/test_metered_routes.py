@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from io import BytesIO
 from typing import Any
 
 import pytest
-from flask import Flask, Response, g
+from flask import Flask, Response, g, request
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from portal.accounts import audit
-from portal.accounts.models import AuditEntry
+from portal.accounts.models import ApiKey, AuditEntry, Membership
 from portal.api.authentication import Caller
 from portal.catalog.current import catalog
 from portal.core.database import db
-from portal.core.unit_of_work import in_transaction
+from portal.core.unit_of_work import in_transaction, unit_of_work
 from portal.usage import metered as metered_module
+from portal.usage.budget_settings import set_budget
 from portal.usage.metered import Metered, MeteringUnavailable, UseRefused, metered, metering, unmetered
-from portal.usage.metering import UnknownMeter
+from portal.usage.metering import BudgetExceeded, UnknownMeter
+from portal.usage.models import UsageEvent
 from tests.cast import Cast
 from tests.web.api.backend import Backend
 from tests.web.api.test_usage import NOTHING, booked
@@ -38,10 +41,18 @@ def meter_set(app: Flask) -> Iterator[Callable[..., None]]:
     app.extensions["catalog"] = before
 
 
-def call(app: Flask, team_id: str, view: Callable[..., Any], **headers: str) -> Response:
-    """A route of the product's own with this view, called by the team."""
-    with app.test_request_context("/analyze", headers={name.replace("_", "-"): text for name, text in headers.items()}):
-        g.caller = Caller(team_id, "key_1")
+def key_id_of(team_id: str) -> str:
+    found: str = db.session.execute(select(ApiKey.id).where(ApiKey.team_id == team_id)).scalar_one()
+    db.session.rollback()
+    return found
+
+
+def call(app: Flask, team_id: str, view: Callable[..., Any], body: Any = None, **headers: str) -> Response:
+    """A route of the product's own with this view, called by the team with its key."""
+    sent = {name.replace("_", "-"): text for name, text in headers.items()}
+    caller = Caller(team_id, key_id_of(team_id))
+    with app.test_request_context("/analyze", method="POST", headers=sent, **(body or {})):
+        g.caller = caller
         try:
             return app.make_response(view())
         except (UseRefused, MeteringUnavailable) as error:
@@ -108,6 +119,79 @@ def test_a_request_with_a_key_is_counted_once(backend: Backend) -> None:
         assert booked(backend)["available"] == left
 
 
+OTHERS: dict[str, dict[str, Any]] = {
+    "another body": {"json": {"lead": 2}},
+    "another address": {"json": {"lead": 1}, "query_string": {"deep": "1"}},
+    "a form": {"data": {"lead": "1"}},
+    "another form": {"data": {"lead": "2"}},
+    "a file": {"data": {"lead": "1", "file": (b"one", "a.csv")}},
+    "another file": {"data": {"lead": "1", "file": (b"two", "a.csv")}},
+}
+
+
+def body_of(named: dict[str, Any]) -> dict[str, Any]:
+    """Anew for each call, since a file is read to its end."""
+    data = named.get("data", {})
+    files = {name: (BytesIO(value[0]), value[1]) for name, value in data.items() if isinstance(value, tuple)}
+    return named | {"data": {**data, **files}} if data else named
+
+
+def test_a_key_that_was_paid_for_opens_no_other_request(backend: Backend) -> None:
+    seen: list[Any] = []
+
+    @metered("analyze_lead")
+    def analyze() -> str:
+        seen.append((request.get_data(), request.form.to_dict(), [file.read() for file in request.files.values()]))
+        return "done"
+
+    left = 100
+    first: dict[str, Any] = {"json": {"lead": 1}}
+    for named in (first, *OTHERS.values()):
+        left -= 2
+        for _again in range(2):
+            answer = call(backend.app, backend.team_id, analyze, body_of(named), Idempotency_Key="order-1")
+            assert (answer.status_code, booked(backend)["available"]) == (200, left)
+        assert seen[-1] == seen[-2], "the view still finds all of the request"
+    assert [files for _data, _form, files in seen[-4:]] == [[b"one"], [b"one"], [b"two"], [b"two"]]
+
+
+def test_long_keys_with_the_same_beginning_are_two(backend: Backend) -> None:
+    analyze = metered("analyze_lead")(lambda: "done")
+    for end, left in (("a", 98), ("b", 96), ("a", 96)):
+        call(backend.app, backend.team_id, analyze, Idempotency_Key="k" * 254 + end)
+        assert booked(backend)["available"] == left
+
+
+@pytest.mark.parametrize("of", ["key", "member"])
+def test_a_budget_that_is_used_up_lets_no_action_begin(backend: Backend, cast: Cast, of: str) -> None:
+    subject = f"key:{key_id_of(backend.team_id)}" if of == "key" else f"member:{cast.member.user_id}"
+    with unit_of_work():
+        set_budget(backend.team_id, subject, 3, "stop", audit.SYSTEM)
+    whose: dict[str, Any] = {"api_key_id": subject[4:]} if of == "key" else {"user_id": cast.member.user_id}
+    with metering("analyze_lead", backend.team_id, **whose):
+        pass
+    with pytest.raises(UseRefused) as refused, metering("analyze_lead", backend.team_id, **whose):
+        pytest.fail("the action began")
+    assert isinstance(refused.value.reason, BudgetExceeded)
+    assert booked(backend)["available"] == 98
+    with metering("analyze_lead", backend.team_id):
+        pass
+    assert booked(backend)["available"] == 96
+
+
+def test_a_route_is_used_by_the_key_or_the_member_that_its_guard_has_found(backend: Backend, cast: Cast) -> None:
+    analyze = metered("analyze_lead")(lambda: "done")
+    call(backend.app, backend.team_id, analyze)
+    with backend.app.test_request_context("/analyze"):
+        g.membership = db.session.execute(
+            select(Membership).where(Membership.user_id == cast.member.user_id)
+        ).scalar_one()
+        analyze()
+    events = db.session.execute(select(UsageEvent.api_key_id, UsageEvent.user_id).order_by(UsageEvent.id)).all()
+    db.session.rollback()
+    assert [tuple(event) for event in events] == [(key_id_of(backend.team_id), None), (None, cast.member.user_id)]
+
+
 def test_the_quantity_may_be_known_only_afterwards(backend: Backend) -> None:
     with metering("analyze_lead", backend.team_id) as action:
         action.quantity = 5
@@ -135,6 +219,11 @@ def test_a_meter_that_is_not_in_the_catalog_is_an_error_of_the_code(backend: Bac
         pytest.fail("the action began")
 
 
+def uncounted() -> float:
+    counter = metered_module.UNCOUNTED.labels(meter="analyze_lead", why="unavailable")
+    return float(counter._value.get())
+
+
 def broken(*_args: Any, **_more: Any) -> Any:
     raise OperationalError("select", None, Exception("the server is away"))
 
@@ -143,6 +232,7 @@ def broken(*_args: Any, **_more: Any) -> Any:
 def test_without_the_database_the_meter_says_what_happens(
     backend: Backend, meter_set: Callable[..., None], monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
+    before = uncounted()
     monkeypatch.setattr(metered_module, step, broken)
     refused = call(backend.app, backend.team_id, metered("analyze_lead")(lambda: "done"))
     assert (refused.status_code, refused.get_json()["error"]["code"]) == (503, "internal")
@@ -156,9 +246,13 @@ def test_without_the_database_the_meter_says_what_happens(
         run()
     # Closed: it does not begin. What was done before the server went cannot be undone, and is not kept quiet.
     assert len(done) == (step == "record")
+    assert uncounted() == before + 2 * (step == "record")
     meter_set(when_unavailable="allow")
     run()
     assert len(done) == 1 + (step == "record")
+    # Where only the question could not be asked, it is counted as ever.
+    assert uncounted() == before + 3 * (step == "record")
+    assert booked(backend)["available"] == 100 - 2 * (step == "refusal_of")
 
 
 def test_staff_may_let_uses_pass_and_the_trail_tells(backend: Backend, cast: Cast) -> None:

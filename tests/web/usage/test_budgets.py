@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from flask import Flask
@@ -153,6 +153,98 @@ def test_a_budget_that_only_tells_stops_nothing_and_a_new_month_begins_anew(cast
     rows = {row.subject_name: row.used for row in budgets_of(cast.team_id)}
     db.session.rollback()
     assert sorted(rows.values()) == [0, 10]
+
+
+def test_a_use_counts_towards_the_month_in_which_it_happened(cast: Cast) -> None:
+    """Reported late, it takes nothing of this month's budget, and cannot pass that of its own."""
+    give(cast.team_id, 1_000)
+    with unit_of_work():
+        clock.advance(timedelta(days=40))
+    mine = cast.member.user_id
+    budget(cast, f"member:{mine}", 10)
+    late = clock.now() - timedelta(days=34)
+    db.session.rollback()
+
+    def report(key: str, cost: int, at: datetime | None = None) -> bool:
+        try:
+            with unit_of_work():
+                record(Use(cast.team_id, key, "send_email", cost, None, mine, at), lambda recorded: recorded.id)
+        except BudgetExceeded:
+            return False
+        return True
+
+    assert [report("a", 6, late), report("b", 6, late), report("c", 4, late), report("d", 1, late)] == [
+        True, False, True, False,
+    ]  # fmt: skip
+    assert [report("e", 10), report("f", 1)] == [True, False]
+    uses = [Use(cast.team_id, f"g{n}", "send_email", 1, None, mine, late + timedelta(seconds=n)) for n in range(3)]
+    with unit_of_work():
+        assert all(isinstance(one, BudgetExceeded) for one in record_all(cast.team_id, uses, lambda one: one.id))
+    assert balance(cast.team_id).available == 1_000 - 20
+    db.session.rollback()
+
+
+def test_a_budget_stops_holds_and_counts_what_is_settled_of_them(app: Flask, cast: Cast) -> None:
+    backend = backend_of(app, cast.team_id, cast.owner)
+    backend.give(1_000)
+    key_id = db.session.execute(select(ApiKey.id).where(ApiKey.team_id == cast.team_id)).scalar_one()
+    db.session.rollback()
+    budget(cast, f"key:{key_id}", 100)
+
+    def used() -> int:
+        (row,) = budgets_of(cast.team_id)
+        db.session.rollback()
+        return row.used
+
+    refused = backend.hold(key="too-much", amount=101)
+    assert (refused.status_code, error_of(refused)["code"]) == (402, "budget_exceeded")
+    held = backend.hold(key="plain", amount=60)
+    assert held.status_code == 200
+    assert backend.hold(key="plain", amount=60).data == held.data, "the same again is no more"
+    # What is held may be used yet, so nothing else may have it.
+    assert backend.use(quantity=41).status_code == 402
+    assert backend.use(quantity=40).status_code == 200
+    assert backend.hold(amount=1).status_code == 402
+    assert used() == 40
+    assert backend.settle(held.get_json()["id"], amount=30).status_code == 200
+    assert used() == 70
+    of_meter = backend.hold(meter="analyze_lead", quantity=15)
+    assert of_meter.status_code == 200
+    assert backend.use(quantity=1).status_code == 402
+    assert backend.settle(of_meter.get_json()["id"], quantity=10).status_code == 200
+    assert used() == 90
+    assert [backend.use(quantity=11).status_code, backend.use(quantity=10).status_code] == [402, 200]
+    assert (
+        backend.release(backend_of(app, cast.team_id, cast.owner).hold(amount=500).get_json()["id"]).status_code == 200
+    )
+
+
+def test_a_hold_counts_towards_the_budget_of_the_key_that_has_it(app: Flask, cast: Cast) -> None:
+    """Else a key whose budget is used up would let another one hold for it."""
+    first, second = backend_of(app, cast.team_id, cast.owner), backend_of(app, cast.team_id, cast.owner)
+    first.give(1_000)
+    query = select(ApiKey.id).where(ApiKey.team_id == cast.team_id).order_by(ApiKey.id)
+    keys = list(db.session.execute(query).scalars())
+    db.session.rollback()
+    for key_id in keys:
+        budget(cast, f"key:{key_id}", 10)
+    assert second.use(quantity=10, key="use").status_code == 200
+    plain, of_meter = first.hold(key="plain", amount=4), first.hold(key="of-meter", meter="analyze_lead", quantity=3)
+    assert second.settle(plain.get_json()["id"], key="settle-1", amount=4).status_code == 200
+    assert second.settle(of_meter.get_json()["id"], key="settle-2", quantity=3).status_code == 200
+    assert [row.used for row in budgets_of(cast.team_id)] == [10, 10]
+    db.session.rollback()
+
+
+def test_twenty_holds_at_once_do_not_pass_a_budget_together(app: Flask, cast: Cast) -> None:
+    backend = backend_of(app, cast.team_id, cast.owner)
+    backend.give(1_000)
+    key_id = db.session.execute(select(ApiKey.id).where(ApiKey.team_id == cast.team_id)).scalar_one()
+    db.session.rollback()
+    budget(cast, f"key:{key_id}", 30)
+    with ThreadPoolExecutor(5) as pool:
+        answers = list(pool.map(lambda number: backend.hold(key=f"at-once-{number}", amount=3).status_code, range(20)))
+    assert sorted(answers) == [200] * 10 + [402] * 10
 
 
 def test_twenty_at_once_do_not_pass_a_budget_together(app: Flask, cast: Cast) -> None:
