@@ -19,7 +19,8 @@ def show() -> None:
     click.echo(f"{clock.now():%Y-%m-%d %H:%M:%S} UTC, ahead by {clock.offset()}")
 
 
-@group.command("advance")
+# Else a negative amount would be taken for an option.
+@group.command("advance", context_settings={"ignore_unknown_options": True})
 @click.argument("amount", type=int)
 @click.argument("unit", type=click.Choice(["seconds", "minutes", "hours", "days"]))
 def advance(amount: int, unit: str) -> None:

@@ -86,14 +86,15 @@ def main() -> int:
         table.rows(reads, {}, "of the bare route"),
         table.distribution("event to changed right", took),
     ]
-    table.write(tables, about, f"{CONNECTIONS} connections, {ROUNDS} rounds")
+    held_to = [table.Target(name, ratios[name], target) for name, target in targets.items()]
+    held_to += [table.Target(name, page.ratio, pages.RATIO_MAX, at_most=True) for name, page in page_results.items()]
+    verdict = table.verdict(held_to)
+    table.write(verdict, tables, about, f"{CONNECTIONS} connections, {ROUNDS} rounds")
     say("\n".join(tables[-1]))
-    missed = [name for name, target in targets.items() if ratios[name] < target]
-    missed += [name for name, page in page_results.items() if page.ratio > pages.RATIO_MAX]
-    for name, target in targets.items():
-        say(f"{name}: {ratios[name]:.2f}, wanted {target}")
-    say(f"missed: {', '.join(missed) or 'nothing'}")
-    return 1 if missed else 0
+    for target in held_to:
+        say(str(target))
+    say(verdict)
+    return 0 if all(target.met for target in held_to) else 1
 
 
 def measure_portal(stand: Stand) -> dict[str, table.Result]:

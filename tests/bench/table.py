@@ -30,6 +30,7 @@ WORDS = {
     "bare_rows": "the rows of batches inserted by psycopg's `executemany`",
     "batch_hot": "batches of 1,000 uses of one team",
     "batch_spread": "the same of a thousand teams in turn",
+    "hot_of_spread": "batches of one team beside those of a thousand teams",
     "bulk_rows": "the rows inserted by one statement a table",
     "read": "`GET /v1/customers/…` of the stand-in",
 }
@@ -104,15 +105,39 @@ def _flush_milliseconds(folder: Path) -> float:
     return statistics.median(took) * 1000
 
 
-def write(tables: Iterable[list[str]], about: list[str], how: str) -> None:
-    """Put the tables in their place in the page."""
+@dataclass(frozen=True)
+class Target:
+    """A ratio that a run came to, and what it is held to: at least `wanted`, or at most that."""
+
+    name: str
+    ratio: float
+    wanted: float
+    at_most: bool = False
+
+    @property
+    def met(self) -> bool:
+        return self.ratio <= self.wanted if self.at_most else self.ratio >= self.wanted
+
+    def __str__(self) -> str:
+        sign = "≤" if self.at_most else "≥"
+        return f"{WORDS.get(self.name, self.name)} ({self.ratio:.2f}, wanted {sign} {self.wanted})"
+
+
+def verdict(targets: Iterable[Target]) -> str:
+    """A line that names every target that was missed."""
+    missed = "; ".join(str(target) for target in targets if not target.met)
+    return f"Missed: {missed}." if missed else "Every target was met."
+
+
+def write(verdict: str, tables: Iterable[list[str]], about: list[str], how: str) -> None:
+    """Put what the run came to and its tables in their place in the page."""
     text = PAGE.read_text()
     head, _, rest = text.partition(BEGIN)
     _, _, tail = rest.partition(END)
     assert tail, f"{PAGE.name} has lost its marks"
     lines = [line for rows in tables for line in (*rows, "")]
     made = "\n".join([*lines, *(f"- {line}" for line in [_when(how), *about])])
-    PAGE.write_text(f"{head}{BEGIN}\n\n{made}\n\n{END}{tail}")
+    PAGE.write_text(f"{head}{BEGIN}\n\n{verdict}\n\n{made}\n\n{END}{tail}")
 
 
 def rows(

@@ -30,6 +30,8 @@ PAID_PERIODS = "tests/lifecycle/test_paid_periods.py"
 SIGNATURE = "tests/unit/webhooks/test_signature.py"
 WEBHOOK = "tests/web/test_webhook_route.py"
 USAGE = "tests/web/api/test_usage.py"
+METERED_ROUTES = "tests/web/api/test_metered_routes.py"
+BUDGETS = "tests/web/usage/test_budgets.py"
 ONCE = "tests/web/api/test_once.py"
 UNIT_OF_WORK = "tests/unit/core/test_unit_of_work.py"
 
@@ -288,6 +290,38 @@ MUTANTS = (
         (METERED, "tests/web/api/test_usage_batch.py"),
     ),
     Mutant(
+        "a-key-opens-every-request",
+        "let a key that was paid for once stand for any other request to the route",
+        "portal/usage/metered.py",
+        ":{sent[:60]}:{_digest_of_request(sent)}",
+        ":{sent}",
+        (METERED_ROUTES,),
+    ),
+    Mutant(
+        "routes-pass-a-budget",
+        "ask before the action for credits alone, and for no budget",
+        "portal/usage/metering.py",
+        "return budgets.refusal(use, cost, at) or shortage(use.team_id, cost)",
+        "return shortage(use.team_id, cost)",
+        (METERED_ROUTES,),
+    ),
+    Mutant(
+        "holds-pass-a-budget",
+        "hold credits for a key whose budget is used up",
+        "portal/usage/held_uses.py",
+        "        _keep_to_budget(asked, amount, found.now)\n",
+        "        pass\n",
+        (BUDGETS,),
+    ),
+    Mutant(
+        "late-uses-pass-a-budget",
+        "look up the budgets of the latest month alone",
+        "portal/usage/budgets.py",
+        "moments = list({at.isoformat() for _use, at in asked})",
+        "moments = [max(at for _use, at in asked).isoformat()]",
+        (BUDGETS,),
+    ),
+    Mutant(
         "reports-all-again",
         "report the whole total of a day each time, not what is owed of it",
         "portal/usage/meter_reports.py",
@@ -304,6 +338,22 @@ MUTANTS = (
         (METER_REPORTS,),
     ),
     # --- auto-purchase
+    Mutant(
+        "buys-for-every-try",
+        "buy for each time that a use was refused in one call, and not for the use",
+        "portal/usage/metering.py",
+        "    refused = [outcome for outcome in by_key.values() if isinstance",
+        "    refused = [outcome for outcome in outcomes if isinstance",
+        (AUTO_PURCHASE,),
+    ),
+    Mutant(
+        "charges-while-disputed",
+        "charge what was not sent yet although an earlier purchase was undone meanwhile",
+        "portal/credits/purchase_outcome.py",
+        '    if rule.state == "stopped":  # an earlier purchase was refunded or is disputed\n        return rule.reason\n',
+        "",
+        (AUTO_PURCHASE,),
+    ),
     Mutant(
         "a-dead-card-again",
         "let the rule go on after a refusal",

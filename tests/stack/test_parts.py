@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import stat
 import subprocess
@@ -59,6 +60,24 @@ def test_a_shell_reads_dev_env_as_it_was_meant(tmp_path: Path) -> None:
     script = f'. {shlex.quote(str(path))}; printf \'%s|%s\' "$SECRET_KEY" "$MAIL_FROM"'
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == 'a $HOME `b` \\ "c"|Me <me@example.com>'
+
+
+# What stands in .env.example and is not for commands that join a running stack.
+FOR_ONE_PROGRAM = {
+    "PROMETHEUS_MULTIPROC_DIR": "where web and worker count; a command would count among them",
+    "SANDBOX_CHAOS": "the stand-in's alone",
+    "SANDBOX_SEED": "the stand-in's alone",
+    "WEB_CONCURRENCY": "the web server's alone",
+    "WEB_THREADS": "the web server's alone",
+    "BIND": "the web server's alone",
+}
+
+
+def test_dev_env_has_every_setting_of_the_example() -> None:
+    example = (Path(__file__).resolve().parents[2] / ".env.example").read_text()
+    named = set(re.findall(r"^#?([A-Z_]+)=", example, re.MULTILINE))
+    assert named - set(configuration.PUBLISHED) == set(FOR_ONE_PROGRAM)
+    assert set(configuration.PUBLISHED) <= named
 
 
 def test_secrets_are_made_once_and_damage_is_told(tmp_path: Path) -> None:

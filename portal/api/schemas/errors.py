@@ -48,7 +48,7 @@ class CreditsMissingDetail(ErrorDetail):
         }
     )
     included = fields.Integer(metadata={"description": "Of a metered meter: units a month that the plan includes."})
-    used = fields.Integer(metadata={"description": "Of a metered meter: how many of them are used."})
+    used = fields.Integer(metadata={"description": "How many of them are used, or credits of the budget."})
     budget = fields.Integer(metadata={"description": "Of an API key or a member: credits a month of its budget."})
     buy_url = text(
         "Where a person of the team can get more, or can change the budget that stopped it.",

@@ -106,8 +106,13 @@ class RefusedUse(Answer):
         metadata={"description": "How auto-purchase stands, as in a 402.", "enum": list(STANDINGS)}
     )
     included = fields.Integer(metadata={"description": "Units a month that the plan includes."})
-    used = fields.Integer(metadata={"description": "How many of them are used."})
-    buy_url = fields.String(metadata={"description": "Where a person of the team can get more.", "format": "uri"})
+    used = fields.Integer(metadata={"description": "How many of them are used, or credits of the budget."})
+    budget = fields.Integer(
+        metadata={"description": "Credits a month of the API key's or the member's budget that stopped it."}
+    )
+    buy_url = fields.String(
+        metadata={"description": "Where a person of the team can get more, or can change the budget.", "format": "uri"}
+    )
 
 
 class UsageResult(Answer):
