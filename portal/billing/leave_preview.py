@@ -32,6 +32,8 @@ from portal.core.ids import new_id
 from portal.core.unit_of_work import end_read, unit_of_work
 
 COMMENT_LENGTH_MAX = 500
+# In these states of the plan its last invoice has what was used beyond what is included.
+BILLED_AT_THE_END = ("active", "past_due")
 # What two receipts of the same moment are added up by.
 SUMS = ("lines", "subtotal", "discount", "tax", "total", "from_balance", "amount_due")
 # How far our clock and Stripe's, and asking and doing, may lie apart.
@@ -129,13 +131,16 @@ def _params(live: Json, wish: LeaveWish, made_at: datetime) -> dict[str, Any]:
 
 
 def _ending_now(live: Json, made_at: datetime) -> dict[str, Any]:
-    """Given back is the time after the preview expires. The plan ends before that, as soon as somebody agrees."""
-    if live["status"] != "active":
+    """Given back is the time after the preview expires. The plan ends before that, as soon as somebody agrees.
+
+    While a renewal is owed nothing is given back, and what was used since is billed all the same.
+    """
+    counted = any(is_metered(item) for item in live["items"]["data"])
+    if live["status"] != "active" and not (counted and live["status"] in BILLED_AT_THE_END):
         return {"give_back": None, "invoice_now": False}
     ends_at = int((made_at + VALID_FOR).timestamp())
-    if catalog().cancel_now == "prorate" and ends_at < period_of(live)[1]:
+    if live["status"] == "active" and catalog().cancel_now == "prorate" and ends_at < period_of(live)[1]:
         give_back = {"cancel_at": ends_at, "proration_behavior": "always_invoice"}
-        counted = any(is_metered(item) for item in live["items"]["data"])
         return {"quoted": give_back, "give_back": give_back, "invoice_now": counted}
     return {"quoted": {"cancel_now": True, "proration_behavior": "none"}, "give_back": None, "invoice_now": True}
 

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from portal.accounts.seats import members_of
 from portal.billing.billing_mail import team_zone
 from portal.billing.change_models import ChangePreview, PendingChange
-from portal.billing.leave_preview import next_period_ends
+from portal.billing.leave_preview import BILLED_AT_THE_END, next_period_ends
 from portal.billing.models import Subscription, SubscriptionItem
 from portal.billing.seats import seat_items
 from portal.catalog.current import catalog
@@ -68,6 +68,8 @@ def _money(subscription: Subscription, act: str) -> str:
 
 def _usage(subscription: Subscription) -> str:
     """What is counted is charged after it was used."""
+    if subscription.status not in BILLED_AT_THE_END:
+        return ""
     prices = select(SubscriptionItem.stripe_price_id).where(SubscriptionItem.subscription_id == subscription.id)
     counted = metered_prices(list(db.session.execute(prices).scalars()))
     names = " and ".join(price.meter_name for price in counted)

@@ -12,7 +12,7 @@ from datetime import timedelta
 from portal.billing.change_claim import Work, note_sending
 from portal.billing.change_outcome import Outcome, made
 from portal.billing.change_quote import holds
-from portal.billing.change_terms import basis_of
+from portal.billing.change_terms import basis_of, period_of
 from portal.billing.gateway import CardDeclined, Failed, Gateway, InvalidRequest, NotFound
 from portal.billing.leave_preview import is_ending, quote
 from portal.billing.mirror import Json, ref
@@ -117,8 +117,13 @@ def _is_as_shown(work: Work, live: Json) -> bool:
 
 
 def _cancel(stripe: Gateway, work: Work, live: Json) -> None:
+    """Of items with several ends, such as a year of the plan and a month of what is counted, Stripe's `cancel_at_period_end`
+    takes the earliest; the plan ends with what was paid for it.
+    """
     _release(stripe, work, live)
-    sent = {"cancel_at_period_end": True, "proration_behavior": "none"} | _reason(work)
+    ends = {item["current_period_end"] for item in live["items"]["data"]}
+    with_plan: Json = {"cancel_at_period_end": True} if len(ends) == 1 else {"cancel_at": period_of(live)[1]}
+    sent = with_plan | {"proration_behavior": "none"} | _reason(work)
     stripe.update_subscription(live["id"], sent, f"{work.change.idempotency_key}-end")
 
 

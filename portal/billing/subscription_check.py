@@ -1,4 +1,4 @@
-"""The nightly look whether our rows of subscriptions are what Stripe has, and whether a team's members fit its seats.
+"""The daily look whether our rows of subscriptions are what Stripe has, and whether a team's members fit its seats.
 
 What differs is fetched anew by the same way as after an event, which may have been lost. Seats are compared with the members
 once that is done: however often people came and went in a day, it is one look. Seats cost money, and nobody has agreed to
@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy import func, select
 
 from portal.accounts.models import Membership
-from portal.billing.gateway import Gateway
+from portal.billing.gateway import Gateway, GatewayError
 from portal.billing.mirror import Json, NotYet, StaleFetch, ref
 from portal.billing.models import LIVE_STATUSES, Customer, Subscription, SubscriptionItem
 from portal.billing.subscriptions import item_values, subscription_values
@@ -22,6 +22,7 @@ from portal.billing.sync import SubscriptionState, fetch_subscription_state
 from portal.catalog.models import Plan, Price
 from portal.core import alarms
 from portal.core.database import db
+from portal.core.schedule import SomeFailed
 from portal.core.unit_of_work import end_read, unit_of_work
 
 log = structlog.get_logger(__name__)
@@ -33,11 +34,21 @@ MORE_MEMBERS = "more_members_than_seats"
 def check(stripe: Gateway, apply: Apply) -> int:
     """Compare every subscription that lives here or there, mend what differs, look at the seats; returns how many were mended.
 
-    Raises `GatewayError`.
+    Raises `GatewayError`, and `SomeFailed` when all are looked at and some could not be mended.
     """
-    mended = sum(_mend(stripe, stripe_id, apply) for stripe_id in list(differing(stripe)))
+    mended = failed = 0
+    for stripe_id in list(differing(stripe)):
+        try:
+            mended += _mend(stripe, stripe_id, apply)
+        except GatewayError:
+            raise
+        except Exception:  # whatever it is, it is this subscription's
+            log.exception("subscription_not_mended", subscription_id=stripe_id)
+            failed += 1
     with unit_of_work():
         alarms.keep_up(MORE_MEMBERS, more_members_than_seats())
+    if failed:
+        raise SomeFailed(f"{failed} subscriptions could not be mended")
     return mended
 
 

@@ -170,7 +170,7 @@ def _begin_anew(call: Call, subscription: Object, items: list[Object]) -> Object
     invoice = renewing.draft_period(call, subscription, items, "subscription_update")
     if subscription["cancel_at_period_end"]:
         moved = subscription_items.of_subscription(call, subscription["id"])
-        subscription["cancel_at"] = max(item["current_period_end"] for item in moved)
+        subscription["cancel_at"] = min(item["current_period_end"] for item in moved)
     return invoice
 
 

@@ -20,7 +20,8 @@ def schedule(call: Call, subscription: Object, values: Values) -> bool:
         at, by_period = _end_named(call, subscription, values["cancel_at"]), False
     elif "cancel_at_period_end" in values:
         by_period = values["cancel_at_period_end"]
-        at = _period_end(call, subscription, latest=True) if by_period else None
+        # Of items with several ends Stripe takes the earliest (its changelog of basil, 2025-05-28 and 2025-07-30).
+        at = _period_end(call, subscription, latest=False) if by_period else None
     else:
         return False
     if subscription["schedule"] is not None:

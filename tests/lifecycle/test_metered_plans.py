@@ -198,6 +198,57 @@ def test_beside_a_plan_by_the_year_more_is_charged_each_month(stage: Stage) -> N
     db.session.remove()
 
 
+def test_who_cancels_a_plan_by_the_year_keeps_all_that_was_paid_for(stage: Stage) -> None:
+    """And not only the month of what is counted beside it, which ends first."""
+    person, team_id, backend = buyer(stage, "starter", "year")
+    pass_by(stage, TRIAL)
+    ends = max(item["current_period_end"] for item in subscription_of(stage)["items"]["data"])
+    asked = person.client.post(f"/teams/{team_id}/plan/cancellation", data={"when": "period_end"})
+    assert asked.status_code == 303, asked.get_data(as_text=True)
+    person.client.post(f"{asked.location}/agreement")
+    stage.drain()
+    stage.deliver_all()
+    assert subscription_of(stage)["cancel_at"] == ends
+    subscription = live_subscription(team_id)
+    assert subscription is not None
+    assert subscription.cancel_at is not None
+    assert int(subscription.cancel_at.timestamp()) == ends
+    db.session.remove()
+    use(backend, 13_000)
+    pass_by(stage, 31 * DAY)
+    assert (invoices(stage)[0]["total"], subscription_of(stage)["status"]) == (300, "active")
+    pass_by(stage, 335 * DAY)
+    assert live_subscription(team_id) is None
+    assert [one["total"] for one in invoices(stage)].count(39_200) == 1
+    db.session.remove()
+
+
+def test_a_month_of_which_the_renewal_is_owed_bills_what_was_used_when_it_is_ended(stage: Stage) -> None:
+    person, team_id, backend = buyer(stage, "starter")
+    pass_by(stage, TRIAL)
+    card = "pm_card_chargeCustomerFail"
+    customer = subscription_of(stage)["customer"]
+    method = stage.stripe("POST", f"/v1/payment_methods/{card}/attach", customer=customer)["id"]
+    stage.stripe("POST", f"/v1/customers/{customer}", **{"invoice_settings[default_payment_method]": method})
+    stage.deliver_all()
+    pass_by(stage, 31 * DAY)
+    assert subscription_of(stage)["status"] == "past_due"
+    use(backend, 15_000)
+    again(stage)
+    stage.advance(HOUR)
+    asked = person.client.post(f"/teams/{team_id}/plan/cancellation", data={"when": "now"})
+    assert asked.status_code == 303, asked.get_data(as_text=True)
+    contract = person.client.get(asked.location).get_data(as_text=True)
+    assert "API calls beyond what is included: 5,000 at $1.00 USD for 1,000" in contract
+    person.client.post(f"{asked.location}/agreement")
+    stage.drain()
+    stage.deliver_all()
+    last = invoices(stage)[0]
+    assert (last["total"], last["amount_due"]) == (500, 500)
+    assert live_subscription(team_id) is None
+    db.session.remove()
+
+
 def test_a_planned_downgrade_bills_the_last_period_at_the_old_price(stage: Stage) -> None:
     person, team_id, backend = buyer(stage, "professional")
     pass_by(stage, TRIAL)

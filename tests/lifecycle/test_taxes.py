@@ -10,11 +10,13 @@ import requests
 from sqlalchemy import select
 
 from portal.billing.models import Checkout, Invoice, Payment
+from portal.billing.subscriptions import live_subscription
 from portal.catalog.current import catalog
 from portal.catalog.definition import Catalog
 from portal.core.database import db
 from portal.credits.queries import balance
 from tests.cast import Cast
+from tests.plan_changes import Changer
 from tests.purchases import violations
 from tests.stage import Stage
 
@@ -58,4 +60,27 @@ def test_plan_renewal_and_bundle_are_charged_with_their_tax(cast: Cast, stage: S
     assert (bought.amount_cents, bought.amount_total, bought.payment_status) == (1_800, 2_142, "paid")
     paid = db.session.execute(select(Payment.amount).where(Payment.team_id == team)).scalars()
     assert sorted(paid) == [2_142, 35_581, 35_581]
+    assert violations() == []
+
+
+def test_what_is_given_back_with_its_tax_ends_the_plan_here_too(cast: Cast, stage: Stage) -> None:
+    """An invoice below 0 has its tax below 0. It is kept as it is; to refuse it would keep the team on a plan that is over."""
+    team = cast.team_id
+    pay_in_germany(stage, stage.begin_checkout(cast.owner, team, "business"))
+    stage.deliver_all()
+    changer = Changer(stage, cast.owner, team)
+    stage.advance(timedelta(days=12))
+    preview, change = changer.leave("cancel_now")
+    assert change.state == "done", change.failure_code
+    given = changer.invoices()[0]
+    assert given["total"] == preview.shown["total"] < 0
+    row = db.session.execute(select(Invoice).where(Invoice.stripe_id == given["id"])).scalar_one()
+    assert (row.total, row.tax) == (given["total"], preview.shown["tax"])
+    assert row.tax < 0
+    db.session.remove()
+    changer.assert_mirrored()
+    assert changer.mirrored().status == "canceled"
+    assert live_subscription(team) is None
+    for path in ("invoices", f"invoices/{row.id}", "payments"):
+        assert cast.owner.client.get(f"/teams/{team}/{path}").status_code == 200, path
     assert violations() == []
