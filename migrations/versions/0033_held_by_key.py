@@ -1,11 +1,11 @@
 """Which API key has credits held, so that its budget stops holds too and counts what was settled of them.
 
-Holds from before this have no key and count towards no budget. Nothing is rewritten: the column is null in them.
+Holds from before this have no key and count towards no budget. Nothing is rewritten: the column is null in them. A run that
+was cut off is completed by the next, since the second part commits what came before it.
 """
 
 from __future__ import annotations
 
-import sqlalchemy as sa
 from alembic import op
 
 revision = "0033"
@@ -34,7 +34,8 @@ INDEX = "ix_credit_holds_plain_of_key"
 
 
 def upgrade() -> None:
-    op.add_column("credit_holds", sa.Column("api_key_id", sa.String(collation="C"), nullable=True))
+    op.execute('alter table credit_holds add column if not exists api_key_id varchar collate "C"')
+    op.execute(f"alter table credit_holds drop constraint if exists {FOREIGN_KEY}")
     op.execute(
         f"alter table credit_holds add constraint {FOREIGN_KEY} foreign key (api_key_id) references api_keys (id) not valid"
     )
@@ -44,7 +45,7 @@ def upgrade() -> None:
         op.execute("set lock_timeout = 0")  # it waits for the writers of the table, and nobody waits for it
         op.execute(f"drop index concurrently if exists {INDEX}")
         op.execute(
-            f"create index concurrently {INDEX} on credit_holds (api_key_id, closed_at)"
+            f"create index concurrently {INDEX} on credit_holds (api_key_id, closed_at) include (settled)"
             " where meter is null and api_key_id is not null"
         )
         op.execute("set lock_timeout = '4s'")

@@ -23,5 +23,5 @@ def downgrade() -> None:
 
 
 def _replace(rule: str) -> None:
-    op.execute("alter table invoices drop constraint ck_invoices_parts")
+    op.execute("alter table invoices drop constraint if exists ck_invoices_parts")
     op.execute(f"alter table invoices add constraint ck_invoices_parts check ({rule}) not valid")

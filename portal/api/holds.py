@@ -63,7 +63,11 @@ MISSING = "The team has no hold of this name."
 
 @bp.post("/credits/holds")
 @bp.operation(Scope.USAGE_WRITE, *BODY_ERRORS)
-@bp.alt_response(402, schema=CreditsMissingAnswer, description="Too few credits. Nothing was held.")
+@bp.alt_response(
+    402,
+    schema=CreditsMissingAnswer,
+    description="Too few credits, or the key's budget has too little left. Nothing was held.",
+)
 @bp.alt_response(409, schema=ErrorAnswer, description=KEY_TAKEN)
 @bp.arguments(IdempotencyHeaders, location="headers", error_status_code=400)
 @bp.arguments(HoldRequest)

@@ -125,8 +125,8 @@ class Refusals:
     def _budget_exceeded(self, refused: BudgetExceeded) -> ApiError:
         of = "API key" if refused.kind == "api_key" else "member"
         message = (
-            f"This takes {refused.cost:,} credits, and the budget of this {of} has {refused.credits - refused.used:,} of"
-            f" {refused.credits:,} left this month. Nothing was recorded."
+            f"This takes {refused.cost:,} credits, and the budget of this {of} has {max(refused.credits - refused.used, 0):,}"
+            f" of {refused.credits:,} left for its month. Nothing was recorded."
         )
         return ApiError(
             402,

@@ -11,6 +11,7 @@ from portal.accounts import audit
 from portal.core import alarms
 from portal.core.alarm_words import meaning_of
 from portal.core.alarms import Alarm
+from portal.core.database import db
 from portal.core.unit_of_work import unit_of_work
 from portal.notifications import outbox
 from portal.webhooks import claim
@@ -49,17 +50,31 @@ def resolve_command(alarm_id: str, reason: str) -> None:
 
 
 @group.command("retry")
-@click.argument("alarm_id", metavar="ALARM")
+@click.argument("alarm_id", metavar="[ALARM]", required=False)
+@click.option("--kind", type=click.Choice(sorted(RETRIES)), help="All open alarms of this kind, instead of one.")
 @click.option("--reason", required=True, help="What was mended; kept with the alarm and in the audit trail.")
-def retry_command(alarm_id: str, reason: str) -> None:
+def retry_command(alarm_id: str | None, kind: str | None, reason: str) -> None:
     """Do again what was given up (an event, a mail), with all of its tries, and close its alarm."""
-    with unit_of_work():
-        alarm = _resolve(alarm_id, reason, "alarm.retried")
-        if alarm.kind not in RETRIES:
-            raise click.ClickException(f"Of {alarm.kind} there is nothing to try again. Close it with `resolve`.")
-        if not RETRIES[alarm.kind](alarm.subject):
-            raise click.ClickException(f"{alarm.subject} is not set aside. Close the alarm with `resolve`.")
-    click.echo(f"Will be tried again: {alarm.subject}")
+    if (alarm_id is None) == (kind is None):
+        raise click.UsageError("name an alarm, or a kind of alarms with --kind")
+    ids = [alarm_id] if alarm_id else [alarm.id for alarm in alarms.open_alarms() if alarm.kind == kind]
+    db.session.remove()
+    for one in ids:
+        with unit_of_work():
+            subject = _retry(one, reason)
+        click.echo(f"Will be tried again: {subject}")
+    if not ids:
+        click.echo(f"No alarm of the kind {kind} is open.")
+
+
+def _retry(alarm_id: str, reason: str) -> str:
+    """What is tried again. Raises `ClickException`, after which nothing has changed."""
+    alarm = _resolve(alarm_id, reason, "alarm.retried")
+    if alarm.kind not in RETRIES:
+        raise click.ClickException(f"Of {alarm.kind} there is nothing to try again. Close it with `resolve`.")
+    if not RETRIES[alarm.kind](alarm.subject):
+        raise click.ClickException(f"{alarm.subject} is not set aside. Close the alarm with `resolve`.")
+    return alarm.subject
 
 
 def _resolve(alarm_id: str, reason: str, action: str) -> Alarm:

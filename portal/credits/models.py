@@ -243,6 +243,7 @@ class CreditHold(Model):
             "ix_credit_holds_plain_of_key",
             "api_key_id",
             "closed_at",
+            postgresql_include=["settled"],
             postgresql_where=text("meter is null and api_key_id is not null"),
         ),
     )

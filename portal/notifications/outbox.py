@@ -26,7 +26,8 @@ log = structlog.get_logger(__name__)
 TOPIC_MAIL = "mail"
 # Longer than a slow mail server can take, which answers up to ten commands in 15 s each.
 LEASE = timedelta(seconds=180)
-ATTEMPTS_MAX = 8
+# With their pauses a little more than a day: a mail server that is away for a night loses nobody's mail.
+ATTEMPTS_MAX = 30
 ERROR_CHARACTERS_MAX = 500
 
 Send = Callable[[Message], None]

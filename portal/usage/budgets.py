@@ -2,7 +2,8 @@
 
 A budget is in credits, for a month of the plan (`periods.py`); a use counts towards the month in which it happened. What
 was used is read from the daily totals, so that it costs the same however many uses there were. Credits that a key has held
-count towards its budget too: what was settled of those held for no meter, and, since it may be settled, what is held now.
+count towards its budget too: what was settled of those held for no meter, which is added up hold by hold, and, since it may
+be settled, what is held now.
 `stop` refuses what would go beyond it, whole; `warn` only tells.
 """
 
@@ -34,6 +35,11 @@ _SPENT = (
     "   and h.closed_at >= month.starts and h.closed_at < month.ends"
     " ) settled"
 )
+# What its key has held now, whatever for.
+_HELD = (
+    "(select cast(coalesce(sum(h.amount), 0) as bigint) from credit_holds h where h.team_id = b.team_id"
+    " and h.state = 'open' and h.expires_at > app_now() and h.api_key_id = b.api_key_id)"
+)
 _USED = f" cross join lateral usage_month_of(b.team_id, app_now()) month{_SPENT}"
 # Moments mostly lie in one month: sums are made for each month, not for each moment.
 STOPPING = Statement(
@@ -42,9 +48,7 @@ STOPPING = Statement(
     "  cross join lateral usage_month_of(:team_id, asked.at) month"
     "), stopping as materialized ("
     "  select b.api_key_id, b.user_id, b.credits, month.starts, recorded.credits + settled.credits + case"
-    "    when app_now() >= month.starts and app_now() < month.ends then (select cast(coalesce(sum(h.amount), 0) as bigint)"
-    "      from credit_holds h where h.team_id = b.team_id and h.state = 'open' and h.expires_at > app_now()"
-    "      and h.api_key_id = b.api_key_id) else 0 end as used"
+    f"    when app_now() >= month.starts and app_now() < month.ends then {_HELD} else 0 end as used"
     f"  from usage_budgets b cross join (select distinct starts, ends from moments) month{_SPENT}"
     "  where b.team_id = :team_id and b.action = 'stop'"
     "  and (b.api_key_id = any(cast(:keys as text[])) or b.user_id = any(cast(:users as text[])))"
@@ -53,7 +57,7 @@ STOPPING = Statement(
 )
 OF_TEAM = Statement(
     "select b.id, b.api_key_id, b.user_id, b.credits, b.action, month.starts,"  # noqa: S608  all of it is ours
-    " recorded.credits + settled.credits as used,"
+    f" recorded.credits + settled.credits as used, {_HELD} as held,"
     " coalesce(k.name, nullif(u.name, ''), u.email) as subject_name, k.last4"
     " from usage_budgets b left join api_keys k on k.id = b.api_key_id left join users u on u.id = b.user_id"
     f"{_USED} where b.team_id = :team_id order by b.api_key_id is null, subject_name, b.id"
@@ -120,7 +124,7 @@ def stopping_budgets(team_id: str, uses: Iterable[tuple[Use, datetime]]) -> Stop
 
 @dataclass(frozen=True)
 class BudgetRow:
-    """A budget with what is used of it this month, in credits."""
+    """A budget with what is used of it this month, and what its key has held now, in credits."""
 
     id: str
     kind: str
@@ -128,11 +132,12 @@ class BudgetRow:
     credits: int
     stops: bool
     used: int
+    held: int
     fact: str
 
     @property
     def left(self) -> int:
-        return max(self.credits - self.used, 0)
+        return max(self.credits - self.used - self.held, 0)
 
     @property
     def within(self) -> int:
@@ -182,5 +187,6 @@ def _row(row: Row) -> BudgetRow:
         credits=row.credits,
         stops=row.action == "stop",
         used=row.used,
+        held=row.held,
         fact=f"budget:{row.id}:{row.credits}:{int(row.starts.timestamp())}",
     )

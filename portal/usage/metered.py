@@ -49,7 +49,9 @@ View = TypeVar("View", bound=Callable[..., Any])
 Body = Callable[[Recorded], str]
 
 FAILED = 400
+DATABASE_ERRORS = (DBAPIError, DriverOperationalError, PoolTimeout)
 KEY_HEADER = "Idempotency-Key"
+CSRF_FIELD = "csrf_token"
 UNCOUNTED = counter("billing_uncounted_uses_total", "Actions of routes that were done and not counted.", "meter", "why")
 
 # The team whose uses pass uncounted in what runs now.
@@ -98,7 +100,8 @@ def metered(
         def counted(*args: Any, **values: Any) -> Any:
             whose = {"team_id": team(*args, **values)} if team else _caller_of_request()
             much = quantity(*args, **values) if callable(quantity) else quantity
-            with metering(meter, quantity=much, key=_key_of_request(), **whose) as action:
+            key = _key_of_request(whose.get("user_id", ""))
+            with metering(meter, quantity=much, key=key, **whose) as action:
                 answer = view(*args, **values)
                 if make_response(answer).status_code >= FAILED:
                     action.fail()
@@ -159,32 +162,35 @@ def _ask(meter: Meter, use: Use) -> None:
         if not begun:
             # The action may call Stripe, or open a unit of its own.
             end_read()
-        if refusal is not None:
-            _buy_what_is_missing(use, refusal)
-    except (DBAPIError, DriverOperationalError, PoolTimeout) as error:
+    except DATABASE_ERRORS as error:
         _unavailable(meter, error)
         return
     if refusal is not None:
+        _buy_what_is_missing(use, refusal)
         raise UseRefused(use, refusal)
 
 
 def _count(meter: Meter, action: Metered) -> None:
     use = replace(action.use, quantity=action.quantity)
     try:
-        try:
-            run_in_unit(lambda: record(use, _kept))
-        except (InsufficientCredits, MeteringError) as refused:
-            _uncounted(meter, type(refused).__name__)
-            _buy_what_is_missing(use, refused)
-    except (DBAPIError, DriverOperationalError, PoolTimeout) as error:
+        run_in_unit(lambda: record(use, _kept))
+    except (InsufficientCredits, MeteringError) as refused:
+        _uncounted(meter, type(refused).__name__)
+        _buy_what_is_missing(use, refused)
+    except DATABASE_ERRORS as error:
         _uncounted(meter, "unavailable")
         _unavailable(meter, error)
 
 
 def _buy_what_is_missing(use: Use, refused: Refusal) -> None:
-    """In a unit of its own, since what was refused leaves nothing behind."""
-    if isinstance(refused, InsufficientCredits) and refused.buys:
+    """In a unit of its own, since what was refused leaves nothing behind. The next one that is refused tries it again."""
+    if not isinstance(refused, InsufficientCredits) or not refused.buys:
+        return
+    try:
         run_in_unit(lambda: intend_for_refused(use.team_id, refused))
+    except DATABASE_ERRORS as error:
+        db.session.rollback()
+        log.warning("purchase_not_begun", team_id=use.team_id, reason=type(error).__name__)
 
 
 def _kept(recorded: Recorded) -> str:
@@ -212,19 +218,20 @@ def _caller_of_request() -> dict[str, Any]:
     raise RuntimeError("there is no team in this request: say whose use it is with `team`")
 
 
-def _key_of_request() -> str | None:
-    """Of two routes, the same header names two things, and so it does of two requests: else one that was paid for once
-    would open the route to all others for ever.
+def _key_of_request(user_id: str) -> str | None:
+    """Of two routes, the same header names two things, and so it does of two requests or members: else one that was paid
+    for once would open the route to all others for ever.
     """
     sent = request.headers.get(KEY_HEADER) if has_request_context() else None
-    return f"{request.endpoint}"[:120] + f":{sent[:60]}:{_digest_of_request(sent)}" if sent else None
+    return f"{request.endpoint}"[:120] + f":{sent[:60]}:{_digest_of_request(sent, user_id)}" if sent else None
 
 
-def _digest_of_request(key: str) -> str:
+def _digest_of_request(key: str, user_id: str) -> str:
     """A form is read as its fields and files, whose order of bytes differs between two that say the same."""
-    digest = hashlib.sha256(f"{key}\n{request.method} {request.full_path}".encode())
+    digest = hashlib.sha256(f"{key}\n{user_id}\n{request.method} {request.full_path}".encode())
     for name, text in request.form.items(multi=True):
-        digest.update(f"\n{len(name)} {name} {len(text)} {text}".encode())
+        if name != CSRF_FIELD:  # another one each time that a page is shown
+            digest.update(f"\n{len(name)} {name} {len(text)} {text}".encode())
     for name, file in request.files.items(multi=True):
         digest.update(f"\n{len(name)} {name} ".encode() + hashlib.sha256(file.stream.read()).digest())
         file.stream.seek(0)

@@ -45,7 +45,7 @@ class IncludedUsedUp(MeteringError):
 
 
 class BudgetExceeded(MeteringError):
-    """The budget of an `api_key` or a `member` for this month stops the use; all three figures are in credits."""
+    """The budget of an `api_key` or a `member` for the month of the use stops it; all three figures are in credits."""
 
     def __init__(self, kind: str, credits: int, used: int, cost: int) -> None:  # noqa: A002  what it is everywhere
         super().__init__(f"{cost} more would go beyond the {kind}'s budget of {credits}, of which {used} are used")

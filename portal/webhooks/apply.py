@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import structlog
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from portal.billing.gateway import RateLimited, Unauthenticated, Unavailable
 from portal.billing.mirror import NotYet, StaleFetch, UnknownCustomer
 from portal.billing.switch import billing_is_on
 from portal.core.database import db
 from portal.core.stopping import stopping
 from portal.core.unit_of_work import end_read
-from portal.webhooks.claim import Claimed, LeaseLost, applied_twin, claim, fail, park, pass_over
+from portal.webhooks.claim import Claimed, LeaseLost, applied_twin, claim, fail, park, pass_over, wait
 from portal.webhooks.handlers import handler_of
 from portal.webhooks.hold import release_held
 
@@ -17,6 +20,7 @@ log = structlog.get_logger(__name__)
 
 # Each stale fetch means that somebody else has just written something newer, so few tries are many.
 FETCH_TRIES = 5
+OUTAGES = (Unavailable, RateLimited, Unauthenticated, OperationalError, PoolTimeout)
 
 
 def drain(at_most: int | None = None) -> int:
@@ -54,6 +58,10 @@ def _apply_or_settle(event: Claimed) -> None:
     except NotYet as reason:
         _recover()
         park(event, str(reason), ours=not isinstance(reason, UnknownCustomer))
+    except OUTAGES as error:
+        _recover()
+        log.warning("event_waits", reason=type(error).__name__)
+        wait(event, error)
     except Exception as error:
         _recover()
         log.warning("event_failed", attempt=event.attempts, exc_info=error)

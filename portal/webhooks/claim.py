@@ -36,6 +36,8 @@ RETRY_SECONDS_MAX = 3600
 # to another product on the same Stripe account, and each look costs a few calls.
 PARK_MIN, PARK_MAX = timedelta(seconds=2), timedelta(hours=1)
 PARK_FOR = timedelta(days=1)
+# Once Stripe is back after an outage, what has waited is applied within so long.
+WAIT_MAX = timedelta(minutes=5)
 ERROR_CHARACTERS_MAX = 1000
 
 
@@ -178,6 +180,16 @@ def fail(event: Claimed, error: BaseException) -> None:
             _settle(event, state="pending", last_error=reason, run_at=again)
         else:
             _bury(event, reason)
+
+
+def wait(event: Claimed, error: BaseException) -> None:
+    """Stripe or the database is away, for which the event cannot be blamed: it uses up none of its tries, however long that
+    lasts. The alarm of events that wait tells of it.
+    """
+    reason = f"{type(error).__name__}: {error}"[:ERROR_CHARACTERS_MAX]
+    pause = min(max(event.waiting_for, PARK_MIN), WAIT_MAX)
+    with unit_of_work():
+        _settle(event, state="pending", attempts=event.attempts - 1, last_error=reason, run_at=app_now() + pause)
 
 
 def try_again(event_id: str) -> bool:

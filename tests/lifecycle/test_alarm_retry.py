@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from click.testing import Result
 from flask import Flask
 from sqlalchemy import select, text
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from portal.accounts.models import AuditEntry
+from portal.billing.gateway import RateLimited, Unauthenticated, Unavailable
 from portal.billing.mirror import NotYet
 from portal.core import alarms
 from portal.core.alarms import Alarm, raise_alarm
@@ -94,6 +98,53 @@ def test_an_event_that_was_given_up_has_its_day_of_waiting_again(
     apply.drain()
     assert event_row(card_event).state == "parked"
     assert alarms.open_alarms() == []
+
+
+@pytest.mark.parametrize(
+    "outage", [Unavailable("away"), RateLimited("slow down"), Unauthenticated("rolled"), PoolTimeout("full")]
+)
+def test_an_outage_uses_up_no_tries_however_long_it_lasts(
+    cast: Cast, stage: Stage, monkeypatch: pytest.MonkeyPatch, outage: Exception
+) -> None:
+    def away(_event: Claimed) -> None:
+        raise outage
+
+    monkeypatch.setattr(claim, "ATTEMPTS_MAX", 3)
+    monkeypatch.setitem(handlers.HANDLERS, "payment_method.attached", away)
+    stage.subscribe(cast.owner, cast.team_id, "business")
+    event = next(event["id"] for event in stage.deliver_all() if event["type"] == "payment_method.attached")
+    for _hour in range(5):
+        stage.advance(timedelta(hours=1))
+        apply.drain()
+        assert (event_row(event).state, event_row(event).attempts) == ("pending", 0)
+        db.session.remove()
+    monkeypatch.setitem(handlers.HANDLERS, "payment_method.attached", MENDED)
+    stage.advance(timedelta(minutes=5))
+    apply.drain()
+    assert event_row(event).state == "done"
+    assert [alarm.kind for alarm in alarms.open_alarms() if alarm.kind == "dead_event"] == []
+
+
+def test_all_of_a_kind_are_tried_again_at_once(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "ATTEMPTS_MAX", 1)
+    with unit_of_work():
+        for name in ("a", "b"):
+            outbox.put_mail(Message("test", f"{name}@example.com", "Hello", "text", "<p>html</p>"))
+        raise_alarm("ledger_drift", "team_1")
+
+    def refuse(_message: Message) -> None:
+        raise ConnectionRefusedError("try later")
+
+    outbox.drain(refuse, keep_bodies=False)
+    runner = app.test_cli_runner()
+    assert runner.invoke(args=["alarms", "retry", "--reason", "x"]).exit_code == 2
+    done = runner.invoke(args=["alarms", "retry", "--kind", "dead_mail", "--reason", "the mail server is back"])
+    assert done.exit_code == 0, done.output
+    db.session.remove()
+    sent: list[str] = []
+    outbox.drain(lambda message: sent.append(message.recipient), keep_bodies=False)
+    assert sorted(sent) == ["a@example.com", "b@example.com"]
+    assert [alarm.kind for alarm in alarms.open_alarms()] == ["ledger_drift"]
 
 
 def test_a_dead_mail_is_sent_once_the_server_takes_it(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -293,7 +293,7 @@ MUTANTS = (
         "a-key-opens-every-request",
         "let a key that was paid for once stand for any other request to the route",
         "portal/usage/metered.py",
-        ":{sent[:60]}:{_digest_of_request(sent)}",
+        ":{sent[:60]}:{_digest_of_request(sent, user_id)}",
         ":{sent}",
         (METERED_ROUTES,),
     ),

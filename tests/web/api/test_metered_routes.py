@@ -18,6 +18,7 @@ from portal.api.authentication import Caller
 from portal.catalog.current import catalog
 from portal.core.database import db
 from portal.core.unit_of_work import in_transaction, unit_of_work
+from portal.credits.errors import InsufficientCredits
 from portal.usage import metered as metered_module
 from portal.usage.budget_settings import set_budget
 from portal.usage.metered import Metered, MeteringUnavailable, UseRefused, metered, metering, unmetered
@@ -155,6 +156,21 @@ def test_a_key_that_was_paid_for_opens_no_other_request(backend: Backend) -> Non
     assert [files for _data, _form, files in seen[-4:]] == [[b"one"], [b"one"], [b"two"], [b"two"]]
 
 
+def test_a_key_of_another_member_is_another_use(backend: Backend, cast: Cast) -> None:
+    analyze = metered("analyze_lead")(lambda: "done")
+    for person, left in ((cast.member, 98), (cast.admin, 96), (cast.member, 96)):
+        for token in ("one", "two"):  # a page that was shown again
+            with backend.app.test_request_context(
+                "/analyze", method="POST", headers={"Idempotency-Key": "doc-1"}, data={"csrf_token": token}
+            ):
+                query = select(Membership).where(
+                    Membership.user_id == person.user_id, Membership.team_id == cast.team_id
+                )
+                g.membership = db.session.execute(query).scalar_one()
+                assert analyze() == "done"
+            assert booked(backend)["available"] == left
+
+
 def test_long_keys_with_the_same_beginning_are_two(backend: Backend) -> None:
     analyze = metered("analyze_lead")(lambda: "done")
     for end, left in (("a", 98), ("b", 96), ("a", 96)):
@@ -217,6 +233,17 @@ def test_a_metered_meter_ends_with_what_is_included(backend: Backend) -> None:
 def test_a_meter_that_is_not_in_the_catalog_is_an_error_of_the_code(backend: Backend) -> None:
     with pytest.raises(UnknownMeter), metering("send_fax", backend.team_id):
         pytest.fail("the action began")
+
+
+def test_a_refusal_stands_though_no_purchase_can_be_begun(
+    backend: Backend, meter_set: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The account is busy, say; what is known to be missing is missing all the same."""
+    meter_set(when_unavailable="allow")
+    monkeypatch.setattr(metered_module, "refusal_of", lambda _use: InsufficientCredits(0, 2, buys=True))
+    monkeypatch.setattr(metered_module, "intend_for_refused", broken)
+    answer = call(backend.app, backend.team_id, metered("analyze_lead")(lambda: pytest.fail("the action began")))
+    assert answer.status_code == 402
 
 
 def uncounted() -> float:

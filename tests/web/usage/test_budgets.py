@@ -98,7 +98,7 @@ def test_the_api_answers_402_when_a_budget_stops_a_use_and_the_key_stays_free(ap
     error = error_of(refused)
     assert (error["type"], error["code"]) == ("budget_exceeded", "budget_exceeded")
     assert (error["cost"], error["budget"], error["used"]) == (3, 10, 8)
-    assert "has 2 of 10 left" in error["message"]
+    assert "has 2 of 10 left for its month" in error["message"]
     assert error["buy_url"].endswith(f"/teams/{cast.team_id}/usage/budgets")
     assert backend.use(quantity=2, key="third").status_code == 200
     budget(cast, f"key:{key_id}", 100)
@@ -206,6 +206,7 @@ def test_a_budget_stops_holds_and_counts_what_is_settled_of_them(app: Flask, cas
     assert backend.use(quantity=40).status_code == 200
     assert backend.hold(amount=1).status_code == 402
     assert used() == 40
+    assert "40 60 held 100" in words(cast.owner, f"/teams/{cast.team_id}/usage/budgets")
     assert backend.settle(held.get_json()["id"], amount=30).status_code == 200
     assert used() == 70
     of_meter = backend.hold(meter="analyze_lead", quantity=15)
