@@ -1,7 +1,8 @@
 """The address that a team's invoices go to: another one counts when its reader has used the mailed link.
 
-Only the newest link counts, once, for two days; the row keeps its digest. A change made at Stripe counts as it is, since
-whoever may do that there is trusted.
+Only the newest link counts, once, for two days, and only while whoever asked for it may manage billing (see
+`accounts.memberships`); the row keeps its digest. A change made at Stripe counts as it is, since whoever may do that
+there is trusted.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from sqlalchemy import Interval, cast, delete, literal, select
 from sqlalchemy.dialects.postgresql import insert
 
 from portal.accounts import audit
-from portal.accounts.models import BillingEmailChange, Team
+from portal.accounts.memberships import Overtaken, lock_team
+from portal.accounts.models import BillingEmailChange, Membership, Team
+from portal.core.authz import Action, may
 from portal.core.clock import app_now
 from portal.core.database import db
 
@@ -37,7 +40,11 @@ class Pending:
 
 
 def ask(team: Team, user_id: str, email: str) -> str:
-    """Remember the wish, in the current unit, and return the token for the mailed link."""
+    """Remember the wish, in the current unit, and return the token for the mailed link.
+
+    Raises `Overtaken` if the person has lost the right to it this very moment.
+    """
+    _look_again(team.id, user_id)
     token = secrets.token_urlsafe(TOKEN_BYTES)
     values = {
         "email": email,
@@ -71,12 +78,15 @@ def pending(token: str, *, locked: bool = False) -> Pending:
     row = db.session.execute(query).scalar_one_or_none()
     if row is None:
         raise LinkOver
-    team = db.session.execute(select(Team).where(Team.id == row.team_id)).scalar_one()
+    team_query = select(Team).where(Team.id == row.team_id).execution_options(populate_existing=locked)
+    team = db.session.execute(team_query).scalar_one()
     return Pending(team, row.email, row.asked_by_id)
 
 
 def apply(token: str) -> tuple[Pending, str]:
     """Take the address, in the current unit; returns what it was about and the address before. Raises `LinkOver`."""
+    # As whoever changes the members does, who may withdraw the wish: the team first, then look again.
+    lock_team(pending(token).team.id)
     found = pending(token, locked=True)
     before = found.team.billing_email
     found.team.billing_email = found.email
@@ -93,6 +103,14 @@ def take_billing_email(team_id: str, email: str) -> None:
     if team.billing_email != email:
         team.billing_email = email
         audit.record(audit.SYSTEM, "team.billing_email_changed", team_id=team_id, by="Stripe")
+
+
+def _look_again(team_id: str, user_id: str) -> None:
+    lock_team(team_id)
+    mine = (Membership.team_id == team_id) & (Membership.user_id == user_id)
+    role = db.session.execute(select(Membership.role).where(mine)).scalar_one_or_none()
+    if role is None or not may(role, Action.MANAGE_BILLING):
+        raise Overtaken
 
 
 def _digest(token: str) -> str:

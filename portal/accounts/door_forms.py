@@ -21,8 +21,9 @@ from flask_security.forms import (
 from flask_security.recoverable import send_reset_password_instructions
 from flask_security.recovery_codes import MfRecoveryForm
 from flask_security.utils import get_message
+from flask_wtf import FlaskForm
 from werkzeug.exceptions import HTTPException
-from wtforms import RadioField, StringField
+from wtforms import PasswordField, RadioField, StringField
 from wtforms.validators import DataRequired, Length, ValidationError
 
 from portal.accounts import invitations, sessions, throttle
@@ -37,6 +38,7 @@ from portal.core.redirects import own_path
 # How long after the password the code may follow.
 HALF_WAY_SECONDS = 10 * 60
 HALF_WAY_SINCE = "tf_since"
+NOT_THE_ACCOUNTS = "This is not the password of this account. If you did not choose one, set a new one below."
 TOO_LATE = "That took too long. Go back to the sign-in page and begin again."
 
 
@@ -70,6 +72,28 @@ def invitation_at(address: str | None) -> Invitation | None:
         return invitations.of_token(values["token"]) if endpoint == "accounts.invitation" else None
     except (HTTPException, InvitationOver):
         return None
+
+
+class ConfirmationForm(FlaskForm):
+    """The password of an account that is not confirmed yet, behind the mailed link; guesses count as those of a sign-in."""
+
+    password = PasswordField("Password", validators=[DataRequired("Give the password you chose when you signed up.")])
+
+    def __init__(self, user: User) -> None:
+        super().__init__()
+        self.user = user
+
+    def validate(self, **kwargs: Any) -> bool:
+        throttle.check_sign_in(self.user.email)
+        if not super().validate(**kwargs):
+            return False
+        rules = current_app.extensions["security"].password_util
+        if self.user.verify_and_update_password(rules.normalize(self.password.data)):
+            return True
+        throttle.note_failed_sign_in(self.user.email)
+        note_failure(self.user, "confirmation")
+        self.password.errors = [NOT_THE_ACCOUNTS]
+        return False
 
 
 class SignInForm(LoginForm):
@@ -134,10 +158,14 @@ def _half_way_in(form: Any, check: Any, step: str) -> bool:
 
 
 class ForgottenForm(ForgotPasswordForm):
-    """Takes the same steps whether there is such a person or not, so that nobody can tell by the time it takes."""
+    """Takes the same steps whether there is such a person or not, so that nobody can tell by the time it takes.
+
+    An account that is not confirmed yet is let through: the mailed link proves its address as well.
+    """
 
     def validate(self, **kwargs: Any) -> bool:
-        if super().validate(**kwargs):
+        if super().validate(**kwargs) or self.requires_confirmation:
+            self.email.errors = []
             hash_password("as for nobody")
             return True
         if self.email.data and "@" in self.email.data:

@@ -6,12 +6,12 @@ other only the first does. A table in `core.authz` says who stands above whom.
 
 from __future__ import annotations
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from werkzeug.exceptions import Conflict, Forbidden
 
 from portal.accounts import audit
-from portal.accounts.models import Invitation, Membership, Team
-from portal.core.authz import ABOVE, Role, stands_above
+from portal.accounts.models import BillingEmailChange, Invitation, Membership, Team
+from portal.core.authz import ABOVE, Action, Role, may, stands_above
 from portal.core.clock import app_now
 from portal.core.database import db
 from portal.core.error_words import ErrorWords
@@ -117,13 +117,13 @@ def _set_role(member: Membership, role: Role) -> None:
         _keep_an_owner(member, role)
     member.role = role.value
     db.session.flush()
-    _revoke_invitations(member, role)
+    _take_back(member, role)
 
 
 def _end(member: Membership) -> None:
     if member.role == Role.OWNER:
         _keep_an_owner(member, None)
-    _revoke_invitations(member, None)
+    _take_back(member, None)
     db.session.delete(member)
     db.session.flush()
 
@@ -136,8 +136,22 @@ def _keep_an_owner(member: Membership, role: Role | None) -> None:
         raise LastOwner
 
 
+def _take_back(member: Membership, role: Role | None) -> None:
+    """Nobody goes on by a mail from when they still might: what they may not do any more, they have not begun."""
+    _revoke_invitations(member, role)
+    if role is None or not may(role, Action.MANAGE_BILLING):
+        _withdraw_billing_email(member)
+
+
+def _withdraw_billing_email(member: Membership) -> None:
+    db.session.execute(
+        delete(BillingEmailChange).where(
+            BillingEmailChange.team_id == member.team_id, BillingEmailChange.asked_by_id == member.user_id
+        )
+    )
+
+
 def _revoke_invitations(member: Membership, role: Role | None) -> None:
-    """Nobody lets others in by a mail from when they still might: what they may not give any more, they have not given."""
     given = [one.value for one in ABOVE[role]] if role else []
     db.session.execute(
         update(Invitation)

@@ -25,7 +25,10 @@ PROOFS = Quota("proof", "10 per 15 minutes")
 # A code has six digits, and whoever may try it has given the right password.
 CODES = (Quota("code:short", "5 per 15 minutes"), Quota("code:long", "20 per day"))
 MAILS_FROM_ADDRESS = Quota("mails:address", "100 per hour")
+# Of each kind, so that no mails of another kind use up those that somebody needs to get in.
 MAILS_TO_ACCOUNT = Quota("mails:account", "5 per hour")
+# The mails that ask whether an address may be used, whatever for.
+NEW_ADDRESS = "new_address"
 WARNINGS = Quota("warnings", "5 per hour")
 # Mails in somebody's name to whoever they like. Those to one address are counted for all teams together, and apart from
 # what strangers can make us send, so that nobody uses up the mails that somebody needs to get in.
@@ -78,9 +81,9 @@ def check_mail_request() -> None:
         _refuse(wait_seconds(MAILS_FROM_ADDRESS, client_address()))
 
 
-def may_mail(email: str) -> bool:
+def may_mail(email: str, kind: str = NEW_ADDRESS) -> bool:
     """Count a mail that a stranger can cause; beyond the quota none is sent, and the page says what it always says."""
-    return count(MAILS_TO_ACCOUNT, _account(email))
+    return count(MAILS_TO_ACCOUNT, kind, _account(email))
 
 
 def may_warn(user_id: str) -> bool:

@@ -17,7 +17,7 @@ from portal.notifications import messages
 from portal.notifications.notify import notify_person
 from portal.notifications.outbox import put_mail
 
-# Anybody can make us write these to any address, so there is a limit for each.
+# Anybody can make us write these to any address, so there is a limit for each kind and address.
 ASKED_BY_STRANGERS = {"confirm_email", "reset_password", "already_registered"}
 # Where nothing is saved for an unknown address. Nobody is to read from the time an answer takes which one it is, so the
 # commit does not wait for the disk; a mail that is lost with the machine is asked for once more.
@@ -38,7 +38,7 @@ class OutboxMailUtil(MailUtil):
         user = context.get("user")
         if user is not None and not user.id:
             return  # written to nobody: see `accounts.door_forms`
-        if message.name in ASKED_BY_STRANGERS and not throttle.may_mail(message.recipient):
+        if message.name in ASKED_BY_STRANGERS and not throttle.may_mail(message.recipient, message.name):
             return
         if _name(template) in NOTICES and user is not None:
             notify_person(user.id, message, link=own_address("accounts.security"))

@@ -13,10 +13,7 @@
     alert.append(template.content.cloneNode(true));
   };
 
-  document.addEventListener("htmx:responseError", (event) => {
-    if (event.detail.xhr.status === 401) window.location.reload();
-    else show();
-  });
+  document.addEventListener("htmx:responseError", show);
   document.addEventListener("htmx:sendError", show);
   document.addEventListener("htmx:timeout", show);
   document.addEventListener("htmx:afterOnLoad", (event) => {

@@ -202,6 +202,22 @@ def sent_again(someone: Visitor, _company: Company) -> None:
     someone.page.get_by_role("status").wait_for()
 
 
+def confirm_page(someone: Visitor, _company: Company) -> None:
+    email = f"{new_id('user').lower()}@example.com"
+    someone.go("/signup")
+    someone.sign_up(email, "a sentence is better", "Late Larks")
+    someone.open_mail(email, "Confirm your address")
+    someone.follow_link_in_mail()
+    someone.page.get_by_role("heading", name="Confirm your address").wait_for()
+
+
+def confirm_refused(someone: Visitor, company: Company) -> None:
+    confirm_page(someone, company)
+    someone.page.get_by_label("Password").fill("not the one")
+    someone.press("Confirm the address")
+    someone.page.locator("[aria-invalid]").wait_for()
+
+
 def open_menu(someone: Visitor, company: Company) -> None:
     """On a phone the navigation comes out of a button; on wide screens it stands there anyway."""
     someone.open_overview(company.household.team_id)
@@ -638,6 +654,8 @@ PAGES = (
     Scene("check-mail", "accounts.check_mail", nobody, at("/signup/check-mail")),
     Scene("confirmation", "security.send_confirmation", nobody, at("/confirm")),
     Scene("confirmation-sent", "security.send_confirmation", nobody, sent_again),
+    Scene("confirm-address", "security.confirm_email", nobody, confirm_page),
+    Scene("confirm-address-refused", "security.confirm_email", nobody, confirm_refused),
     Scene("reset", "security.forgot_password", nobody, at("/reset")),
     Scene("reset-new-password", "security.reset_password", nobody, reset_page),
     Scene("verify", "security.verify", owner, at("/verify")),
@@ -918,7 +936,6 @@ NOT_PAGES = {
     "inbox.unread": "the count in the frame of every page; looked at with them",
     "metrics.metrics": "figures for a monitoring system, as text",
     "notifications.dev_mail_html": "a mail for the frame on its page, with the literal colours that mails need",
-    "security.confirm_email": "a redirect",
     "security.mf_recovery_codes": "closed: a page of ours stands for it",
     "security.tf_select": "closed: there is one method",
     "security.two_factor_rescue": "closed: a page of ours stands for it",

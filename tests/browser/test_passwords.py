@@ -62,8 +62,7 @@ def test_a_lost_confirmation_is_sent_again(arrive: Arrive) -> None:
     expect(page.get_by_role("status")).to_be_visible()
     someone.go("/dev/mail")
     expect(page.get_by_role("row").filter(has_text="lost@example.com")).to_have_count(2)
-    someone.open_mail("lost@example.com", "Confirm your address")
-    someone.follow_link_in_mail()
+    someone.confirm_address("lost@example.com", OLD)
     someone.fill_in_sign_in("lost@example.com", OLD)
     expect(page.get_by_role("heading", name="Overview", level=1)).to_be_visible()
 

@@ -22,8 +22,7 @@ def test_sign_up_and_subscribe_to_business(arrive: Arrive) -> None:
     someone.sign_up("robin@example.com", "a sentence is better", "Business Bakery")
     expect(page.get_by_role("heading", name="Look into your mail")).to_be_visible()
 
-    someone.open_mail("robin@example.com", "Confirm your address")
-    someone.follow_link_in_mail()
+    someone.confirm_address("robin@example.com", "a sentence is better")
     expect(page.get_by_text("Your address is confirmed.")).to_be_visible()
     someone.fill_in_sign_in("robin@example.com", "a sentence is better")
     expect(page.get_by_role("heading", name="Overview", level=1)).to_be_visible()

@@ -36,6 +36,8 @@ def test_somebody_without_an_account_is_invited_joins_is_changed_and_removed(
 
     guest.open_mail(GUEST, "Confirm your address")
     press_enter_on(guest.page.get_by_role("region", name="Links").get_by_role("link").first)
+    type_into(guest.page.get_by_label("Password"), PASSWORD)
+    guest.page.keyboard.press("Enter")
     type_into(guest.page.get_by_label("E-mail"), GUEST)
     type_into(guest.page.get_by_label("Password"), PASSWORD)
     guest.page.keyboard.press("Enter")

@@ -105,6 +105,14 @@ class Visitor:
     def follow_link_in_mail(self) -> None:
         self.page.get_by_role("region", name="Links").get_by_role("link").first.click()
 
+    def confirm_address(self, email: str, password: str) -> None:
+        """Follow the newest mail that asks for it, and give the password chosen at sign-up."""
+        self.open_mail(email, "Confirm your address")
+        self.follow_link_in_mail()
+        self.page.get_by_label("Password").fill(password)
+        self.press("Confirm the address")
+        self.page.wait_for_url("**/login")
+
     # --- buying
 
     def choose(self, plan: str, team_id: str | None = None) -> None:

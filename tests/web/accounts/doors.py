@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from flask import Flask, current_app
@@ -34,6 +35,21 @@ def sign_in(
     """Send the sign-in form. `more`: further fields, or arguments of the request (headers, environ_base)."""
     fields = {name: more.pop(name) for name in ("remember", "next") if name in more}
     return client.post("/login", data={"email": email, "password": password, **fields}, **more)
+
+
+def confirmation_link() -> str:
+    """Where the newest mail that confirms an address leads."""
+    db.session.rollback()
+    found = re.search(r"https?://[^/]+(/confirm/\S+)", mails("confirm_email")[-1].payload["text"])
+    assert found is not None
+    return found.group(1)
+
+
+def confirm_address(client: FlaskClient, password: str = PASSWORD) -> TestResponse:
+    """Open the newest mail's link and give the password that was chosen at sign-up."""
+    link = confirmation_link()
+    client.get(link)
+    return client.post(link, data={"password": password})
 
 
 def browser_of(app: Flask, email: str = "robin@example.com", **more: Any) -> FlaskClient:

@@ -25,7 +25,7 @@ from werkzeug.test import TestResponse
 from portal.accounts import door_forms, throttle
 from portal.accounts.models import User
 from portal.accounts.password_rules import LENGTH_MAX, TOO_COMMON
-from portal.core import limits
+from portal.core import clock, limits
 from portal.core.database import db
 from portal.core.limits import Quota
 from portal.core.unit_of_work import unit_of_work
@@ -256,7 +256,7 @@ def test_s71_the_counts_name_nobody(app: Flask, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(throttle, "count", keep)
     sign_in(app.test_client(), "somebody@example.com")
-    throttle.may_mail("somebody@example.com")
+    throttle.may_mail("somebody@example.com", "reset_password")
     assert names
     assert not any("somebody" in name or "@" in name for name in names)
 
@@ -274,6 +274,23 @@ def test_a_stranger_cannot_make_us_write_mails_without_end(
     assert statuses[7] == 429
     db.session.rollback()
     assert len(mails()) <= 5, "and one person gets few of them, whoever asks"
+
+
+@pytest.mark.parametrize("path", ["/signup", "/confirm"])
+def test_mails_that_a_stranger_causes_leave_the_owner_their_reset_mails(app: Flask, path: str) -> None:
+    make_person(confirmed_at=None if path == "/confirm" else clock.now())
+    for _ in range(7):
+        app.test_client().post(path, data={**SIGN_UP, "email": "robin@example.com"})
+    assert len(mails()) == 5
+    assert worked(use(app, ask_for_reset(app)))
+
+
+def test_a_stranger_who_asks_for_reset_mails_beyond_the_limit_does_not_end_the_link_that_was_mailed(app: Flask) -> None:
+    make_person()
+    for _ in range(8):
+        link = ask_for_reset(app)
+    assert len(mails("reset_password")) == 5
+    assert worked(use(app, link))
 
 
 # ---------------------------------------------------------------- telling nothing
@@ -551,6 +568,26 @@ def test_s17_forms_of_the_door_without_their_token_are_refused(
     assert answer.status_code == 400
     if path == "/login":
         assert not is_in(client)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/login", [1]),
+        ("POST", "/login", {"email": 5, "password": 5}),
+        ("GET", "/signup", {"next": 5}),
+        ("POST", "/signup", {"email": ["a"]}),
+        ("POST", "/reset", {"email": 5}),
+        ("POST", "/confirm", {"email": 5}),
+        ("POST", "/login/code", {"code": 5}),
+        ("POST", "/login/recovery-code", {"code": 5}),
+        ("POST", "/verify", "password"),
+        ("POST", "/logout", {}),
+    ],
+)
+def test_the_door_takes_forms_and_refuses_json(app: Flask, method: str, path: str, body: object) -> None:
+    answer = app.test_client().open(path, method=method, json=body)
+    assert answer.status_code == 415
 
 
 def test_a_failed_try_stands_in_the_persons_trail_and_one_for_nobody_nowhere(app: Flask) -> None:

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
+from portal.accounts import billing_email
 from portal.accounts.api_keys import create_key, live_keys_by
-from portal.accounts.models import User
+from portal.accounts.memberships import Overtaken
+from portal.accounts.models import Team, User
 from portal.accounts.role_table import ACTION_WORDS
 from portal.core.authz import ABOVE, PERMISSIONS, Action, Role, stands_above
 from portal.core.database import db
@@ -132,6 +134,41 @@ def test_an_invitation_ends_with_the_right_to_give_it(cast: Cast, invited_as: st
     ended = act_on_admin != "owner"
     assert cast.anonymous.get(link).status_code == (410 if ended else 200)
     assert (invitation_to("friend@example.com").revoked_at is not None) is ended
+
+
+@pytest.mark.parametrize(
+    ("act_on_admin", "ended"), [("removal", True), ("member", True), ("billing", False), ("owner", False)]
+)
+def test_a_billing_email_that_was_asked_for_ends_with_the_right_to_ask_for_it(
+    cast: Cast, act_on_admin: str, ended: bool
+) -> None:
+    with unit_of_work() as session:
+        team = session.execute(select(Team).where(Team.id == cast.team_id)).scalar_one()
+        token = billing_email.ask(team, cast.admin.user_id, "mine@elsewhere.example")
+    if act_on_admin == "removal":
+        act(cast, cast.owner, cast.admin, "removal")
+    else:
+        act(cast, cast.owner, cast.admin, "role", role=act_on_admin)
+    assert cast.anonymous.get(f"/billing-email/{token}").status_code == (410 if ended else 200)
+    assert cast.anonymous.post(f"/billing-email/{token}").status_code == (410 if ended else 200)
+
+
+def test_a_billing_email_that_somebody_else_asked_for_stays(cast: Cast) -> None:
+    with unit_of_work() as session:
+        team = session.execute(select(Team).where(Team.id == cast.team_id)).scalar_one()
+        token = billing_email.ask(team, cast.owner.user_id, "bills@elsewhere.example")
+    act(cast, cast.owner, cast.admin, "removal")
+    assert cast.anonymous.get(f"/billing-email/{token}").status_code == 200
+
+
+@pytest.mark.parametrize("act_on_admin", ["removal", "role"])
+def test_whoever_loses_the_right_at_this_very_moment_asks_for_no_billing_email(cast: Cast, act_on_admin: str) -> None:
+    """The guard of the page has let them in already; under the lock of the team they are looked at again."""
+    act(cast, cast.owner, cast.admin, act_on_admin, role="member")
+    team = db.session.execute(select(Team).where(Team.id == cast.team_id)).scalar_one()
+    db.session.rollback()
+    with pytest.raises(Overtaken), unit_of_work():
+        billing_email.ask(team, cast.admin.user_id, "mine@elsewhere.example")
 
 
 def test_leaving_is_for_everybody_but_the_last_owner(cast: Cast) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from flask import Flask
+from flask.testing import FlaskClient
 from sqlalchemy import select, update
 
 from portal import create_app
@@ -99,6 +101,42 @@ def test_s22_a_copied_cookie_is_worth_nothing_after_signing_out(app: Flask) -> N
     assert not is_in(with_cookie(app, copy))
     assert rows() == []
     assert acts() == ["user.signed_in", "user.signed_out"]
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["/inbox/unread", "/teams/TEAM/exports/exp_0/progress", "/teams/TEAM/checkout/chk_0/status", "/teams/TEAM/usage"],
+)
+def test_a_part_of_a_page_that_asks_after_the_session_has_ended_takes_the_whole_page_to_the_sign_in(
+    cast: Cast, part: str
+) -> None:
+    cast.owner.client.post("/logout")
+    page = f"/teams/{cast.team_id}/usage?days=30"
+    asks = {"HX-Request": "true", "HX-Current-URL": f"http://localhost{page}"}
+    answer = cast.owner.client.get(part.replace("TEAM", cast.team_id), headers=asks)
+    assert (answer.status_code, answer.get_data()) == (204, b""), "nothing that could be swapped into the page"
+    door = answer.headers["HX-Redirect"]
+    assert door.startswith("/login?next=")
+    shown = cast.owner.client.get(door).get_data(as_text=True)
+    assert "You must sign in to view this resource." in shown
+    make_person()
+    next_page = parse_qs(urlsplit(door).query)["next"]
+    assert sign_in(cast.owner.client, next=next_page[0]).location == page
+
+
+@pytest.mark.parametrize("current", [None, "", "no address", "http://[", "https://evil.example//other.example/a"])
+def test_a_part_that_does_not_say_on_which_page_it_stands_leads_to_the_plain_sign_in(
+    client: FlaskClient, current: str | None
+) -> None:
+    asks = {"HX-Request": "true"} | ({} if current is None else {"HX-Current-URL": current})
+    answer = client.get("/inbox/unread", headers=asks)
+    assert (answer.status_code, answer.headers["HX-Redirect"]) == (204, "/login")
+
+
+def test_a_whole_page_leads_to_the_sign_in_as_ever(client: FlaskClient) -> None:
+    for headers in ({}, {"HX-Request": "true", "HX-History-Restore-Request": "true"}):
+        answer = client.get("/inbox", headers=headers)
+        assert (answer.status_code, answer.location) == (302, "/login?next=/inbox")
 
 
 def test_s22_a_session_without_its_row_is_none_even_if_the_cookie_is_ours(app: Flask, cast: Cast) -> None:

@@ -14,22 +14,17 @@ from portal.core.database import db
 from portal.notifications import messages
 from tests.cast import PASSWORD, Cast
 from tests.seats import on_plan
+from tests.web.accounts.doors import confirm_address
 from tests.web.notifications.news import entries_of, mailed, payloads
 
 FORM = {"email": "new.person@example.com", "password": PASSWORD, "team_name": "Tide Works", "name": "New Person"}
-
-
-def confirm(client: FlaskClient) -> None:
-    link = re.search(r"https?://[^/]+(/confirm/\S+)", payloads()[0]["text"])
-    assert link is not None
-    client.get(link.group(1))
 
 
 def test_whoever_confirms_an_address_is_welcomed_once(client: FlaskClient) -> None:
     client.post("/signup", data=FORM)
     assert mailed("welcome") == []
     for _ in range(2):
-        confirm(client)
+        confirm_address(client)
     assert mailed("welcome") == ["new.person@example.com"]
     user = db.session.execute(select(User)).scalar_one()
     [entry] = entries_of(user.id)
