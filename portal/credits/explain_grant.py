@@ -11,7 +11,7 @@ from datetime import datetime
 
 from portal.core.database import send
 from portal.core.statements import Row, Statement
-from portal.credits.book import Posting
+from portal.credits.book import Book, Posting
 from portal.credits.daily import FEW
 from portal.credits.derivations import Derivation, Source, Term, derivation
 from portal.credits.explain_balance import grant_words
@@ -73,15 +73,17 @@ class GrantExplained:
 
 def explain_grant(team_id: str, cause_key: str) -> GrantExplained | None:
     """None when the team has no grant of this cause."""
+    # Before all else: what is read later may be newer, and is then left out by the book's version.
+    book = load_book(team_id)
     found = send(GRANT, team_id=team_id, cause_key=cause_key)
     if not found:
         return None
-    grant = found[0]
+    grant = _as_of(book, found[0])
     takes = send(TAKES, team_id=team_id, grant_id=grant.id, version=grant.version)
     began = bool(send(BEGAN, team_id=team_id, grant_id=grant.id, version=grant.version))
     repaid = int(send(REPAID, team_id=team_id, grant_id=grant.id)[0].amount)
     spent = grant.amount - grant.remaining - repaid - sum(take.amount for take in takes) if began else 0
-    due = _due(team_id, grant)
+    due = _due(book, grant)
     return GrantExplained(
         cause=cause_of(team_id, grant.cause_key, grant.kind, grant.source, grant.effective_at),
         words=grant_words("granted", grant.kind, grant.source),
@@ -107,8 +109,16 @@ class Due:
     starts: bool = False
 
 
-def _due(team_id: str, grant: Row) -> Due:
-    book = load_book(team_id)
+def _as_of(book: Book | None, grant: Row) -> Row:
+    """The grant at the instant of the book, with its version. One that is no open lot of it stays as it was read."""
+    lot = book.lots.get(grant.id) if book is not None else None
+    if book is None or lot is None:
+        return grant
+    return grant._replace(remaining=lot.remaining, state=lot.state, version=book.version)
+
+
+def _due(book: Book | None, grant: Row) -> Due:
+    """Posts to the book what is due: what it was before has been taken from it."""
     lot = book.lots.get(grant.id) if book is not None else None
     if book is None or lot is None:
         return Due(grant.state, grant.remaining, [])

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
+from typing import TypeAlias
 
 from portal.billing.gateway import gateway
 from portal.billing.switch import billing_is_on
 from portal.catalog.queries import free_plan
 from portal.core import clock
 from portal.core.jobs import ROUND
-from portal.core.schedule import Task, each_in_a_unit
+from portal.core.schedule import SomeFailed, Task, each_in_a_unit
+from portal.core.stopping import stopping
 from portal.core.unit_of_work import unit_of_work
-from portal.credits import dispute_watch, ledger, purchase_watch, purchase_work, thresholds
+from portal.credits import dispute_watch, ledger, purchase_rules, purchase_watch, purchase_work, thresholds
 from portal.credits.free_plan import due_teams, enrol_teams, grant_free_period
 from portal.credits.lot_days import count_lot_days, not_counted
 from portal.credits.proof import prove
 from portal.credits.settlement import settle
 from portal.credits.subscription_grants import due_paid_periods, grant_due_month
+
+# Of so many teams at most, those whose ids come after one; and what is done for one of them, in a unit of its own.
+Find: TypeAlias = Callable[[int, str], list[str]]
+Work: TypeAlias = Callable[[str], int | None]
 
 BATCH = 200
 ENROL_MAX = 10_000
@@ -54,16 +61,12 @@ def post_due_lots() -> int:
 
 def count_spends() -> int:
     """What was spent of each lot on each day, for whoever asks what became of it."""
-    with unit_of_work():
-        teams = not_counted(BATCH)
-    return each_in_a_unit([partial(count_lot_days, team_id) for team_id in teams])
+    return _each_team((not_counted, count_lot_days))
 
 
 def look_at_thresholds() -> int:
     """Tell teams whose credits run low, of accounts in which something has happened."""
-    with unit_of_work():
-        teams = thresholds.moved(BATCH)
-    return each_in_a_unit([partial(thresholds.look_at, team_id) for team_id in teams])
+    return _each_team((thresholds.moved, thresholds.look_at))
 
 
 def tell_of_ending_lots() -> int:
@@ -86,12 +89,11 @@ def drain_purchases() -> int:
 
 def watch_purchases() -> int:
     """Rules that may go on, then balances that are low without a spend that would have said so."""
-    with unit_of_work():
-        waiting = purchase_watch.waiting_rules(BATCH)
-    went_on = each_in_a_unit([partial(purchase_watch.look_at_rule, team_id) for team_id in waiting])
-    with unit_of_work():
-        low = purchase_watch.low_teams(BATCH)
-    return went_on + each_in_a_unit([partial(purchase_watch.look_at_balance, team_id) for team_id in low])
+    return _each_team(
+        (purchase_watch.capped_rules, purchase_rules.lift_cap),
+        (purchase_watch.stopped_rules, purchase_rules.arm_for_new_card),
+        (purchase_watch.low_teams, purchase_watch.look_at_balance),
+    )
 
 
 def look_at_disputed() -> int:
@@ -99,6 +101,32 @@ def look_at_disputed() -> int:
     with unit_of_work():
         payments = dispute_watch.payments_to_look_at()
     return each_in_a_unit([partial(dispute_watch.look_at, payment_id) for payment_id in payments])
+
+
+def _each_team(*looks: tuple[Find, Work]) -> int:
+    """Work on every team that a look finds, one look after the other. Raises `SomeFailed` once all were tried."""
+    done, failures = 0, []
+    for find, work in looks:
+        for teams in _batches(find):
+            try:
+                done += each_in_a_unit([partial(work, team_id) for team_id in teams])
+            except SomeFailed as failure:
+                failures.append(str(failure))
+    if failures:
+        raise SomeFailed("; ".join(failures))
+    return done
+
+
+def _batches(find: Find) -> Iterator[list[str]]:
+    """All teams that are found, so many at a time, by their ids: one that stays in the list holds up none after it."""
+    after = ""
+    while not stopping():
+        with unit_of_work():
+            teams = find(BATCH, after)
+        yield teams
+        if len(teams) < BATCH:
+            return
+        after = teams[-1]
 
 
 DRAINS = (drain_purchases,)

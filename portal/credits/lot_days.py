@@ -14,7 +14,7 @@ ENTRIES_A_STEP = 20_000
 
 NOT_COUNTED = Statement(
     "select a.team_id from credit_accounts a left join credit_progress c on c.team_id = a.team_id"
-    " where a.version > coalesce(c.counted_version, 0) limit :limit"
+    " where a.version > coalesce(c.counted_version, 0) and a.team_id > :after order by a.team_id limit :limit"
 )
 BEGIN = Statement("insert into credit_progress (team_id) values (:team_id) on conflict do nothing")
 LOCK = Statement("select counted_version as version from credit_progress where team_id = :team_id for update")
@@ -32,9 +32,9 @@ COUNT = Statement(
 REMEMBER = Statement("update credit_progress set counted_version = :upto where team_id = :team_id")
 
 
-def not_counted(limit: int) -> list[str]:
-    """Teams with entries that are not counted yet."""
-    return [row.team_id for row in send(NOT_COUNTED, limit=limit)]
+def not_counted(limit: int, after: str = "") -> list[str]:
+    """Teams with entries that are not counted yet, by their ids, from the one after `after`."""
+    return [row.team_id for row in send(NOT_COUNTED, limit=limit, after=after)]
 
 
 def count_lot_days(team_id: str) -> int:

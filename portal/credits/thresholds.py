@@ -7,6 +7,7 @@ anew.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from portal.billing.billing_mail import team_zone, tell
@@ -16,7 +17,7 @@ from portal.core.statements import Statement
 from portal.core.times import moment_words
 from portal.credits.daily import FEW
 from portal.credits.queries import Grant, Summary, summary
-from portal.credits.told import mark_told, newly_reached
+from portal.credits.told import mark_told, newly_reached, news_of
 from portal.notifications import messages
 
 # A tenth of what was given last is hardly anything.
@@ -25,7 +26,7 @@ EXPIRING_DAYS = 7
 
 MOVED = Statement(
     "select a.team_id from credit_accounts a left join credit_progress p on p.team_id = a.team_id"
-    " where a.version > coalesce(p.looked_version, 0) limit :limit"
+    " where a.version > coalesce(p.looked_version, 0) and a.team_id > :after order by a.team_id limit :limit"
 )
 BEGIN = Statement("insert into credit_progress (team_id) values (:team_id) on conflict do nothing")
 LOOKED = Statement(
@@ -34,6 +35,18 @@ LOOKED = Statement(
 )
 LAST_ADDED = Statement(
     f"{FEW} select version, amount from few where amount > 0 order by version desc limit 1"  # noqa: S608  all of it is ours
+)
+# What an order will take back of a lot whose start is due counts as well: the summary has it posted already. Should this see
+# more than the summary did, less is told as used, and the account is looked at again, since it has moved.
+TAKEN_BACK = Statement(
+    f"{FEW} select cast(coalesce(sum(taken), 0) as bigint) as amount from ("  # noqa: S608  all of it is ours
+    "  select c.amount as taken from few e join credit_consumptions c on c.entry_id = e.id"
+    "  join credit_grants g on g.team_id = :team_id and g.id = c.grant_id"
+    "  where e.kind = 'reversed' and g.cause_key = any(cast(:causes as text[]))"
+    "  union all select r.amount from credit_reversals r"
+    "  join credit_grants g on g.team_id = r.team_id and g.id = r.grant_id"
+    "  where r.team_id = :team_id and g.state = 'waiting' and g.cause_key = any(cast(:causes as text[]))"
+    ") gone"
 )
 ENDING = Statement(
     "select g.id, g.team_id, g.remaining, g.source, g.kind, g.expires_at from credit_grants g"
@@ -44,9 +57,9 @@ ENDING = Statement(
 )
 
 
-def moved(limit: int) -> list[str]:
-    """Teams in whose account something has happened since their thresholds were looked at."""
-    return [row.team_id for row in send(MOVED, limit=limit)]
+def moved(limit: int, after: str = "") -> list[str]:
+    """Teams in whose account something has happened since their thresholds were looked at, by their ids after `after`."""
+    return [row.team_id for row in send(MOVED, limit=limit, after=after)]
 
 
 def look_at(team_id: str) -> int:
@@ -88,6 +101,11 @@ def plan_lots(found: Summary) -> list[Grant]:
     return [grant for grant in live if grant.expires_at == last]
 
 
+def taken_back(team_id: str, lots: Sequence[Grant]) -> int:
+    """How many credits refunds and lost disputes have taken of these lots, for their own payment or in place of others."""
+    return int(send(TAKEN_BACK, team_id=team_id, causes=[lot.cause_key for lot in lots])[0].amount)
+
+
 def is_low(found: Summary, last_added: int) -> bool:
     """Whether hardly anything is left in all, measured by what the plan gives a month, else by what was given last."""
     month = sum(grant.amount for grant in plan_lots(found)) or last_added
@@ -100,6 +118,9 @@ def _tell_of_plan(team_id: str, found: Summary, next_at: str) -> int:
         return 0
     granted = sum(grant.amount for grant in lots)
     used = granted - sum(grant.remaining for grant in lots)
+    # Nobody has used what a refund took back, and it cannot be used any more.
+    gone = taken_back(team_id, lots)
+    granted, used = granted - gone, used - gone
     fact = f"plan_credits:{int(lots[0].expires_at.timestamp())}"
     percent = newly_reached(team_id, fact, used, granted)
     if percent is None:
@@ -107,7 +128,7 @@ def _tell_of_plan(team_id: str, found: Summary, next_at: str) -> int:
     link = _page_of(team_id)
     tell(
         team_id,
-        f"{fact}:{percent}",
+        news_of(team_id, f"{fact}:{percent}"),
         lambda to: messages.credits_threshold(
             to,
             percent=percent,
@@ -132,7 +153,7 @@ def _tell_of_low(team_id: str, found: Summary, next_at: str) -> int:
     available = f"{found.available:,}"
     tell(
         team_id,
-        f"credits_low:{added[0].version}",
+        news_of(team_id, f"credits_low:{added[0].version}"),
         lambda to: messages.credits_low(to, available=available, next_at=next_at, link=link),
     )
     return 1

@@ -26,3 +26,8 @@ def newly_reached(team_id: str, fact: str, part: int, whole: int) -> int | None:
     reached = [percent for percent in PERCENTS if whole > 0 and part * 100 >= percent * whole]
     new = mark_told(team_id, [f"{fact}:{percent}" for percent in reached])
     return reached[-1] if reached and f"{fact}:{reached[-1]}" in new else None
+
+
+def news_of(team_id: str, fact: str) -> str:
+    """The fact by which a person is told: somebody may be in two teams of which the same is true."""
+    return f"{fact}:{team_id}"

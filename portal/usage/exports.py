@@ -46,8 +46,9 @@ def _events(wanted: Wanted) -> _Events:
     since, until = days.span
     last = min(until or wanted.until, wanted.until) + timedelta(microseconds=1)
     query = events_within(wanted.team_id, since or FIRST, until or last, narrowed)
-    # What was reported later, even for a day long past, is not in it.
-    return _Events(wanted.team_id, query.where(UsageEvent.recorded_at <= wanted.until))
+    # What was reported later, even for a day long past, is not in it. Old reports have no such time, and no more of them come.
+    known_at = func.coalesce(UsageEvent.recorded_at, UsageEvent.occurred_at)
+    return _Events(wanted.team_id, query.where(known_at <= wanted.until))
 
 
 def _line(row: EventRow) -> tuple[object, ...]:

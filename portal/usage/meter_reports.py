@@ -65,7 +65,8 @@ def freeze(at_most: int = BATCH) -> int:
 
 
 def _write(row: Row[Any], dated: Dated, periods: dict[tuple[str, str], BillingPeriod]) -> None:
-    closed = dated.closes_at is not None and _is_billed(periods[row.team_id, row.meter], dated.closes_at)
+    closes_at = dated.closes_at
+    closed = closes_at is not None and _is_billed(periods[row.team_id, row.meter], row.starts_at, closes_at)
     report = MeterReport(
         team_id=row.team_id,
         meter=row.meter,
@@ -99,20 +100,39 @@ def billing_periods(teams: Sequence[str]) -> dict[tuple[str, str], BillingPeriod
         .where(SubscriptionItem.team_id.in_(teams), Subscription.duplicate.is_(False))
         .order_by(Subscription.started_at, SubscriptionItem.current_period_start)
     )
-    return {
-        (item.team_id, meter): BillingPeriod(
-            start=item.current_period_start,
-            end=min(item.current_period_end, subscription.ended_at or item.current_period_end),
-            subscription_stripe_id=subscription.stripe_id,
-            trial=subscription.trial_end is not None and item.current_period_end <= subscription.trial_end,
-        )
-        for item, subscription, meter in db.session.execute(query)
-    }
+    found: dict[tuple[str, str], BillingPeriod] = {}
+    for item, subscription, meter in db.session.execute(query):
+        key = (item.team_id, meter)
+        found[key] = _period(item, subscription, found.get(key))
+    return found
 
 
-def _is_billed(period: BillingPeriod, closes_at: datetime) -> bool:
-    """Whether the invoice of the period that closed then was finalized by now. The use of a trial is on none."""
-    if period.trial:
+def _period(item: SubscriptionItem, subscription: Subscription, known: BillingPeriod | None) -> BillingPeriod:
+    """`known` is the newest of those that began before this one."""
+    return BillingPeriod(
+        start=item.current_period_start,
+        end=min(item.current_period_end, subscription.ended_at or item.current_period_end),
+        subscription_stripe_id=subscription.stripe_id,
+        trial=subscription.trial_end is not None and item.current_period_end <= subscription.trial_end,
+        began=subscription.started_at,
+        earlier_until=_earlier_until(subscription, known),
+    )
+
+
+def _earlier_until(subscription: Subscription, known: BillingPeriod | None) -> datetime | None:
+    """When another subscription than this one has billed last. One that ended as a trial has billed nothing."""
+    if known is None:
+        return None
+    same = known.subscription_stripe_id == subscription.stripe_id
+    return known.earlier_until if same or known.trial else known.end
+
+
+def _is_billed(period: BillingPeriod, starts_at: datetime, closes_at: datetime) -> bool:
+    """Whether the invoice of the period that closed then was finalized by now.
+
+    On none is the use of a trial, and what a team used before it had a plan: there was no period that could close.
+    """
+    if period.trial or not period.was_counted(starts_at, closes_at):
         return False
     of_it = Invoice.subscription_stripe_id == period.subscription_stripe_id
     later = Invoice.created_at >= closes_at - timedelta(minutes=1)

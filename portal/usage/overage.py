@@ -102,17 +102,23 @@ def _days(team_id: str, meter: str, since: datetime, until: datetime) -> dict[da
     return {on: int(quantity) for on, quantity in db.session.execute(query)}
 
 
+def _changed_to(subscription: Subscription, plan_key: str) -> datetime | None:
+    """When we heard that the plan became what it is; None where it was no other one before.
+
+    A change of status has its row in the history as well: of those with the plan the first counts, however old it is.
+    """
+    ours = PlanHistory.subscription_stripe_id == subscription.stripe_id
+    other = select(func.max(PlanHistory.at)).where(ours, PlanHistory.plan_key != plan_key)
+    began = select(func.min(PlanHistory.at)).where(
+        ours, PlanHistory.plan_key == plan_key, PlanHistory.at > other.scalar_subquery()
+    )
+    return db.session.execute(began).scalar()
+
+
 def _settled(subscription: Subscription, price: MeteredPrice, since: datetime) -> int:
     """What was reported in the period at another price, before the plan became what it is: it was billed with the change."""
-    ours = (PlanHistory.subscription_stripe_id == subscription.stripe_id) & (PlanHistory.at >= since)
-    other = select(func.max(PlanHistory.at)).where(
-        PlanHistory.subscription_stripe_id == subscription.stripe_id, PlanHistory.plan_key != price.plan_key
-    )
-    began = select(func.min(PlanHistory.at)).where(
-        ours, PlanHistory.plan_key == price.plan_key, PlanHistory.at > other.scalar_subquery()
-    )
-    heard_at = db.session.execute(began).scalar()
-    if heard_at is None:
+    heard_at = _changed_to(subscription, price.plan_key)
+    if heard_at is None or heard_at < since:
         return 0
     # Its invoice bills what was used until the instant that it was worked out for, which is before we heard of it.
     billed_until = select(func.max(PaidChange.since)).where(

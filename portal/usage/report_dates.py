@@ -4,7 +4,7 @@ Use of the period under way is dated when it is reported. So what was used befor
 day is all billed, whatever was reported by then: at the old price what had been reported, at the new one the rest. Use of a
 period that is over is dated at the end of its day within that period. At Stripe the invoice stays a draft for about an hour,
 in which such reports still come onto it; use is reported twice an hour, and so twice within that. What comes later is counted
-there all the same, and nobody is charged for it.
+there all the same, and nobody is charged for it. What was used while nothing counted it is dated at the end of its day too.
 """
 
 from __future__ import annotations
@@ -17,12 +17,22 @@ SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
 
 @dataclass(frozen=True)
 class BillingPeriod:
-    """The newest period that Stripe bills a team's use of a meter in, as our mirror knows it. `trial`: nothing is charged."""
+    """The newest period that Stripe bills a team's use of a meter in, as our mirror knows it. `trial`: nothing is charged.
+
+    `began` is when its subscription did, `earlier_until` when the one before it stopped counting; None where there was none.
+    """
 
     start: datetime
     end: datetime
     subscription_stripe_id: str
     trial: bool
+    began: datetime
+    earlier_until: datetime | None = None
+
+    def was_counted(self, starts_at: datetime, closes_at: datetime) -> bool:
+        """Whether a subscription was there for the day's total of `starts_at`, whose period ended at `closes_at`."""
+        of_earlier = self.earlier_until is not None and starts_at < self.earlier_until
+        return closes_at > self.began or of_earlier
 
 
 @dataclass(frozen=True)
@@ -37,9 +47,10 @@ def date_of(starts_at: datetime, now: datetime, period: BillingPeriod | None) ->
     """The time of what is reported `now` of the day's total that begins at `starts_at`; in whole seconds, not before that."""
     whole = now.replace(microsecond=0)
     closes_at = _closed(starts_at, now, period)
-    if closes_at is None:
+    if closes_at is None and period is not None:
         return Dated(max(whole, starts_at), None)
-    last = min(_midnight_after(starts_at), closes_at) - SECOND
+    # Where we know of no period, Stripe may have begun one a moment ago: what was used on days before is none of it.
+    last = min(_midnight_after(starts_at), closes_at or whole + DAY) - SECOND
     return Dated(max(min(last, whole), starts_at), closes_at)
 
 

@@ -8,7 +8,7 @@ from portal.billing.billing_mail import tell
 from portal.core.addresses import own_address
 from portal.core.database import send
 from portal.core.statements import Row, Statement
-from portal.credits.told import PERCENTS, newly_reached
+from portal.credits.told import PERCENTS, newly_reached, news_of
 from portal.notifications import messages
 
 # Teams that have reached a threshold of theirs that they were not told of.
@@ -57,7 +57,7 @@ def tell_of_included(found: Reached) -> int:
     link = own_address("usage.usage", team_id=found.team_id)
     tell(
         found.team_id,
-        f"{found.fact}:{percent}",
+        news_of(found.team_id, f"{found.fact}:{percent}"),
         lambda to: messages.included_threshold(
             to,
             percent=percent,

@@ -11,14 +11,15 @@ from flask import Flask
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from portal.accounts.models import AuditEntry
+from portal.accounts.models import AuditEntry, Membership
 from portal.billing.entitlement_overrides import override
-from portal.billing.models import CardDecline, Payment
+from portal.billing.models import CardDecline, Payment, PaymentMethod
 from portal.catalog.queries import bundle_prices
 from portal.core.database import db
 from portal.core.ids import new_id
 from portal.core.unit_of_work import run_in_unit, unit_of_work
 from portal.credits import auto_purchase, ledger, purchase_rules
+from portal.credits import jobs as credits_jobs
 from portal.credits.purchase_grants import stop_after_undoing
 from portal.credits.purchase_models import AutoPurchaseConsent
 from portal.credits.purchase_rules import RuleRefused
@@ -307,6 +308,33 @@ def test_the_limits_are_never_passed_and_go_on_with_the_next_day_and_month(cast:
     assert len(buyer.intents()) == 4, "it is another month"
     assert buyer.mails().count("auto_purchase_capped") == 2
     assert violations() == []
+
+
+def test_rules_that_stay_stopped_keep_none_from_going_on(
+    cast: Cast, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped ones wait for another card, which may never come; there are as many as a look takes at a time."""
+    first, other = sorted((cast.team_id, cast.other_team_id))
+    with unit_of_work() as session:
+        session.add(Membership(team_id=cast.other_team_id, user_id=cast.owner.user_id, role="owner"))
+    db.session.remove()
+    abandoned = AutoBuyer.ready(stage, cast.owner, first)
+    card = abandoned._all(select(PaymentMethod.fingerprint).where(PaymentMethod.team_id == abandoned.team_id))[0]
+    run_in_unit(lambda: purchase_rules.stop(abandoned.team_id, "generic_decline", fingerprint=card))
+    stage.advance(timedelta(minutes=1))
+    buyer = AutoBuyer.ready(stage, cast.owner, other)
+    run_in_unit(lambda: purchase_rules.cap(other, "day", now() + timedelta(hours=1)))
+    db.session.remove()
+    monkeypatch.setattr(credits_jobs, "BATCH", 1)
+    buyer.pass_time(timedelta(hours=1))
+    credits_jobs.watch_purchases()
+    db.session.remove()
+    assert (abandoned.rule().state, buyer.rule().state) == ("stopped", "armed")
+    run_in_unit(lambda: purchase_rules.stop(other, "generic_decline", fingerprint="that of another card"))
+    db.session.remove()
+    credits_jobs.watch_purchases()
+    db.session.remove()
+    assert (abandoned.rule().state, buyer.rule().state) == ("stopped", "armed"), "it has another card"
 
 
 def test_a_large_gap_is_closed_as_far_as_the_money_goes(cast: Cast, stage: Stage) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from portal.billing.models import Customer
+from portal.billing.subscriptions import live_subscription
 from portal.catalog.models import Meter
 from portal.core import alarms, clock
 from portal.core.database import db
@@ -25,6 +26,7 @@ from portal.usage.report_dates import date_of
 from portal.usage.report_models import MeterDrift, MeterReport
 from tests.cast import Cast
 from tests.metered import METER, again, answers_lost, at_stripe, let_drafts_wait, report, reports
+from tests.plan_changes import Changer
 from tests.stage import Stage
 from tests.web.api.backend import Backend, backend_of
 
@@ -80,6 +82,56 @@ def test_a_team_without_a_customer_waits_for_one(app: Flask, cast: Cast, stage: 
     stage.deliver_all()
     report()
     assert at_stripe(stage, cast.team_id) == 9
+
+
+def test_what_was_used_before_there_was_a_plan_has_not_come_too_late(app: Flask, cast: Cast, stage: Stage) -> None:
+    """No invoice was ever to have it, so nobody is called because it is on none."""
+    backend = backend_of(app, cast.team_id, cast.owner)
+    use(backend, 9)
+    stage.advance(timedelta(days=1))
+    use(backend, 4)
+    stage.advance(timedelta(minutes=1))
+    stage.subscribe(cast.owner, cast.team_id, "business")
+    stage.deliver_all()
+    report()
+    began = stage.stripe("GET", "/v1/subscriptions", limit=1)["data"][0]["start_date"]
+    told = [(one.quantity, one.after_close, one.dated_at.timestamp() < began) for one in reports(cast.team_id)]
+    assert told == [(9, False, True), (4, False, True)]
+    assert "usage_after_close" not in kinds()
+
+
+def test_what_an_earlier_plan_was_to_bill_has_come_too_late_with_the_next_one_too(
+    backend: Backend, cast: Cast, stage: Stage
+) -> None:
+    use(backend, 510_000)
+    ours = stage.stripe("GET", "/v1/subscriptions", limit=1)["data"][0]
+    stage.stripe("DELETE", f"/v1/subscriptions/{ours['id']}")
+    stage.deliver_all()
+    stage.subscribe(cast.owner, cast.team_id, "business")
+    stage.deliver_all()
+    report()
+    assert [one.after_close for one in reports(cast.team_id)] == [True]
+    assert "usage_after_close" in kinds()
+
+
+def test_what_was_used_on_days_before_the_plan_is_not_billed_while_we_have_not_heard_of_it(
+    app: Flask, cast: Cast, stage: Stage
+) -> None:
+    """Stripe has begun the paid period, and its news is still on its way."""
+    backend = backend_of(app, cast.team_id, cast.owner)
+    use(backend, 1_000)
+    stage.advance(timedelta(days=1))
+    stage.subscribe(cast.owner, cast.team_id, "business")
+    stage.advance(timedelta(minutes=1))
+    assert live_subscription(cast.team_id) is None
+    report()
+    stage.deliver_all()
+    use(backend, 500_000)
+    again(stage)
+    (subscription,) = stage.stripe("GET", "/v1/subscriptions", limit=1)["data"]
+    before = [one.dated_at.timestamp() < subscription["start_date"] for one in reports(cast.team_id)]
+    assert before == [True, False]
+    assert stage.stripe("POST", "/v1/invoices/create_preview", subscription=subscription["id"])["total"] == 29_900
 
 
 @pytest.mark.parametrize("effect", [True, False], ids=["answer lost", "never arrived"])
@@ -331,6 +383,29 @@ def test_the_end_of_the_period_is_told_from_the_last_days_with_a_range(backend: 
     assert 0 < found.cents_low < found.cents_likely < found.cents_high
     # 32,857 a day for the 22 days that are left, and 500,000 of them are included at no charge.
     assert abs(found.ahead.total - (240_005 + 230_000 * 22 // 7)) < 50_000
+
+
+def test_after_a_pause_the_overage_is_still_what_stripe_would_bill(app: Flask, cast: Cast, stage: Stage) -> None:
+    """The plan was changed long ago; a pause within the period is no change of plan, and settles nothing."""
+    changer = Changer.on(stage, cast.owner, cast.team_id, "pro", wait=timedelta(days=1))
+    changer.change("business")
+    for _ in range(2):
+        stage.advance(timedelta(days=31))
+        stage.deliver_all()
+    backend = backend_of(app, cast.team_id, cast.owner)
+    use(backend, 550_000)
+    report()
+    stage.advance(timedelta(hours=1))
+    changer.leave("pause")
+    stage.advance(timedelta(hours=1))
+    changer.leave("unpause")
+    use(backend, 1_000)
+    again(stage)
+    (found,) = overages(cast.team_id)
+    db.session.remove()
+    (subscription,) = stage.stripe("GET", "/v1/subscriptions", limit=1)["data"]
+    billed = stage.stripe("POST", "/v1/invoices/create_preview", subscription=subscription["id"])["total"]
+    assert (found.used, 29_900 + found.cents) == (551_000, billed)
 
 
 class TestComparison:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
+import pytest
 from flask import Flask
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -184,6 +188,51 @@ def test_credits_whose_start_and_end_are_both_due_have_expired(app: Flask) -> No
             assert found is not None
             assert {term.label: term.amount for term in found.became.terms} == terms
         db.session.rollback()
+
+
+@pytest.mark.parametrize("amount", [10, 100])
+@pytest.mark.parametrize("place", range(1, 6))
+def test_a_grant_is_explained_while_others_spend_of_it(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, place: int, amount: int
+) -> None:
+    """Somebody spends after one of the reads: what is told is of before that or of after it, and adds up."""
+    team_id = new_team()
+    with unit_of_work():
+        ledger.grant(team_id, kind="gift", amount=100, cause_key="gift:1", source="A gift")
+    db.session.remove()
+    seen: list[str] = []
+    for name in ("send", "load_book"):
+        monkeypatch.setattr(
+            f"{explain_grant.__module__}.{name}", spending_after(app, team_id, amount, place, name, seen)
+        )
+    with unit_of_work():
+        found = explain_grant(team_id, "gift:1")
+    assert found is not None
+    assert len(seen) >= place
+    adds_up(found.became)
+    assert found.became.result in (100, 100 - amount)
+    assert found.spent == 100 - found.became.result
+    if found.days is not None:
+        adds_up(found.days)
+
+
+def spending_after(app: Flask, team_id: str, amount: int, place: int, name: str, seen: list[str]) -> Callable[..., Any]:
+    """The function of this name, after which another connection spends when it was the call number `place` of all."""
+    original = getattr(sys.modules[explain_grant.__module__], name)
+
+    def spend() -> None:
+        with app.app_context(), unit_of_work():
+            ledger.spend(team_id, amount, "usage:meanwhile")
+
+    def called(*given: Any, **named: Any) -> Any:
+        answer = original(*given, **named)
+        seen.append(name)
+        if len(seen) == place:
+            with ThreadPoolExecutor(1) as another:
+                another.submit(spend).result()
+        return answer
+
+    return called
 
 
 def test_days_say_what_was_spent_added_and_left(app: Flask) -> None:

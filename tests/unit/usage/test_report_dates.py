@@ -13,7 +13,8 @@ def at(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-PERIOD = BillingPeriod(at("2027-03-10 12:00:00"), at("2027-04-10 12:00:00"), "sub_1", trial=False)
+BEGINS = at("2027-03-10 12:00:00")
+PERIOD = BillingPeriod(BEGINS, at("2027-04-10 12:00:00"), "sub_1", trial=False, began=BEGINS)
 NOW = at("2027-03-20 15:30:45.5")
 
 CASES = {
@@ -31,6 +32,7 @@ CASES = {
         "2027-04-10 12:00:00", at("2027-04-10 12:30:00"), PERIOD, "2027-04-10 12:30:00", None,
     ),
     "nothing counts it": ("2027-03-20", NOW, None, "2027-03-20 15:30:45", None),
+    "nothing counts it, and it is of an earlier day": ("2027-03-18", NOW, None, "2027-03-18 23:59:59", None),
     "begun within this very second": ("2027-03-20 15:30:45.4", NOW, None, "2027-03-20 15:30:45.4", None),
 }  # fmt: skip
 

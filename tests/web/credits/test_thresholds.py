@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
 from flask import Flask
+from sqlalchemy import select
 
-from portal.accounts.models import Team
+from portal.accounts.models import Membership, Team
 from portal.core import clock
 from portal.core.database import db
+from portal.core.schedule import SomeFailed
 from portal.core.unit_of_work import unit_of_work
-from portal.credits import ledger, thresholds
+from portal.credits import jobs, ledger, thresholds
 from portal.credits.free_plan import grant_free_period
+from portal.credits.lot_days import not_counted
+from portal.credits.models import CreditGrant
 from portal.usage import thresholds as included
 from portal.worker import tasks
 from tests.cast import Cast
 from tests.stage import Stage
-from tests.web.notifications.news import entries_of, mailed
+from tests.web.notifications.news import entries_of, mailed, payloads
 from tests.web.usage.uses import give, use, words
 
 MONTH = timedelta(days=32)
@@ -105,6 +110,64 @@ def test_hardly_anything_left_is_told_once_until_more_is_added(cast: Cast) -> No
     assert titles(cast) == ["Only 9 credits are left", "No credits are left"]
 
 
+def test_who_owns_two_teams_is_told_of_each(cast: Cast) -> None:
+    """The same happens in both: a month that ends at the same time, the same use, the same order of entries."""
+    with unit_of_work() as session:
+        session.add(Membership(team_id=cast.other_team_id, user_id=cast.owner.user_id, role="owner"))
+    teams = (cast.team_id, cast.other_team_id)
+    with unit_of_work() as session:
+        for team_id in teams:
+            grant_free_period(session.get_one(Team, team_id), 100)
+    for team_id in teams:
+        use(team_id, "send_email", 100)
+        use(team_id, "api_calls", 1_000)
+    assert look() == 2
+    assert look_at_included() == 2
+    assert told_by_team(cast, "plan credits of this month are used up") == set(teams)
+    assert told_by_team(cast, "what the plan includes this month is used") == set(teams)
+    for team_id in teams:
+        give(team_id, 50, f"gift:{team_id}")
+        use(team_id, "send_email", 48)
+    look()
+    assert told_by_team(cast, "Only 2 credits are left") == set(teams)
+    assert (look(), look_at_included()) == (0, 0)
+
+
+def told_by_team(cast: Cast, part_of_title: str) -> set[str | None]:
+    """The teams of the owner's entries with such a title."""
+    return {entry.team_id for entry in entries_of(cast.owner.user_id) if part_of_title in entry.title}
+
+
+def test_what_a_refund_has_taken_back_is_not_told_as_used(cast: Cast) -> None:
+    """Nobody has used anything. That nothing is left is true all the same, and told."""
+    month(cast.team_id, 1_000)
+    take_back(cast.team_id, 1_000, "refund:all")
+    look()
+    assert titles(cast) == ["No credits are left"]
+    assert mailed("credits_threshold") == []
+
+
+def test_what_is_left_after_a_refund_is_the_whole_that_is_used(cast: Cast) -> None:
+    month(cast.team_id, 1_000)
+    take_back(cast.team_id, 800, "refund:most")
+    look()
+    assert titles(cast) == []
+    use(cast.team_id, "send_email", 180)
+    assert look() == 1
+    assert titles(cast) == ["90 % of the plan credits of this month are used"]
+    texts = [payload["text"] for payload in payloads() if payload["message"] == "credits_threshold"]
+    assert texts
+    assert all("180 of 200 plan credits" in text for text in texts)
+
+
+def take_back(team_id: str, amount: int, cause: str) -> None:
+    """A refund of what the month's credits were paid with."""
+    with unit_of_work() as session:
+        lot = session.execute(select(CreditGrant).where(CreditGrant.team_id == team_id)).scalar_one()
+        ledger.reverse(team_id, lot.cause_key, amount, cause)
+    db.session.remove()
+
+
 def test_an_ending_bundle_is_told_once_in_its_last_days_and_not_when_it_is_used_up(cast: Cast) -> None:
     now = clock.now()
     with unit_of_work():
@@ -135,16 +198,17 @@ def test_an_ending_bundle_is_told_once_in_its_last_days_and_not_when_it_is_used_
     assert len(mailed("credits_expiring")) == 4
 
 
-def test_included_use_is_told_at_its_thresholds_once_a_month(cast: Cast) -> None:
-    def look_at_included() -> int:
+def look_at_included() -> int:
+    with unit_of_work():
+        found = included.reached(10)
+    done = 0
+    for one in found:
         with unit_of_work():
-            found = included.reached(10)
-        done = 0
-        for one in found:
-            with unit_of_work():
-                done += included.tell_of_included(one)
-        return done
+            done += included.tell_of_included(one)
+    return done
 
+
+def test_included_use_is_told_at_its_thresholds_once_a_month(cast: Cast) -> None:
     told = []
     for quantity in (700, 100, 150, 50):
         use(cast.team_id, "api_calls", quantity)
@@ -166,6 +230,33 @@ def test_an_account_in_which_nothing_happens_is_not_looked_at(cast: Cast) -> Non
     use(cast.team_id, "send_email", 1)
     with unit_of_work():
         assert thresholds.moved(10) == [cast.team_id]
+
+
+def test_one_account_in_trouble_keeps_no_other_from_being_looked_at(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor do more accounts than a look takes at a time."""
+    first, *others = sorted((cast.team_id, cast.other_team_id))
+    for team_id in (first, *others):
+        give(team_id, 100, f"gift:{team_id}")
+        use(team_id, "send_email", 99)
+    looked, original = [], thresholds.look_at
+
+    def look_at(team_id: str) -> int:
+        looked.append(team_id)
+        if team_id == first:
+            raise ValueError(team_id)
+        return original(team_id)
+
+    monkeypatch.setattr(jobs, "BATCH", 1)
+    monkeypatch.setattr(thresholds, "look_at", look_at)
+    with pytest.raises(SomeFailed):
+        jobs.look_at_thresholds()
+    assert looked == [first, *others]
+    assert jobs.count_spends() == 4
+    with unit_of_work():
+        assert thresholds.moved(10) == [first]
+        assert not_counted(10) == []
 
 
 def test_the_schedule_has_its_looks(app: Flask) -> None:

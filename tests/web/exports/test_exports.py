@@ -23,6 +23,7 @@ from portal.exports.registry import sources
 from portal.worker import drain, tasks
 from tests import switches
 from tests.cast import Cast, Person
+from tests.conftest import owner_engine
 from tests.exporting import ask, exported, fetch, newest, workbook_rows
 from tests.web.billing.test_history import HOSTILE, NOON, invoice, keep, payment
 from tests.web.notifications.news import entries_of
@@ -150,6 +151,20 @@ def test_credits_are_narrowed_by_kind_and_days(cast: Cast) -> None:
     assert exported(cast.owner, cast.team_id, "credits", until="2020-01-01") == []
     for wrong in ({"kind": "gold"}, {"since": "soon"}):
         assert ask(cast.owner, cast.team_id, "credits", **wrong) == 422
+
+
+def test_uses_from_before_their_time_of_record_was_kept_are_in_it(app: Flask, cast: Cast) -> None:
+    """Old rows have none. Of them the time of the use says whether they were there when the file was asked for."""
+    use(cast.team_id, "api_calls", 7, key="old")
+    use(cast.team_id, "api_calls", 1, key="new")
+    db.session.remove()
+    with owner_engine(app.config["SETTINGS"].database_owner_url).begin() as owner:
+        owner.execute(text("alter table usage_events disable trigger usage_events_append_only"))
+        changed = owner.execute(text("update usage_events set recorded_at = null where key = 'old'"))
+        owner.execute(text("alter table usage_events enable trigger usage_events_append_only"))
+        assert changed.rowcount == 1
+    rows = exported(cast.owner, cast.team_id, "usage")
+    assert [(row["Key of the report"], row["Units"]) for row in rows] == [("new", "1"), ("old", "7")]
 
 
 def test_a_page_that_leads_here_brings_what_it_was_narrowed_to(cast: Cast) -> None:
