@@ -54,6 +54,7 @@ ERRORS = (*BODY_ERRORS, HTTPStatus.BAD_GATEWAY)
 # By the reason of a refusal: status, type and code of the error.
 REFUSALS = {
     "subscribed": (409, "invalid_request_error", "already_subscribed"),
+    "customer_deleted": (409, "invalid_request_error", "customer_deleted"),
     "paid": (409, "invalid_request_error", "checkout_paid"),
     "ordered": (409, "invalid_request_error", "checkout_paid"),
     "replaced": (409, "invalid_request_error", "checkout_replaced"),
@@ -66,6 +67,10 @@ REFUSALS = {
 }
 PORTAL_REFUSALS = {
     "no_customer": ("no_customer", "The team has never ordered anything, so Stripe has nothing to show of it yet."),
+    "customer_deleted": (
+        "customer_deleted",
+        "The team's customer at Stripe was deleted, so there is nothing left to show of it.",
+    ),
     "no_plan": ("no_subscription", "The team is on no paid plan, so there is nothing to cancel."),
     "ending": ("already_canceled", "The plan is canceled already; it ends at the end of its period."),
 }

@@ -15,7 +15,14 @@ from sqlalchemy import select, update
 
 from portal.accounts import audit
 from portal.accounts.models import Team
-from portal.billing.customers import PO_NUMBER, ensure_customer, fetch_customer, mirror_customer, plan_customer
+from portal.billing.customers import (
+    PO_NUMBER,
+    CustomerDeleted,
+    ensure_customer,
+    fetch_customer,
+    mirror_customer,
+    plan_customer,
+)
 from portal.billing.gateway import Gateway, InvalidRequest, NotFound
 from portal.billing.mirror import Fetched, Json, StaleFetch, lock_customer
 from portal.billing.models import Customer, TaxId
@@ -104,10 +111,13 @@ def remove_tax_id(gateway: Gateway, team: Team, user_id: str, tax_id: TaxId) -> 
 
 
 def _customer(gateway: Gateway, team: Team, user_id: str) -> Fetched:
-    """The team's customer as it is now; made now if the team has none yet."""
+    """The team's customer as it is now; made now if the team has none yet. Raises `CustomerDeleted`."""
     with unit_of_work():
         plan_customer(team, {"user_id": user_id})
-    return fetch_customer(gateway, ensure_customer(gateway, team.id))
+    fetched = fetch_customer(gateway, ensure_customer(gateway, team.id))
+    if fetched.data.get("deleted"):  # the news of it is on its way
+        raise CustomerDeleted(f"{fetched.stripe_id} was deleted")
+    return fetched
 
 
 def _custom_fields(customer: Json, po_number: str) -> list[dict[str, str]] | str:
@@ -176,8 +186,11 @@ def send_email(gateway: Gateway, team_id: str) -> None:
 
 def _note_sending(fetched: Fetched) -> str | None:
     """Save, in the current unit, what is about to be sent and what was there before, neither of which is news when Stripe
-    tells it later; None when Stripe has it already. Raises `StaleFetch`.
+    tells it later; None when Stripe has it already, or has deleted the customer. Raises `StaleFetch`.
     """
+    if fetched.data.get("deleted"):
+        mirror_customer(fetched)
+        return None
     customer = lock_customer(fetched.stripe_id)
     if customer.gen != fetched.gen:
         raise StaleFetch(fetched.stripe_id)

@@ -22,8 +22,9 @@ def let_new_card_pay(gateway: Gateway, customer: Fetched, event_id: str) -> None
 
     Raises `StaleFetch` when the customer was written after the fetch: the card may be an older one than we know.
 
-    Call before the customer is mirrored, outside of any unit. After a crash the mirror still has the old card, and the
-    same call is made again under the same key; what it changes comes to our mirror as an event of the subscription.
+    Call before the customer is mirrored with its `card`, outside of any unit. After a crash the mirror still has the old
+    card, and the same call is made again under the same key; what it changes comes to our mirror as an event of the
+    subscription. Whoever else mirrors the customer meanwhile leaves the card as it is, so that it stays news.
     """
     card_id = default_payment_method(customer.data)
     subscription_id = _to_change(customer, card_id) if card_id else None

@@ -21,7 +21,13 @@ from portal.billing import card_testing
 from portal.billing.bundle_sale import bundles_allowed
 from portal.billing.checkout_order import Buyer, CheckoutRefused, Order, ReturnAddresses, Started
 from portal.billing.checkout_params import page_params
-from portal.billing.customers import IN_FLIGHT_PAUSE_SECONDS, IN_FLIGHT_TRIES, ensure_customer, plan_customer
+from portal.billing.customers import (
+    IN_FLIGHT_PAUSE_SECONDS,
+    IN_FLIGHT_TRIES,
+    customer_is_deleted,
+    ensure_customer,
+    plan_customer,
+)
 from portal.billing.gateway import Failed, Gateway, GatewayError, InFlight, InvalidRequest, NotFound, Unavailable
 from portal.billing.models import Checkout
 from portal.billing.promotion_codes import find_promotion_code, is_about_code
@@ -106,6 +112,8 @@ def _deciding(team: Team) -> Iterator[Session]:
 
 def _begun(session: Session, team: Team, buyer: Buyer, order: Order) -> Checkout | None:
     """The checkout that this order has begun already; None when the team may begin one. Else raises."""
+    if customer_is_deleted(team.id):
+        raise CheckoutRefused("customer_deleted")
     if isinstance(order.item, PlanPrice):
         if live_subscription(team.id) is not None:
             raise CheckoutRefused("subscribed")

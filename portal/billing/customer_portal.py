@@ -19,7 +19,7 @@ from portal.core.unit_of_work import end_read
 
 
 class PortalRefused(Exception):
-    """There is nothing to open for this team; `reason` is `no_customer`, `no_plan` or `ending`."""
+    """There is nothing to open for this team; `reason` is `no_customer`, `customer_deleted`, `no_plan` or `ending`."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -52,8 +52,10 @@ def open_session(
 
 def _params(team_id: str, return_url: str, flow: str | None, done_url: str) -> dict[str, Any]:
     customer = db.session.execute(select(Customer).where(Customer.team_id == team_id)).scalar_one_or_none()
-    if customer is None or customer.stripe_id is None or customer.deleted:
+    if customer is None or customer.stripe_id is None:
         raise PortalRefused("no_customer")
+    if customer.deleted:
+        raise PortalRefused("customer_deleted")
     params: dict[str, Any] = {"customer": customer.stripe_id, "return_url": return_url}
     configuration = db.session.execute(select(PortalConfiguration.stripe_id)).scalar()
     if configuration is not None:

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from portal.accounts.billing_email import take_billing_email
 from portal.accounts.models import Team
-from portal.billing.gateway import Failed, Gateway, InFlight, NotFound, Unavailable
+from portal.billing.gateway import Failed, Gateway, GatewayError, InFlight, NotFound, Unavailable
 from portal.billing.mirror import Fetched, StaleFetch, fetch, lock_customer, moment, ref
 from portal.billing.models import Customer, TaxId
 from portal.core.clock import app_now
@@ -24,6 +24,12 @@ IN_FLIGHT_TRIES, IN_FLIGHT_PAUSE_SECONDS = 25, 0.2
 KEYS_MAX = 5
 KEYS_LAST = timedelta(hours=23)
 PO_NUMBER = "PO number"
+
+
+class CustomerDeleted(GatewayError):
+    """The team's customer was deleted at Stripe. No other one takes its place: what Stripe still tells of the old one's
+    invoices, refunds and disputes finds the team by it.
+    """
 
 
 def plan_customer(team: Team, asked_by: dict[str, str]) -> None:
@@ -40,12 +46,14 @@ def ensure_customer(gateway: Gateway, team_id: str) -> str:
     """Stripe's id of the team's customer, made now if need be (after `plan_customer` was committed).
 
     Everyone who asks at once sends the same frozen parameters under the same key, so Stripe makes one. While it does,
-    the others are told that the key is in flight and look again.
+    the others are told that the key is in flight and look again. Raises `CustomerDeleted`.
     """
     for _ in range(IN_FLIGHT_TRIES):
         with unit_of_work() as session:
-            columns = (Customer.stripe_id, Customer.params, app_now() - Customer.created_at)
-            stripe_id, params, age = session.execute(select(*columns).where(Customer.team_id == team_id)).one()
+            columns = (Customer.stripe_id, Customer.deleted, Customer.params, app_now() - Customer.created_at)
+            stripe_id, deleted, params, age = session.execute(select(*columns).where(Customer.team_id == team_id)).one()
+        if deleted:
+            raise CustomerDeleted(f"{stripe_id} was deleted")
         if stripe_id is not None:
             return str(stripe_id)
         try:
@@ -87,6 +95,11 @@ def has_customer(team_id: str) -> bool:
     return db.session.execute(query).scalar() is not None
 
 
+def customer_is_deleted(team_id: str) -> bool:
+    query = select(Customer.team_id).where(Customer.team_id == team_id, Customer.deleted)
+    return db.session.execute(query).scalar() is not None
+
+
 def fetch_customer(gateway: Gateway, stripe_id: str) -> Fetched:
     return fetch(Customer, stripe_id, gateway.customer)
 
@@ -104,21 +117,26 @@ def customer_of_tax_id(gateway: Gateway, stripe_id: str) -> str | None:
         return None
 
 
-def mirror_customer(fetched: Fetched) -> Customer:
-    """Write what invoices say of a customer we know, and its default card; `UnknownCustomer` otherwise.
+def mirror_customer(fetched: Fetched, *, card: bool = False) -> Customer:
+    """Write what invoices say of a customer we know; `UnknownCustomer` otherwise.
 
     An e-mail address that was changed at Stripe becomes the team's: whoever wrote last is right, there or here.
+    With `card` its default card is written too, which only the event that has the plan paid with it may do: to whoever
+    finds a card written here, it is no news any more.
     """
     customer = lock_customer(fetched.stripe_id)
     if customer.gen != fetched.gen:
         raise StaleFetch(fetched.stripe_id)
     data = fetched.data
     customer.deleted = bool(data.get("deleted"))
-    if not customer.deleted:
+    if customer.deleted:
+        customer.default_payment_method = None  # nothing is charged to it any more
+    else:
         _mirror_email(customer, data["email"])
         customer.name = data["name"]
         customer.address, customer.po_number = data.get("address"), po_number(data)
-        customer.default_payment_method = default_payment_method(data)
+        if card:
+            customer.default_payment_method = default_payment_method(data)
         _mirror_tax_ids(customer.team_id, (data.get("tax_ids") or {}).get("data"))
     customer.gen += 1
     customer.synced_at = app_now()

@@ -8,13 +8,14 @@ from __future__ import annotations
 from datetime import timedelta
 from functools import partial
 
+import structlog
 from sqlalchemy import delete, select
 
 from portal.billing import change_work, metered_items, pay_work, subscription_check
 from portal.billing.billing_details import emails_to_send, send_email
 from portal.billing.change_models import ChangePreview, PendingChange
 from portal.billing.dunning import failing_invoices, teams_with_ending_cards, tell_of_expiring_card, tell_of_failure
-from portal.billing.gateway import gateway
+from portal.billing.gateway import Failed, RateLimited, Unauthenticated, Unavailable, gateway
 from portal.billing.invoice_news import tell_of_news
 from portal.billing.models import Invoice
 from portal.billing.purchases import Purchase
@@ -23,10 +24,12 @@ from portal.billing.sync import SubscriptionState, mirror_subscription_state
 from portal.core.clock import app_now
 from portal.core.database import db
 from portal.core.jobs import ROUND
-from portal.core.schedule import Task, each_in_a_unit
+from portal.core.schedule import SomeFailed, Task, each_in_a_unit
 from portal.core.unit_of_work import unit_of_work
 from portal.credits.settlement import settle
 from portal.credits.subscription_grants import grant_for_invoices
+
+log = structlog.get_logger(__name__)
 
 FORGOTTEN_AFTER = timedelta(days=1)
 
@@ -84,12 +87,29 @@ def add_metered_items() -> int:
 
 
 def send_billing_emails() -> int:
-    """Those that Stripe does not have yet, because it was away when they were chosen."""
+    """Those that Stripe does not have yet, because it was away when they were chosen; returns how many teams were looked at.
+
+    Raises `SomeFailed` when all were tried and some failed, and at once what says that Stripe answers nobody: each further
+    team would wait as long, and this worker with it.
+    """
     with unit_of_work():
         teams = emails_to_send()
-    for team_id in teams:
-        send_email(gateway(), team_id)
+    failed = sum(not _sent(team_id) for team_id in teams)
+    if failed:
+        raise SomeFailed(f"{failed} of {len(teams)} failed")
     return len(teams)
+
+
+def _sent(team_id: str) -> bool:
+    try:
+        send_email(gateway(), team_id)
+    except Exception as error:
+        db.session.rollback()
+        if isinstance(error, Unavailable | RateLimited | Unauthenticated) and not isinstance(error, Failed):
+            raise
+        log.exception("billing_email_not_sent", team_id=team_id)  # whatever else it is, it is this team's
+        return False
+    return True
 
 
 def _tell(invoice_id: str) -> None:

@@ -22,6 +22,10 @@ def portal_refusal(reason: str, team_id: str) -> Refusal:
             "There is nothing to manage yet", text, "See the plans", url_for("catalog.pricing", team=team_id), "info"
         )
     words = {
+        "customer_deleted": (
+            "The team's customer at Stripe was deleted",
+            f"So there is nothing left to manage there. {UNCHANGED} Write to us.",
+        ),
         "no_plan": ("The team has no plan to cancel", f"It is on no paid plan. {UNCHANGED}"),
         "ending": ("The plan is canceled already", f"It ends at the end of its period. {UNCHANGED}"),
     }

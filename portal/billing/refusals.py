@@ -20,6 +20,10 @@ WORDS = {
         "The team already has a plan",
         "A team has one plan at a time. Nothing was charged and nothing has changed.",
     ),
+    "customer_deleted": (
+        "The team's customer at Stripe was deleted",
+        "So nothing can be bought for this team. Nothing was charged and nothing has changed. Write to us.",
+    ),
     "paid": (
         "A checkout of this team was paid just now",
         "Its plan starts as soon as Stripe confirms it, usually within 5 seconds. Nothing more was charged.",

@@ -25,7 +25,7 @@ SCHEDULE = (
     "subscription_schedule.canceled",
     "subscription_schedule.completed",
 )
-CUSTOMER = ("customer.updated",)
+CUSTOMER = ("customer.updated", "customer.deleted")
 TAX_ID = ("customer.tax_id.created", "customer.tax_id.updated", "customer.tax_id.deleted")
 CREDIT_NOTE = ("credit_note.created", "credit_note.updated", "credit_note.voided")
 INVOICE = (

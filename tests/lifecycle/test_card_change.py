@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import requests
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
+from portal.accounts.models import Team
+from portal.billing.billing_details import send_email
 from portal.billing.card_change import let_new_card_pay
 from portal.billing.customers import fetch_customer
 from portal.billing.gateway import gateway
 from portal.billing.mirror import StaleFetch
 from portal.billing.models import Customer, Payment, Subscription
+from portal.billing.payment_methods import fetch_payment_method
 from portal.billing.portal_configuration import sync_portal_configuration
 from portal.catalog.current import catalog
 from portal.core.database import db
@@ -21,6 +26,7 @@ from tests.cast import Cast
 from tests.stage import VISA, Stage
 
 MASTERCARD = "5555555555554444"
+DETAILS = {"name": "Harbor Analytics GmbH", "country": "DE"}
 
 
 def subscribed(cast: Cast, stage: Stage) -> str:
@@ -142,3 +148,66 @@ def test_an_answer_that_was_overtaken_moves_no_card_back(cast: Cast, stage: Stag
     db.session.remove()
     assert own_card(stage, subscription) == newest
     assert brand(stage, newest) == "visa"
+
+
+def save_details(cast: Cast, _: Stage) -> None:
+    assert cast.owner.client.post(f"/teams/{cast.team_id}/billing-details", data=DETAILS).status_code == 303
+
+
+def add_tax_id(cast: Cast, _: Stage) -> None:
+    form = {"kind": "eu_vat", "value": "DE123456789"}
+    assert cast.owner.client.post(f"/teams/{cast.team_id}/billing-details/tax-ids", data=form).status_code == 303
+
+
+def send_another_email(cast: Cast, _: Stage) -> None:
+    db.session.execute(update(Team).where(Team.id == cast.team_id).values(billing_email="bills@harbor.example"))
+    db.session.commit()
+    send_email(gateway(), cast.team_id)
+    db.session.remove()
+
+
+def hear_of_a_tax_id(_: Cast, stage: Stage) -> None:
+    customer = db.session.execute(select(Customer.stripe_id)).scalar_one()
+    db.session.remove()
+    stage.stripe("POST", f"/v1/customers/{customer}/tax_ids", type="us_ein", value="12-3456789")
+    for event in stage.new_events():
+        if event["type"].startswith("customer.tax_id."):
+            assert stage.deliver(event) == 200
+    stage.drain()
+
+
+@pytest.mark.parametrize("look", [save_details, add_tax_id, send_another_email, hear_of_a_tax_id])
+def test_a_new_card_pays_though_something_else_looked_at_the_customer_before_the_news_came(
+    cast: Cast, stage: Stage, look: Callable[[Cast, Stage], None]
+) -> None:
+    subscription = subscribed(cast, stage)
+    change_card(cast, stage, MASTERCARD)
+    late = stage.new_events()
+    look(cast, stage)
+    for event in late:
+        assert stage.deliver(event) == 200
+    stage.drain()
+    assert brand(stage, own_card(stage, subscription)) == "mastercard"
+    stage.deliver_all()
+    assert mirrored_card() == own_card(stage, subscription)
+
+
+def test_a_new_card_pays_though_something_else_writes_the_customer_while_the_news_is_applied(
+    cast: Cast, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subscription = subscribed(cast, stage)
+    change_card(cast, stage, MASTERCARD)
+    (event,) = (one for one in stage.new_events() if one["type"] == "customer.updated")
+    fetch_card = "portal.webhooks.handlers.customer.fetch_payment_method"
+
+    def overtaken(*args: Any) -> Any:
+        monkeypatch.setattr(fetch_card, fetch_payment_method)
+        save_details(cast, stage)
+        return fetch_payment_method(*args)
+
+    monkeypatch.setattr(fetch_card, overtaken)
+    assert stage.deliver(event) == 200
+    stage.drain()
+    assert brand(stage, own_card(stage, subscription)) == "mastercard"
+    assert db.session.execute(select(Customer.default_payment_method)).scalar_one() == own_card(stage, subscription)
+    db.session.remove()

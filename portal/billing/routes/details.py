@@ -13,7 +13,7 @@ from portal.accounts.billing_email import LinkOver
 from portal.accounts.models import Team
 from portal.billing import billing_details
 from portal.billing.billing_details import DetailsRefused
-from portal.billing.customers import has_customer
+from portal.billing.customers import CustomerDeleted, has_customer
 from portal.billing.forms import BillingEmailForm, DetailsForm, TaxIdForm, filled_with
 from portal.billing.gateway import GatewayError, gateway
 from portal.billing.models import TaxId
@@ -31,6 +31,7 @@ log = structlog.get_logger(__name__)
 
 CHANGED = Quota("billing-details", "20 per minute")
 AWAY = "Stripe cannot be reached right now. Nothing was saved; try again in a minute."
+GONE = "The team's customer at Stripe was deleted, so there are no details to keep. Nothing was saved. Write to us."
 
 
 def _this_person() -> str:
@@ -79,6 +80,8 @@ def change_details() -> ResponseReturnValue:
     except DetailsRefused as refused:
         _tell_at_field(form, refused.part)
         return _page(422, details_form=form)
+    except CustomerDeleted:
+        return _page(409, GONE, details_form=form)
     except GatewayError:
         return _page(502, AWAY, details_form=form)
     return _saved("The billing details are saved. They stand on invoices from now on.")
@@ -106,6 +109,8 @@ def add_tax_id() -> ResponseReturnValue:
     except DetailsRefused:
         form.value.errors = [refusal_words(form.kind.data)]
         return _page(422, tax_id_form=form)
+    except CustomerDeleted:
+        return _page(409, GONE, tax_id_form=form)
     except GatewayError:
         return _page(502, AWAY, tax_id_form=form)
     return _saved("The tax id is saved. It stands on invoices from now on.")

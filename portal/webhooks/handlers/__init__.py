@@ -13,7 +13,7 @@ from portal.webhooks.claim import Claimed
 from portal.webhooks.envelope import THIN_PREFIX
 from portal.webhooks.handlers.checkout import on_checkout
 from portal.webhooks.handlers.credit_note import on_credit_note
-from portal.webhooks.handlers.customer import on_customer_updated, on_tax_id
+from portal.webhooks.handlers.customer import on_customer, on_tax_id
 from portal.webhooks.handlers.dispute import on_dispute
 from portal.webhooks.handlers.invoice import on_invoice, on_payment_action_required
 from portal.webhooks.handlers.payment import on_charge_refunded, on_payment_intent, on_refund
@@ -26,7 +26,7 @@ _HANDLERS: tuple[tuple[tuple[str, ...], Callable[[Claimed], None]], ...] = (
     (types.SUBSCRIPTION, on_subscription),
     (types.TRIAL_WILL_END, on_trial_will_end),
     (types.SCHEDULE, on_subscription_schedule),
-    (types.CUSTOMER, on_customer_updated),
+    (types.CUSTOMER, on_customer),
     (types.TAX_ID, on_tax_id),
     (types.CREDIT_NOTE, on_credit_note),
     (types.INVOICE, on_invoice),

@@ -1,4 +1,6 @@
-"""`customer.updated` and `customer.tax_id.*`: name, address, e-mail, tax ids or default card changed."""
+"""`customer.updated`, `customer.deleted` and `customer.tax_id.*`: name, address, e-mail, tax ids or default card changed,
+or the customer is gone.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +11,15 @@ from portal.billing.payment_methods import fetch_payment_method, mirror_payment_
 from portal.webhooks.claim import Claimed, applying
 
 
-def on_customer_updated(event: Claimed) -> None:
+def on_customer(event: Claimed) -> None:
+    """Of a deleted customer Stripe answers no more than that, whichever of its events asks."""
     stripe = gateway()
     fetched = fetch_customer(stripe, str(event.object_id))
     card_id = default_payment_method(fetched.data)
     card = fetch_payment_method(stripe, card_id) if card_id else None
     let_new_card_pay(stripe, fetched, event.event_id)
     with applying(event):
-        customer = mirror_customer(fetched)
+        customer = mirror_customer(fetched, card=True)
         if card is not None:
             mirror_payment_method(card, customer.team_id)
 

@@ -337,6 +337,15 @@ def test_a_team_that_never_ordered_has_no_portal(buying: Buying) -> None:
     assert (answer.status_code, error_of(answer)["code"]) == (409, "no_customer")
 
 
+def test_a_team_whose_customer_was_deleted_at_stripe_is_told_so(buying: Buying) -> None:
+    known_to_stripe(buying)
+    with buying.backend.app.app_context(), unit_of_work() as session:
+        session.execute(text("update customers set deleted = true"))
+    for body, path in ((PLAN, "/checkout-sessions"), ({"return_url": THANKS}, "/portal-sessions")):
+        answer = buying.post(body, path=path)
+        assert (answer.status_code, error_of(answer)["code"]) == (409, "customer_deleted")
+
+
 def test_there_is_nothing_to_cancel_without_a_plan(buying: Buying) -> None:
     known_to_stripe(buying)
     answer = buying.post({"return_url": THANKS, "flow": "subscription_cancel"}, path="/portal-sessions")
