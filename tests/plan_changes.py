@@ -79,6 +79,9 @@ class Changer:
     def change_seats(self, seats: int) -> tuple[ChangePreview, PendingChange]:
         return self.finish(self.shown(self.ask_seats(seats)))
 
+    def change_addon(self, addon: str, quantity: int = 1) -> tuple[ChangePreview, PendingChange]:
+        return self.finish(self.shown(self.ask_addon(addon, quantity)))
+
     def undo(self) -> PendingChange:
         return self.come_to(self.post("plan/planned/removal"))
 
@@ -218,6 +221,12 @@ def addons_planned_at_stripe(live: Json) -> dict[str, int] | None:
     found = {lookup_key(item["price"]): item["quantity"] for item in comes[0]["items"] if "quantity" in item}
     addons = {key.removeprefix("turnpike_addon_"): number for key, number in found.items() if "_addon_" in key}
     return {key.rsplit("_", 1)[0]: number for key, number in addons.items()}
+
+
+def codes_planned_at_stripe(live: Json) -> list[str]:
+    """The promotion codes that the next phase gives a discount for."""
+    comes = _phases_to_come(live["schedule"])
+    return [one["promotion_code"] for one in comes[0]["discounts"] if one["promotion_code"]] if comes else []
 
 
 def _phases_to_come(schedule: Json | None) -> list[Json]:

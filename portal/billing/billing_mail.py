@@ -10,6 +10,7 @@ from sqlalchemy import select
 from portal.accounts.models import Team
 from portal.billing.change_models import LEAVE_KINDS, ChangePreview, PendingChange
 from portal.billing.models import Invoice, Subscription
+from portal.billing.recurring_price import price_words, recurring_price
 from portal.catalog.addon_queries import addon_name
 from portal.catalog.queries import plan_by_key
 from portal.core import clock
@@ -31,7 +32,8 @@ def tell_of_trial_end(subscription: Subscription) -> None:
         return
     plan = plan_by_key(subscription.plan_key or "")
     ends = moment_words(subscription.trial_end, team_zone(subscription.team_id))
-    price = _price(subscription)
+    costs = recurring_price(subscription)
+    price = price_words(costs) if costs else ""
     link = own_address("billing.overview", team_id=subscription.team_id)
     fact = f"trial_will_end:{subscription.stripe_id}:{int(subscription.trial_end.timestamp())}"
     plan_name, ending = plan.name if plan else "your plan", subscription.cancel_at is not None
@@ -109,13 +111,6 @@ def _next_period(preview: ChangePreview) -> str:
 def tell(team_id: str, fact: str, message: Callable[[str], Message]) -> None:
     """Tell the team in the current unit, by mail and in the inbox; the same `fact` twice is told once."""
     notify_team(team_id, fact, message)
-
-
-def _price(subscription: Subscription) -> str:
-    if subscription.unit_amount is None:
-        return ""
-    every = "a year" if subscription.interval == "year" else "a month"
-    return f"{money_words(subscription.unit_amount, subscription.currency)} {every}"
 
 
 def team_zone(team_id: str) -> str:

@@ -15,6 +15,7 @@ from portal.billing.change_status import wish_fields
 from portal.billing.metered_words import shown_words
 from portal.billing.models import Subscription
 from portal.billing.payment_methods import charged_payment_method
+from portal.billing.recurring_price import EVERY
 from portal.billing.seats import Seats, seats_of
 from portal.billing.subscriptions import live_subscription
 from portal.catalog.compare_table import LABELS, Cell, compare_blocks
@@ -26,7 +27,6 @@ from portal.catalog.queries import plan_by_key, price_for
 from portal.core import clock
 from portal.core.money import money_words
 
-EVERY = {"month": "a month", "year": "a year"}
 YES, NO = "Yes", "No"
 # The seats are told as they are for this team, and who has a plan begins no trial.
 TOLD_OTHERWISE = (LABELS["@seats"], LABELS["@trial"])

@@ -74,8 +74,8 @@ def make(gateway: Gateway, team: Team, user_id: str, wish: Wish) -> str:
     try:
         shown = quote(gateway, live, params, period_end) if wish.kind != "undo" else unchanged(period_end)
     except InvalidRequest as error:
-        if wish.promotion_code and is_about_code(error):
-            raise ChangeRefused("code_not_applicable") from error
+        if is_about_code(error) and (wish.promotion_code or (coming is not None and coming.discounts)):
+            raise ChangeRefused("code_not_applicable" if wish.promotion_code else "planned_code") from error
         raise
     with unit_of_work() as session:
         made_at = clock.now()
@@ -174,7 +174,7 @@ def _params(
         after = (
             seats_after(coming, target.seats or 0, members) if seats else addons_after(coming, target, wish.addon_key)
         )
-        return params | {"then": _then(terms, after, discounts), "rarer": _paid_rarer(after)}
+        return params | {"then": _then(terms, after, _planned_discounts(live, coming)), "rarer": _paid_rarer(after)}
     return params | {"release": coming is not None}
 
 
@@ -223,6 +223,16 @@ def _within_period(live: Json, now: int) -> int:
 
 def _kept_discounts(live: Json) -> list[Json]:
     return [{"discount": str(ref(one))} for one in live.get("discounts") or []]
+
+
+def _planned_discounts(live: Json, coming: Planned) -> list[Json]:
+    """What is taken off when a planned change begins: what was agreed to for it, and of the subscription's own what it still
+    has. Where nothing was agreed to, it is the subscription's own as they are now, since they may have changed meanwhile.
+    """
+    kept = _kept_discounts(live)
+    if all("discount" in one for one in coming.discounts):
+        return kept
+    return [one for one in coming.discounts if "discount" not in one or one in kept]
 
 
 def unchanged(period_end: int) -> dict[str, Any]:

@@ -93,6 +93,10 @@ WORDS = {
         "The plan that is to come has fewer seats",
         "{plan} has {seats} at most. Undo the planned change first, or choose fewer seats. " + NOTHING,
     ),
+    "planned_code": (
+        "The promotion code of the planned change has ended",
+        f"What the planned change will cost cannot be worked out any more. Undo it on the overview first. {NOTHING}",
+    ),
     "no_addon": ("This add-on is not sold with your plan", f"{NOTHING} Another plan may have it."),
     "addon_most": ("{addon}: {most} at most", NOTHING),
     "planned_addon": (
@@ -120,12 +124,12 @@ WORDS = {
 # What is wrong with the wish itself; everything else is how things stand.
 UNPROCESSABLE = (
     "too_many_members", "no_seats", "seats_max", "planned_seats", "no_addon", "addon_most",
-    "planned_addon", "addon_paid_longer", "code_unknown", "code_ended", "code_not_applicable", "not_sold",
+    "planned_addon", "planned_code", "addon_paid_longer", "code_unknown", "code_ended", "code_not_applicable", "not_sold",
 )  # fmt: skip
 
 
 # What is to be seen, or done first, on the overview.
-AS_THINGS_STAND = ("custom", "past_due", "paused", "ending", "nothing", "planned", "nothing_planned")
+AS_THINGS_STAND = ("custom", "past_due", "paused", "ending", "nothing", "planned", "planned_code", "nothing_planned")
 
 
 def change_refusal(refused: ChangeRefused, team_id: str, kind: str) -> tuple[Refusal, int]:

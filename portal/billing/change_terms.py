@@ -18,6 +18,7 @@ from portal.catalog.queries import PlanPrice, plan_for_stripe_price
 Addons = tuple[tuple[AddonPrice, int], ...]
 # By Stripe's price: how many are ordered; of what a meter counts nobody orders any.
 Quantities = dict[str, int | None]
+DISCOUNT_NAMES = ("coupon", "discount", "promotion_code")
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,9 @@ class Target:
 
 @dataclass(frozen=True)
 class Planned:
-    """What a schedule brings next. `at` is in epoch seconds."""
+    """What a schedule brings next. `at` is in epoch seconds; each of `discounts` names a coupon, a promotion code or a
+    discount that the subscription had, as Stripe is asked for it.
+    """
 
     schedule_id: str
     at: int
@@ -75,6 +78,7 @@ class Planned:
     seats_extra: int
     addons: Addons = ()
     metered: tuple[MeteredPrice, ...] = ()
+    discounts: tuple[Json, ...] = ()
 
 
 def read_terms(subscription: Json) -> Terms | None:
@@ -207,11 +211,18 @@ def planned(subscription: Json) -> Planned | None:
     addons = [(addon_for_stripe_price(price), number) for price, number in _of_phase(comes[0]).items()]
     kept = tuple((price, number or 0) for price, number in addons if price is not None)
     metered = tuple(metered_prices(list(_of_phase(comes[0]))))
-    return Planned(str(schedule["id"]), comes[0]["start_date"], plan, extra, kept, metered)
+    return Planned(str(schedule["id"]), comes[0]["start_date"], plan, extra, kept, metered, _discounts_of(comes[0]))
 
 
 def _of_phase(phase: Json) -> Quantities:
     return {str(ref(item["price"])): item.get("quantity") for item in phase["items"]}
+
+
+def _discounts_of(phase: Json) -> tuple[Json, ...]:
+    """What a phase takes off, without the names that are not given: Stripe tells all three of them and takes one."""
+    return tuple(
+        {name: ref(one[name]) for name in DISCOUNT_NAMES if one.get(name)} for one in phase.get("discounts") or []
+    )
 
 
 def basis_of(subscription: Json) -> dict[str, Any]:
@@ -231,4 +242,5 @@ def basis_of(subscription: Json) -> dict[str, Any]:
 
 def _told(coming: Planned) -> list[Any]:
     addons = [[price.price_id, number] for price, number in coming.addons]
-    return [coming.at, coming.plan.price_id, coming.seats_extra, *addons, *(price.price_id for price in coming.metered)]
+    metered = [price.price_id for price in coming.metered]
+    return [coming.at, coming.plan.price_id, coming.seats_extra, *addons, *metered, *coming.discounts]

@@ -15,6 +15,7 @@ from portal.billing.leave_rules import RUNNING, Standing, may
 from portal.billing.leave_words import Row, consequences, day_of, dropped, going_on, name_of
 from portal.billing.metered_words import shown_words
 from portal.billing.models import Subscription
+from portal.billing.next_invoice import comes_at
 from portal.billing.payment_methods import charged_payment_method
 from portal.billing.portal_configuration import CANCEL_REASONS
 from portal.billing.subscriptions import live_subscription
@@ -129,7 +130,7 @@ def afterwards(change: PendingChange) -> list[Row]:
     subscription = _subscription_of(preview)
     if preview.kind == "resume":
         return [
-            ("Money", f"The next invoice comes on {day_of(subscription, subscription.current_period_end)}."),
+            ("Money", f"The next invoice comes on {day_of(subscription, comes_at(subscription))}."),
             *dropped(subscription),
         ]
     if preview.kind == "unpause":
@@ -140,6 +141,8 @@ def afterwards(change: PendingChange) -> list[Row]:
 def _now_words(standing: Standing) -> str:
     if standing.status not in RUNNING:
         return "The plan does not run at the moment, so it ends at once."
+    if standing.status == "past_due":
+        return "Everything ends at once and nothing is given back. What is still billed you see before it is done."
     if standing.status != "active":
         return "Everything ends at once. Nothing is charged and nothing is given back."
     if standing.cancel_now == "prorate":

@@ -13,13 +13,12 @@ from portal.billing.billing_mail import team_zone
 from portal.billing.change_models import ChangePreview, PendingChange
 from portal.billing.leave_preview import BILLED_AT_THE_END, next_period_ends
 from portal.billing.models import Subscription, SubscriptionItem
-from portal.billing.seats import seat_items
+from portal.billing.recurring_price import price_words, recurring_price
 from portal.catalog.current import catalog
 from portal.catalog.metered_queries import metered_prices
 from portal.catalog.models import Plan, PlanAccess
 from portal.catalog.queries import free_plan, plan_by_key
 from portal.core.database import db
-from portal.core.money import money_words
 from portal.core.times import day_words
 
 Row = tuple[str, str]
@@ -184,7 +183,5 @@ def day_of(subscription: Subscription, moment: datetime | None) -> str:
 
 
 def _price(subscription: Subscription) -> str:
-    if subscription.unit_amount is None:
-        return "what the plan costs"
-    total = subscription.unit_amount + sum(number * cents for number, cents in seat_items(subscription))
-    return f"{money_words(total, subscription.currency)} before taxes and discounts"
+    price = recurring_price(subscription)
+    return price_words(price) if price else "what the plan costs"

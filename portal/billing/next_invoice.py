@@ -5,18 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlalchemy import func, select
+
 from portal.billing.gateway import Gateway, InvalidRequest, NotFound
 from portal.billing.invoice_sums import Sums, sums_of
 from portal.billing.metered_words import line_words, said_at_stripe
 from portal.billing.mirror import Json, moment
-from portal.billing.models import Subscription
+from portal.billing.models import Subscription, SubscriptionItem
 from portal.billing.subscriptions import live_subscription
+from portal.core.database import db
 from portal.core.unit_of_work import end_read
 
 
 @dataclass(frozen=True)
 class NextInvoice:
-    """`lines` are what is billed and what it comes to, before discounts and tax; amounts in the minor unit."""
+    """`lines` are what is billed `at` that time and what it comes to, before discounts and tax; amounts in the minor unit."""
 
     at: datetime | None
     currency: str
@@ -30,7 +33,6 @@ def read(gateway: Gateway, team_id: str) -> NextInvoice | None:
     """Ask Stripe; None when no invoice comes by itself. Raises `GatewayError`."""
     subscription = live_subscription(team_id)
     asked = _asked(subscription) if subscription else None
-    at = subscription.current_period_end if subscription else None
     end_read()
     if asked is None:
         return None
@@ -38,7 +40,16 @@ def read(gateway: Gateway, team_id: str) -> NextInvoice | None:
         invoice = gateway.preview_invoice(asked)
     except (InvalidRequest, NotFound):  # nothing is to be billed, by Stripe's own account
         return None
-    return _told(invoice, at)
+    return _told(invoice)
+
+
+def comes_at(subscription: Subscription) -> datetime | None:
+    """When it comes, as far as our rows say: with the first item whose period ends. What is counted by the month beside a
+    plan that is paid by the year is billed long before that renews.
+    """
+    query = select(func.min(SubscriptionItem.current_period_end))
+    first = db.session.execute(query.where(SubscriptionItem.subscription_id == subscription.id)).scalar_one_or_none()
+    return first or subscription.current_period_end
 
 
 def _asked(subscription: Subscription) -> Json | None:
@@ -50,9 +61,9 @@ def _asked(subscription: Subscription) -> Json | None:
     return {"subscription": subscription.stripe_id}
 
 
-def _told(invoice: Json, at: datetime | None) -> NextInvoice:
+def _told(invoice: Json) -> NextInvoice:
     return NextInvoice(
-        at=at or moment(invoice.get("next_payment_attempt") or invoice["period_end"]),
+        at=moment(invoice["period_end"]),
         currency=invoice["currency"],
         lines=[(line_words(said_at_stripe(line)), line["amount"]) for line in invoice["lines"]["data"]],
         sums=sums_of(

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from portal.accounts.models import Team
+from portal.billing import next_invoice
 from portal.billing.addons import addon_items, counted
 from portal.billing.card_words import Card, card_of
 from portal.billing.change_rules import CHANGEABLE
@@ -19,6 +20,7 @@ from portal.billing.models import Invoice, Subscription
 from portal.billing.pay_now import left_to_pay
 from portal.billing.payment_methods import charged_payment_method
 from portal.billing.payments import waits_for_bank
+from portal.billing.recurring_price import RecurringPrice, price_words, recurring_price
 from portal.billing.seats import Seats, seat_items, seats_of
 from portal.billing.subscriptions import live_subscription
 from portal.catalog.addon_queries import addons_beside
@@ -79,6 +81,7 @@ class Overview:
     trial_ends_at: datetime | None
     period_start: datetime | None
     period_end: datetime | None
+    next_invoice_at: datetime | None
     cancels_at: datetime | None
     lines: list[PlanLine]
     sells_addons: bool
@@ -102,18 +105,20 @@ def build(team: Team, *, may_buy: bool, may_manage: bool, may_change: bool, cred
     plan = plan_by_key(subscription.plan_key) if subscription and subscription.plan_key else None
     if subscription is None:
         plan = free_plan()
+    price = recurring_price(subscription) if subscription else None
     frozen = effective(team.id).credits_frozen
     name = plan.name if plan else ("A plan of its own" if subscription else "No plan")
     return Overview(
         plan_name=name,
         status=subscription.status if subscription else None,
         status_label=_status_label(subscription),
-        price_cents=_price(subscription),
+        price_cents=price.cents if price else None,
         interval=subscription.interval if subscription else None,
         currency=subscription.currency if subscription else team.currency,
         trial_ends_at=subscription.trial_end if subscription and subscription.status == "trialing" else None,
         period_start=subscription.current_period_start if subscription else None,
         period_end=subscription.current_period_end if subscription else None,
+        next_invoice_at=next_invoice.comes_at(subscription) if subscription else None,
         cancels_at=subscription.cancel_at if subscription else None,
         lines=_lines(subscription, name),
         sells_addons=subscription is not None and _sells_addons(subscription),
@@ -128,7 +133,7 @@ def build(team: Team, *, may_buy: bool, may_manage: bool, may_change: bool, cred
         leave=leave_options(subscription, allowed=may_change),
         frozen=frozen,
         state_words=_state_words(subscription),
-        banner=_banner(subscription, name, unpaid_invoice(team.id), frozen=frozen),
+        banner=_banner(subscription, name, price, unpaid_invoice(team.id), frozen=frozen),
         credits=credit_summary,
     )
 
@@ -160,12 +165,6 @@ def _state_words(subscription: Subscription | None) -> str | None:
     if subscription.cancel_at is not None:
         return "Until then everything stays as it is, and nothing more is charged for the plan."
     return None
-
-
-def _price(subscription: Subscription | None) -> int | None:
-    """What a period costs, further seats and add-ons included."""
-    lines = _lines(subscription, "")
-    return sum(line.cents for line in lines if not line.every) if lines else None
 
 
 def _sells_addons(subscription: Subscription) -> bool:
@@ -206,14 +205,18 @@ def _lines(subscription: Subscription | None, plan_name: str) -> list[PlanLine]:
 
 
 def _banner(
-    subscription: Subscription | None, plan_name: str, unpaid: Invoice | None, *, frozen: bool
+    subscription: Subscription | None,
+    plan_name: str,
+    price: RecurringPrice | None,
+    unpaid: Invoice | None,
+    *,
+    frozen: bool,
 ) -> Banner | None:
     """At most one thing that a person should know before anything else on the page."""
-    if subscription is None or subscription.unit_amount is None:
+    if subscription is None or price is None:
         return None
-    price = money_words(subscription.unit_amount, subscription.currency)
     if subscription.status in ("past_due", "unpaid"):
-        return _unpaid_banner(unpaid, price)
+        return _unpaid_banner(unpaid, money_words(price.cents, price.currency))
     if subscription.status == "paused":
         return Banner(
             "warn",
@@ -222,12 +225,11 @@ def _banner(
             + ("The team's credits are frozen until then." if frozen else "What the team has stays usable."),
         )
     if subscription.status == "trialing" and subscription.trial_end is not None and subscription.cancel_at is None:
-        every = "a year" if subscription.interval == "year" else "a month"
         ends = subscription.trial_end
         return Banner(
             "info",
             f"Your trial of {plan_name} ends on {ends.day} {ends:%b %Y, %H:%M} UTC",
-            f"Then {plan_name} costs {price} {every}, charged to the card below. Nothing is charged before.",
+            f"Then {plan_name} costs {price_words(price)}, charged to the card below. Nothing is charged before.",
         )
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -14,6 +15,7 @@ from portal.billing.change_models import ChangePreview, PendingChange
 from portal.billing.entitlements import effective, has_feature, limit_of
 from portal.billing.models import Subscription
 from portal.core.database import db
+from portal.core.money import money_words
 from portal.notifications.models import OutboxItem
 from tests.cast import Cast
 from tests.plan_changes import Changer, lookup_key
@@ -124,6 +126,34 @@ def test_in_a_trial_it_costs_nothing_until_the_first_payment(stage: Stage, cast:
     db.session.remove()
     changer.pass_period()
     assert changer.invoices()[0]["total"] == preview.shown["next_total"]
+
+
+@pytest.mark.parametrize("by_the_year", [False, True])
+def test_a_trial_announces_all_that_its_first_invoice_bills(stage: Stage, cast: Cast, by_the_year: bool) -> None:
+    changer = on(stage, cast, wait=timedelta(days=3))
+    changer.change_seats(14)
+    have(changer, "audit_log")
+    if by_the_year:
+        have(changer, "longer_history", 2)
+    stage.advance(timedelta(days=9))
+    stage.deliver_all()
+    a_month = 9_900 + 4 * 1_200 + 1_900
+    price = f"{money_words(a_month, 'usd')} a month"
+    price += f" and {money_words(12_000, 'usd')} a year for 2 \u00d7 Another year of history" if by_the_year else ""
+    overview = " ".join(cast.owner.client.get(f"/teams/{cast.team_id}/billing").get_data(as_text=True).split())
+    assert f"Then Pro costs {price}, before taxes and discounts, charged to the card below." in overview
+    card = re.sub(r"<[^>]*>", "", overview.partition('id="plan-card"')[2])
+    assert f"{money_words(a_month, 'usd')} a month" in " ".join(card.split())
+    found = [
+        one for one in db.session.execute(select(OutboxItem.payload)).scalars() if one["message"] == "trial_will_end"
+    ]
+    db.session.remove()
+    assert found
+    for mail in found:
+        for kind in ("text", "html"):
+            assert f"costs {price}, before taxes and discounts, charged" in " ".join(mail[kind].split())
+    changer.pass_period()
+    assert changer.invoices()[0]["subtotal"] == a_month + (12_000 if by_the_year else 0)
 
 
 def upgrade(changer: Changer) -> ChangePreview:

@@ -11,11 +11,11 @@ from datetime import timedelta
 from typing import Any
 
 from flask import Flask
-from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import HealthCheck, Phase, example, given, note, settings
 from hypothesis import strategies as st
 
 from portal.billing.change_models import LEAVE_KINDS, ChangePreview
-from tests.plan_changes import Changer, Json, planned_of, read
+from tests.plan_changes import Changer, Json, codes_planned_at_stripe, planned_of, read
 from tests.purchases import make_buyer, violations
 from tests.stage import Stage
 
@@ -45,6 +45,16 @@ STEPS = st.one_of(
     phases=[Phase.explicit, Phase.generate],  # to shrink a sequence takes longer than to read it
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+@example(
+    start=("business", "month"),
+    steps=[
+        ("plan with a code", ("pro", "month")),
+        ("seats", 27),
+        ("at Stripe", "coupon"),
+        ("add-on", ("longer_history", 1)),
+        ("end of the period", None),
+    ],
+)
 @given(start=PLANS, steps=st.lists(STEPS, min_size=2, max_size=STEPS_MAX))
 def test_whatever_the_order_the_charge_is_what_was_shown(
     app: Flask, stage: Stage, start: tuple[str, str], steps: list[Step]
@@ -71,9 +81,10 @@ def _take(changer: Changer, step: Step) -> None:
         case "seats":
             _change_seats(changer, value)
         case "add-on":
-            planned = planned_of(changer.mirrored())
+            planned, codes = planned_of(changer.mirrored()), codes_planned_at_stripe(changer.live())
             _change(changer, changer.ask_addon(*value))
             assert planned_of(changer.mirrored()) == planned, "what is planned was forgotten"
+            assert codes_planned_at_stripe(changer.live()) == codes, "the code of what is planned was forgotten"
         case "undo":
             if planned_of(changer.mirrored()) is not None and changer.live()["cancel_at"] is None:
                 assert changer.undo().state == "done"
@@ -90,8 +101,9 @@ def _take(changer: Changer, step: Step) -> None:
 
 
 def _change_seats(changer: Changer, seats: int) -> None:
-    planned = planned_of(changer.mirrored())
+    planned, codes = planned_of(changer.mirrored()), codes_planned_at_stripe(changer.live())
     _change(changer, changer.ask_seats(seats))
+    assert codes_planned_at_stripe(changer.live()) == codes, "the code of what is planned was forgotten"
     now = planned_of(changer.mirrored())
     assert (planned is None) == (now is None), "what is planned was forgotten"
     assert planned is None or now is None or (planned[:2], planned[3]) == (now[:2], now[3])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from portal.billing.models import SubscriptionItem
 from portal.billing.subscriptions import live_subscription
 from portal.catalog.current import catalog
 from portal.core.database import db
+from portal.core.times import day_words
 from portal.settings import load_settings
 from portal.usage.overage import Overage, overages
 from tests import services
@@ -247,6 +249,30 @@ def test_a_month_of_which_the_renewal_is_owed_bills_what_was_used_when_it_is_end
     assert (last["total"], last["amount_due"]) == (500, 500)
     assert live_subscription(team_id) is None
     db.session.remove()
+
+
+def test_the_next_invoice_beside_a_plan_by_the_year_has_the_day_on_which_it_comes(stage: Stage) -> None:
+    person, team_id, backend = buyer(stage, "starter", "year")
+    pass_by(stage, TRIAL)
+    items = subscription_of(stage)["items"]["data"]
+    ends = {item["price"]["recurring"]["interval"]: item["current_period_end"] for item in items}
+    month, year = (day_words(datetime.fromtimestamp(ends[one], UTC), "UTC") for one in ("month", "year"))
+    use(backend, 13_000)
+    report()
+    coming = person.client.get(f"/teams/{team_id}/invoices/next", headers={"HX-Request": "true"}).get_data(as_text=True)
+    assert "API calls beyond what is included: 3,000" in coming
+    assert month in coming
+    assert year not in coming
+    (card,) = re.findall(r'<section[^>]*id="plan-card".*?</section>', _overview(person, team_id), re.DOTALL)
+    days = dict(re.findall(r"<dt>([^<]*)</dt>\s*<dd>\s*<time[^>]*>([^<]*)</time>", card))
+    assert (days["Next invoice"], days["Renews"]) == (month, year)
+    pass_by(stage, 31 * DAY)
+    monthly = invoices(stage)[0]
+    assert (monthly["created"], monthly["total"]) == (ends["month"], 300)
+
+
+def _overview(person: Person, team_id: str) -> str:
+    return person.client.get(f"/teams/{team_id}/billing").get_data(as_text=True)
 
 
 def test_a_planned_downgrade_bills_the_last_period_at_the_old_price(stage: Stage) -> None:

@@ -15,7 +15,7 @@ from portal.core.money import money_words
 from portal.credits.queries import balance, summary
 from portal.notifications.models import OutboxItem
 from tests.cast import Cast
-from tests.plan_changes import HALF, Changer
+from tests.plan_changes import HALF, Changer, codes_planned_at_stripe
 from tests.purchases import paid_grants, violations
 from tests.stage import Stage
 
@@ -151,6 +151,64 @@ def test_a_change_of_seats_keeps_what_is_planned(cast: Cast, stage: Stage) -> No
     changer.pass_period()
     assert (changer.mirrored().plan_key, changer.invoices()[0]["total"]) == ("pro", preview.shown["next_total"])
     assert {item.get("quantity") for item in changer.live()["items"]["data"]} == {1, 17, None}
+
+
+# By name: what the team is on and what it has planned, what is changed then, and what a month costs afterwards without the code.
+KEPT: dict[str, tuple[tuple[str, str], str, Do, int]] = {
+    "seats that wait for the next invoice": (
+        ("business", "month"), "pro", lambda c: c.change_seats(27), 9_900 + 17 * 1_200,
+    ),
+    "seats that are paid at once": (("pro", "year"), "pro", lambda c: c.change_seats(12), 9_900 + 2 * 1_200),
+    "an add-on": (("pro", "month"), "starter", lambda c: c.change_addon("longer_history"), 2_900 + 900),  # of four members
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", KEPT)
+def test_a_planned_change_keeps_its_code_whatever_is_changed_before(cast: Cast, stage: Stage, what: str) -> None:
+    (plan, interval), coming, do, whole = KEPT[what]
+    changer = on(stage, cast, plan, interval, wait=timedelta(days=12 if plan == "business" else 25))
+    changer.change(coming, promotion_code=changer.code(percent_off=50, duration="forever"))
+    codes = codes_planned_at_stripe(changer.live())
+    assert len(codes) == 1
+    preview, change = do(changer)
+    assert_charged(changer, preview, change)
+    assert codes_planned_at_stripe(changer.live()) == codes
+    assert preview.shown["recurring_total"] == whole // 2
+    changer.pass_period()
+    renewal = changer.invoices()[0]
+    assert (changer.mirrored().plan_key, renewal["total"]) == (coming, preview.shown["next_total"])
+    assert sum(one["amount"] for one in renewal["total_discount_amounts"]) == whole // 2
+
+
+def test_a_code_that_has_ended_is_told_of_before_a_planned_change_could_lose_it(cast: Cast, stage: Stage) -> None:
+    changer = on(stage, cast, "business")
+    code = changer.code(percent_off=50)
+    changer.change("pro", promotion_code=code)
+    made = stage.stripe("GET", "/v1/promotion_codes", code=code)["data"][0]["id"]
+    stage.stripe("POST", f"/v1/promotion_codes/{made}", active="false")
+    refused = changer.ask_seats(27)
+    assert refused.status_code == 422
+    assert "The promotion code of the planned change has ended" in refused.get_data(as_text=True)
+    assert codes_planned_at_stripe(changer.live()) == [made]
+    assert changer.undo().state == "done"
+    assert changer.change_seats(27)[1].state == "done"
+
+
+def test_what_the_staff_take_off_at_stripe_comes_along_with_a_planned_change(cast: Cast, stage: Stage) -> None:
+    """The next phase names the discount that there was; what is rewritten names the one that there is."""
+    changer = on(stage, cast, "business")
+    ours = f"/v1/subscriptions/{changer.mirrored().stripe_id}"
+    for percent in (10, 30):
+        coupon = stage.stripe("POST", "/v1/coupons", percent_off=percent, duration="forever")["id"]
+        stage.stripe("POST", ours, **{"discounts[0][coupon]": coupon})
+        stage.deliver_all()
+        if percent == 10:
+            changer.change("pro")
+    preview, change = changer.change_seats(27)
+    assert_charged(changer, preview, change)
+    assert preview.shown["recurring_total"] == (9_900 + 17 * 1_200) * 70 // 100
+    changer.pass_period()
+    assert changer.invoices()[0]["total"] == preview.shown["next_total"]
 
 
 def test_an_upgrade_drops_what_was_planned_and_another_downgrade_takes_its_place(cast: Cast, stage: Stage) -> None:
