@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 import psycopg
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import error_from_result
-from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
+from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 
 # What a statement finds: a tuple with a name for each column, which no type checker knows.
@@ -103,8 +103,11 @@ def _prepare(connection: psycopg.Connection, statement: Statement, types: tuple[
 
 
 def _checked(server: PGconn, result: PGresult) -> PGresult:
+    """What a server refuses has a code. What has none is libpq's own word that the connection broke, which its status may
+    not say yet.
+    """
     if result.status in _DONE:
         return result
-    if server.status == ConnStatus.BAD:
+    if server.status == ConnStatus.BAD or not result.error_field(DiagnosticField.SQLSTATE):
         raise psycopg.OperationalError(server.get_error_message())
     raise error_from_result(cast("Any", result))

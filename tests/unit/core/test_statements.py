@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime
+from typing import cast
 
+import psycopg
 import pytest
 from flask import Flask
+from psycopg.pq import ExecStatus
 from sqlalchemy import text
 from sqlalchemy.exc import DataError, IntegrityError
 
+from portal.core import statements
 from portal.core.database import db, send
 from portal.core.statements import Statement
 from tests import services
@@ -91,3 +95,13 @@ def test_other_threads_run_while_a_statement_waits(
         thread.start()
         assert send(Statement("select count(*) as rows from clock_offset"))[0].rows == 0  # prepared and run now
         thread.join()
+
+
+def test_an_error_without_a_code_is_a_connection_that_broke(app: Flask) -> None:
+    """Whoever waits for an answer as the server dies hears so from libpq, whose connection may still say that it is well."""
+    server = cast("psycopg.Connection", db.session.connection().connection.driver_connection).pgconn
+    with pytest.raises(psycopg.OperationalError):
+        statements._checked(server, server.make_empty_result(ExecStatus.FATAL_ERROR))
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        statements._checked(server, server.exec_(b"select 1 / 0"))
+    db.session.rollback()
