@@ -86,6 +86,10 @@ class Failed(Unavailable):
         self.replayed = replayed
 
 
+# What says that Stripe answers nobody now, whatever was asked: to ask for the next thing would only wait as long.
+OUTAGE = (Unavailable, RateLimited, Unauthenticated)
+
+
 class Gateway:
     def __init__(self, settings: Settings, *, seconds: int, retries: int) -> None:
         self._client = stripe.StripeClient(

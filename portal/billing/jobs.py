@@ -15,7 +15,7 @@ from portal.billing import change_work, metered_items, pay_work, subscription_ch
 from portal.billing.billing_details import emails_to_send, send_email
 from portal.billing.change_models import ChangePreview, PendingChange
 from portal.billing.dunning import failing_invoices, teams_with_ending_cards, tell_of_expiring_card, tell_of_failure
-from portal.billing.gateway import Failed, RateLimited, Unauthenticated, Unavailable, gateway
+from portal.billing.gateway import OUTAGE, Failed, gateway
 from portal.billing.invoice_news import tell_of_news
 from portal.billing.models import Invoice
 from portal.billing.purchases import Purchase
@@ -105,7 +105,7 @@ def _sent(team_id: str) -> bool:
         send_email(gateway(), team_id)
     except Exception as error:
         db.session.rollback()
-        if isinstance(error, Unavailable | RateLimited | Unauthenticated) and not isinstance(error, Failed):
+        if isinstance(error, OUTAGE) and not isinstance(error, Failed):
             raise
         log.exception("billing_email_not_sent", team_id=team_id)  # whatever else it is, it is this team's
         return False

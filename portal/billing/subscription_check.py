@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy import func, select
 
 from portal.accounts.models import Membership
-from portal.billing.gateway import Gateway, GatewayError
+from portal.billing.gateway import OUTAGE, Gateway
 from portal.billing.mirror import Json, NotYet, StaleFetch, ref
 from portal.billing.models import LIVE_STATUSES, Customer, Subscription, SubscriptionItem
 from portal.billing.subscriptions import item_values, subscription_values
@@ -40,7 +40,7 @@ def check(stripe: Gateway, apply: Apply) -> int:
     for stripe_id in list(differing(stripe)):
         try:
             mended += _mend(stripe, stripe_id, apply)
-        except GatewayError:
+        except OUTAGE:
             raise
         except Exception:  # whatever it is, it is this subscription's
             log.exception("subscription_not_mended", subscription_id=stripe_id)

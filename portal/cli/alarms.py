@@ -59,12 +59,23 @@ def retry_command(alarm_id: str | None, kind: str | None, reason: str) -> None:
         raise click.UsageError("name an alarm, or a kind of alarms with --kind")
     ids = [alarm_id] if alarm_id else [alarm.id for alarm in alarms.open_alarms() if alarm.kind == kind]
     db.session.remove()
-    for one in ids:
-        with unit_of_work():
-            subject = _retry(one, reason)
-        click.echo(f"Will be tried again: {subject}")
     if not ids:
         click.echo(f"No alarm of the kind {kind} is open.")
+    failed = sum(not _retried(one, reason) for one in ids)
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+def _retried(alarm_id: str, reason: str) -> bool:
+    """In a unit of its own, so that one that cannot be tried again holds up no other."""
+    try:
+        with unit_of_work():
+            subject = _retry(alarm_id, reason)
+    except click.ClickException as refused:
+        refused.show()
+        return False
+    click.echo(f"Will be tried again: {subject}")
+    return True
 
 
 def _retry(alarm_id: str, reason: str) -> str:

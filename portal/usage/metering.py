@@ -159,29 +159,23 @@ class _Books:
 
     def __init__(self, team_id: str, uses: Sequence[Use], found: Found) -> None:
         self._team_id, self._found = team_id, found
-        opened, metered = self._opened(uses), self._opened(uses, "metered")
-        paid = {f"usage:{use.key}" for use in opened if self._terms(use).mode == "credits"}
+        opened = [use for use in uses if _is_open(use, found)]
+        paid = {f"usage:{use.key}" for use in opened if self._pays(use)}
         self._spending = Spending(team_id, sorted(paid)) if paid else None
         if not self._spending:
             lock_account(team_id)
-        if metered or (self._spending and self._spending.known):
+        if not all(map(self._pays, opened)) or (self._spending and self._spending.known):
             # Somebody may have taken the keys, or a meter away, while we waited for the lock.
             self._found = storage.find(team_id, uses)
-            metered = self._opened(uses, "metered")
+            opened = [use for use in uses if _is_open(use, self._found)]
         self._now = self._spending.now if self._spending else self._found.now
         self._budgets = StoppingBudgets()
         if self._found.budgeted:
-            paying = [(use, self._moment(use)) for use in self._opened(uses, "credits")]
-            self._budgets = stopping_budgets(team_id, paying)
-        self._months = storage.used_in_month(
-            team_id, {(use.meter, self._moment(use)) for use in metered if not self._terms(use).more_allowed}
-        )
+            self._budgets = stopping_budgets(team_id, ((use, self._moment(use)) for use in opened if self._pays(use)))
+        ending = (use for use in opened if not self._pays(use) and not self._terms(use).more_allowed)
+        self._months = storage.used_in_month(team_id, {(use.meter, self._moment(use)) for use in ending})
         self._used = {(meter, month): used for (meter, _at), (month, used) in self._months.items()}
         self._made: list[tuple[Recorded, Stored, int | None]] = []
-
-    def _opened(self, uses: Sequence[Use], mode: str | None = None) -> list[Use]:
-        """Those that may be recorded, of all or of the meters that are paid so."""
-        return [use for use in uses if _is_open(use, self._found) and (mode is None or self._terms(use).mode == mode)]
 
     def outcome(self, use: Use, answer: Body) -> Answer | Refusal:
         """What comes of the next use."""
@@ -216,6 +210,9 @@ class _Books:
             consumed[recorded.use.meter] = consumed.get(recorded.use.meter, 0) + recorded.cost
         for meter, cost in consumed.items():
             after_commit(CONSUMED.labels(meter=meter).inc, cost)
+
+    def _pays(self, use: Use) -> bool:
+        return self._terms(use).mode == "credits"
 
     def _terms(self, use: Use) -> MeterTerms:
         return self._found.meters[use.meter]

@@ -6,7 +6,7 @@ import structlog
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from portal.billing.gateway import RateLimited, Unauthenticated, Unavailable
+from portal.billing.gateway import OUTAGE
 from portal.billing.mirror import NotYet, StaleFetch, UnknownCustomer
 from portal.billing.switch import billing_is_on
 from portal.core.database import db
@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 
 # Each stale fetch means that somebody else has just written something newer, so few tries are many.
 FETCH_TRIES = 5
-OUTAGES = (Unavailable, RateLimited, Unauthenticated, OperationalError, PoolTimeout)
+OUTAGES = (*OUTAGE, OperationalError, PoolTimeout)
 
 
 def drain(at_most: int | None = None) -> int:

@@ -81,6 +81,17 @@ def pass_by(stage: Stage, by: timedelta) -> None:
     stage.deliver_all()
 
 
+def end(stage: Stage, person: Person, team_id: str, when: str) -> str:
+    """Cancel the plan, `now` or at its `period_end`; returns the page that was agreed to."""
+    asked = person.client.post(f"/teams/{team_id}/plan/cancellation", data={"when": when})
+    assert asked.status_code == 303, asked.get_data(as_text=True)
+    agreed_to = person.client.get(asked.location).get_data(as_text=True)
+    person.client.post(f"{asked.location}/agreement")
+    stage.drain()
+    stage.deliver_all()
+    return str(agreed_to)
+
+
 def invoices(stage: Stage) -> list[dict[str, Any]]:
     return list(stage.stripe("GET", "/v1/invoices", limit=100)["data"])
 
@@ -205,11 +216,7 @@ def test_who_cancels_a_plan_by_the_year_keeps_all_that_was_paid_for(stage: Stage
     person, team_id, backend = buyer(stage, "starter", "year")
     pass_by(stage, TRIAL)
     ends = max(item["current_period_end"] for item in subscription_of(stage)["items"]["data"])
-    asked = person.client.post(f"/teams/{team_id}/plan/cancellation", data={"when": "period_end"})
-    assert asked.status_code == 303, asked.get_data(as_text=True)
-    person.client.post(f"{asked.location}/agreement")
-    stage.drain()
-    stage.deliver_all()
+    end(stage, person, team_id, "period_end")
     assert subscription_of(stage)["cancel_at"] == ends
     subscription = live_subscription(team_id)
     assert subscription is not None
@@ -238,13 +245,7 @@ def test_a_month_of_which_the_renewal_is_owed_bills_what_was_used_when_it_is_end
     use(backend, 15_000)
     again(stage)
     stage.advance(HOUR)
-    asked = person.client.post(f"/teams/{team_id}/plan/cancellation", data={"when": "now"})
-    assert asked.status_code == 303, asked.get_data(as_text=True)
-    contract = person.client.get(asked.location).get_data(as_text=True)
-    assert "API calls beyond what is included: 5,000 at $1.00 USD for 1,000" in contract
-    person.client.post(f"{asked.location}/agreement")
-    stage.drain()
-    stage.deliver_all()
+    assert "API calls beyond what is included: 5,000 at $1.00 USD for 1,000" in end(stage, person, team_id, "now")
     last = invoices(stage)[0]
     assert (last["total"], last["amount_due"]) == (500, 500)
     assert live_subscription(team_id) is None
@@ -352,13 +353,7 @@ def test_who_ends_at_once_with_the_rest_given_back_pays_what_was_used(
     again(stage)
     stage.advance(DAY)
     monkeypatch.setitem(stage.app.extensions, "catalog", replace(catalog(), cancel_now="prorate"))
-    asked = person.client.post(f"/teams/{team_id}/plan/cancellation", data={"when": "now"})
-    assert asked.status_code == 303, asked.get_data(as_text=True)
-    contract = person.client.get(asked.location).get_data(as_text=True)
-    assert "API calls beyond what is included: 5,000 at $1.00 USD for 1,000" in contract
-    person.client.post(f"{asked.location}/agreement")
-    stage.drain()
-    stage.deliver_all()
+    assert "API calls beyond what is included: 5,000 at $1.00 USD for 1,000" in end(stage, person, team_id, "now")
     used, back = invoices(stage)[:2]
     assert (used["total"], used["amount_due"]) == (500, 0)
     assert back["total"] < -4_000

@@ -103,6 +103,13 @@ def backend_of(
     return Backend(app, team_id, key.secret)
 
 
+def key_id_of(team_id: str) -> str:
+    """The team's only API key."""
+    found: str = db.session.execute(select(ApiKey.id).where(ApiKey.team_id == team_id)).scalar_one()
+    db.session.rollback()
+    return found
+
+
 def set_up_portal(app: Flask) -> None:
     """What `flask catalog sync` does for the customer portal at Stripe."""
     with app.app_context():

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from portal.accounts import audit
-from portal.accounts.models import ApiKey, AuditEntry, Membership
+from portal.accounts.models import AuditEntry, Membership
 from portal.api.authentication import Caller
 from portal.catalog.current import catalog
 from portal.core.database import db
@@ -25,7 +25,7 @@ from portal.usage.metered import Metered, MeteringUnavailable, UseRefused, meter
 from portal.usage.metering import BudgetExceeded, UnknownMeter
 from portal.usage.models import UsageEvent
 from tests.cast import Cast
-from tests.web.api.backend import Backend
+from tests.web.api.backend import Backend, key_id_of
 from tests.web.api.test_usage import NOTHING, booked
 
 
@@ -40,12 +40,6 @@ def meter_set(app: Flask) -> Iterator[Callable[..., None]]:
 
     yield change
     app.extensions["catalog"] = before
-
-
-def key_id_of(team_id: str) -> str:
-    found: str = db.session.execute(select(ApiKey.id).where(ApiKey.team_id == team_id)).scalar_one()
-    db.session.rollback()
-    return found
 
 
 def call(app: Flask, team_id: str, view: Callable[..., Any], body: Any = None, **headers: str) -> Response:

@@ -20,7 +20,7 @@ from portal.usage.budget_settings import set_budget
 from portal.usage.budgets import budgets_of, tell_of_budgets
 from portal.usage.metering import BudgetExceeded, Use, record, record_all
 from tests.cast import Cast
-from tests.web.api.backend import backend_of, error_of
+from tests.web.api.backend import backend_of, error_of, key_id_of
 from tests.web.notifications.news import entries_of
 from tests.web.usage.uses import give, make_key, use, words
 
@@ -89,8 +89,7 @@ def test_nobody_sets_a_budget_for_another_teams_people(cast: Cast, address: str)
 def test_the_api_answers_402_when_a_budget_stops_a_use_and_the_key_stays_free(app: Flask, cast: Cast) -> None:
     backend = backend_of(app, cast.team_id, cast.owner)
     backend.give(1_000)
-    key_id = db.session.execute(select(ApiKey.id).where(ApiKey.team_id == cast.team_id)).scalar_one()
-    db.session.rollback()
+    key_id = key_id_of(cast.team_id)
     budget(cast, f"key:{key_id}", 10)
     assert backend.use(quantity=8, key="first").status_code == 200
     refused = backend.use(quantity=3, key="second")
@@ -187,8 +186,7 @@ def test_a_use_counts_towards_the_month_in_which_it_happened(cast: Cast) -> None
 def test_a_budget_stops_holds_and_counts_what_is_settled_of_them(app: Flask, cast: Cast) -> None:
     backend = backend_of(app, cast.team_id, cast.owner)
     backend.give(1_000)
-    key_id = db.session.execute(select(ApiKey.id).where(ApiKey.team_id == cast.team_id)).scalar_one()
-    db.session.rollback()
+    key_id = key_id_of(cast.team_id)
     budget(cast, f"key:{key_id}", 100)
 
     def used() -> int:
@@ -240,8 +238,7 @@ def test_a_hold_counts_towards_the_budget_of_the_key_that_has_it(app: Flask, cas
 def test_twenty_holds_at_once_do_not_pass_a_budget_together(app: Flask, cast: Cast) -> None:
     backend = backend_of(app, cast.team_id, cast.owner)
     backend.give(1_000)
-    key_id = db.session.execute(select(ApiKey.id).where(ApiKey.team_id == cast.team_id)).scalar_one()
-    db.session.rollback()
+    key_id = key_id_of(cast.team_id)
     budget(cast, f"key:{key_id}", 30)
     with ThreadPoolExecutor(5) as pool:
         answers = list(pool.map(lambda number: backend.hold(key=f"at-once-{number}", amount=3).status_code, range(20)))
