@@ -1,8 +1,9 @@
 """Uses of one team that are reported at the same moment are recorded together, in one unit of work.
 
 The account's lock lets one transaction of a team through at a time, and each costs several round trips and a flush. So while
-one is under way, the uses that arrive in this process meanwhile gather, and the first of them records them all. Nobody waits
-for others to come: a use that finds nothing under way is recorded at once. Each is answered after the commit.
+one is under way, here or in another process, the uses that arrive in this process meanwhile gather, and the first of them
+records all that are there when it has the lock. Nobody waits for others to come: a use that finds nothing under way is
+recorded at once. Each is answered after the commit.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from portal.core.database import db
 from portal.core.unit_of_work import run_in_unit
-from portal.usage.metering import Answer, Recorded, Refusal, Use, record_all
+from portal.usage.metering import Answer, Recorded, Refusal, Use, record_gathered
 
 AT_ONCE_MAX = 200
 # Longer than any transaction may take. Whoever has waited so long records alone, which counts nothing twice.
@@ -72,12 +73,17 @@ class Gathering:
     def _lead(self, mine: _Waiting, answer: Body) -> None:
         """Record what has gathered, this thread's own use first, then let the next one lead."""
         team_id = mine.use.team_id
-        with self._guard:
-            waiting = self._waiting[team_id]
-            group = [mine, *waiting[: AT_ONCE_MAX - 1]]
-            del waiting[: AT_ONCE_MAX - 1]
+        group = [mine]
+
+        def gather() -> None:
+            with self._guard:
+                waiting = self._waiting[team_id]
+                room = AT_ONCE_MAX - len(group)
+                group.extend(waiting[:room])
+                del waiting[:room]
+
         try:
-            for one, outcome in zip(group, _together(group, answer), strict=True):
+            for one, outcome in zip(group, _together(group, answer, gather), strict=True):
                 one.outcome = outcome
         finally:
             self._hand_over(team_id)
@@ -95,15 +101,23 @@ class Gathering:
         following.woken.set()
 
 
-def _together(group: list[_Waiting], answer: Body) -> list[Answer | Refusal | Exception | None]:
-    """What comes of each. Where one of several breaks what they do together, each is left to be recorded alone: None.
+def _together(
+    group: list[_Waiting], answer: Body, gather: Callable[[], None] = lambda: None
+) -> list[Answer | Refusal | Exception | None]:
+    """What comes of each; `gather` adds to the group whoever waits, once the lock is held.
 
-    When the database is busy or away, that is so for all of them.
+    Where one of several breaks what they do together, each is left to be recorded alone: None. When the database is busy
+    or away, that is so for all of them.
     """
-    uses = [one.use for one in group]
+
+    def uses() -> list[Use]:
+        gather()
+        return [one.use for one in group]
+
     try:
-        return [*run_in_unit(lambda: record_all(uses[0].team_id, uses, answer))]
+        return [*run_in_unit(lambda: record_gathered(group[0].use.team_id, uses, answer))]
     except (OperationalError, PoolTimeout) as error:
+        gather()  # nobody is to wait for the same lock again
         return [error] * len(group)
     except Exception:
         if len(group) == 1:

@@ -20,10 +20,9 @@ class Spending:
     """Spends of an account whose lock is held, until `save` writes them. What they were asked with must be among `causes`."""
 
     def __init__(self, team_id: str, causes: Sequence[str]) -> None:
-        """Wait for the account's lock, read its book as of now and what the causes stand for already."""
+        """Read the account's book as of now and what the causes stand for already."""
         for cause in causes:
             check_cause(cause)
-        lock_account(team_id)
         found = load_book_with_causes(team_id, causes)
         self._book: Book = found[0]
         self.known: dict[str, dict[str, Known]] = found[1]
@@ -75,6 +74,7 @@ def spend_many(team_id: str, wanted: Iterable[tuple[int, str]]) -> list[Spent | 
     asked = list(wanted)
     for amount, _cause in asked:
         check_amount(amount)
+    lock_account(team_id)
     spending = Spending(team_id, [cause for _amount, cause in asked])
     results = [_result(spending, amount, cause) for amount, cause in asked]
     ids = spending.save()

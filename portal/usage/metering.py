@@ -79,10 +79,14 @@ def record(use: Use, answer: Body) -> Answer:
 
 def record_all(team_id: str, uses: Sequence[Use], answer: Body) -> list[Answer | Refusal]:
     """Record uses of one team in their order; for each its answer, or what `record` would raise for it."""
-    found = storage.find(team_id, uses)
-    if not any(_is_open(use, found) for use in uses):
-        return [_settled(use, found) for use in uses]
-    books = _Books(team_id, uses, found)
+    return record_gathered(team_id, lambda: uses, answer)
+
+
+def record_gathered(team_id: str, gather: Callable[[], Sequence[Use]], answer: Body) -> list[Answer | Refusal]:
+    """As `record_all`, of the uses that are there by the time the account's lock is ours: `gather` is called then."""
+    lock_account(team_id)
+    uses = gather()
+    books = _Books(team_id, uses, storage.find(team_id, uses))
     outcomes = [books.outcome(use, answer) for use in uses]
     books.save()
     _buy_more(team_id, uses, outcomes, needs_purchase=books.needs_purchase)
@@ -125,7 +129,7 @@ def refusal_of(use: Use) -> Refusal | None:
 
 
 def _is_open(use: Use, found: Found) -> bool:
-    """Whether the use may be recorded, for all that is known without the account's lock."""
+    """Whether the use may be recorded, whatever there is to spend."""
     return use.key not in found.stored and _fault(use, found) is None
 
 
@@ -162,13 +166,7 @@ class _Books:
         opened = [use for use in uses if _is_open(use, found)]
         paid = {f"usage:{use.key}" for use in opened if self._pays(use)}
         self._spending = Spending(team_id, sorted(paid)) if paid else None
-        if not self._spending:
-            lock_account(team_id)
-        if not all(map(self._pays, opened)) or (self._spending and self._spending.known):
-            # Somebody may have taken the keys, or a meter away, while we waited for the lock.
-            self._found = storage.find(team_id, uses)
-            opened = [use for use in uses if _is_open(use, self._found)]
-        self._now = self._spending.now if self._spending else self._found.now
+        self._now = self._spending.now if self._spending else found.now
         self._budgets = StoppingBudgets()
         if self._found.budgeted:
             self._budgets = stopping_budgets(team_id, ((use, self._moment(use)) for use in opened if self._pays(use)))

@@ -168,7 +168,7 @@ def test_batches_and_singles_at_once_on_one_account_leave_it_exact(app: Flask) -
     assert_sound()
 
 
-STATEMENTS_OF_A_BATCH = 7
+STATEMENTS_OF_A_BATCH = 6
 
 
 @pytest.mark.parametrize("place", range(STATEMENTS_OF_A_BATCH))

@@ -75,7 +75,7 @@ def test_what_arrives_meanwhile_is_recorded_together(backend: Backend) -> None:
     assert [answer.get_json()["quantity"] for answer in answers] == list(range(1, 9))
     assert [answer.get_json()["balance"] for answer in answers] == [99, 97, 94, 90, 85, 79, 72, 64]
     assert booked(backend) == {"events": 8, "keys": 8, "spends": 8, "available": 64}
-    assert units(backend) == 2
+    assert units(backend) == 1
     assert ours._waiting == {}
 
 
@@ -97,12 +97,16 @@ def test_each_gets_its_own_answer(backend: Backend) -> None:
 
 
 def test_one_that_breaks_the_others_does_not_take_them_along(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    def breaking(team_id: str, uses: Any, answer: Any) -> Any:
-        if any(use.key == "poison" for use in uses):
-            raise ZeroDivisionError
-        return metering.record_all(team_id, uses, answer)
+    def breaking(team_id: str, gather: Any, answer: Any) -> Any:
+        def uses() -> Any:
+            found = gather()
+            if any(use.key == "poison" for use in found):
+                raise ZeroDivisionError
+            return found
 
-    monkeypatch.setattr(gathering, "record_all", breaking)
+        return metering.record_gathered(team_id, uses, answer)
+
+    monkeypatch.setattr(gathering, "record_gathered", breaking)
     keys = ["first", "a", "poison", "b"]
     answers = together(backend, *(lambda key=key: backend.use(key=key) for key in keys))
     assert [answer.status_code for answer in answers] == [200, 200, 500, 200]
