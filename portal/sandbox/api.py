@@ -153,6 +153,8 @@ class _Exchange:
         self, origin: Origin, values: dict[str, Any], paths: list[str], ids: list[str], hashed: str | None
     ) -> Response:
         call = self.sandbox.call(origin)
+        # Before the effects begin: no key keeps this refusal.
+        self.sandbox.chaos.meet_values(f"{self.endpoint.method} {self.endpoint.path}", ids, values, call.now())
         try:
             status, body = self._carry_out(call, values, paths, ids, hashed)
         except ApiError as error:

@@ -1,12 +1,12 @@
 """What an invoice is to bill, line by line: a period of a plan, what is bought once, and what a discount takes off."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from portal.sandbox import discounting
 from portal.sandbox.call import Call
 from portal.sandbox.registry import fetch
-from portal.sandbox.resources import prices
+from portal.sandbox.resources import discounts, prices
 from portal.sandbox.resources.invoice_lines import LineSource
 from portal.sandbox.rounding import part_of
 from portal.sandbox.store import Object
@@ -21,6 +21,7 @@ class OrderLine:
     quantity: int
     off: int = 0
     tax_rates: Sequence[str] = ()
+    metadata: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def recurring(call: Call, item: Object, *, free: bool = False, until: int | None = None) -> LineSource:
@@ -89,7 +90,7 @@ def less_discount(
 def discount_of(call: Call, subscription: Object) -> Object | None:
     """Return the discount that a subscription has at this instant."""
     found = [fetch(call, "discount", discount_id) for discount_id in subscription["discounts"]]
-    return next((one for one in found if one["end"] is None or one["end"] > call.now()), None)
+    return next((one for one in found if discounts.lasts(call, one)), None)
 
 
 def coupon_of(call: Call, discount: Object) -> Object:

@@ -34,7 +34,8 @@ def last_invoice(
     usage = usage_billing.lines(call, subscription, items)
     if not empty_too:
         usage = [line for line in usage if line.amount]
-    if not usage and not invoice_items.pending(call, subscription["customer"], subscription["id"]):
+    waiting = invoice_items.pending(call, subscription["customer"], subscription["id"], subscription["currency"])
+    if not usage and not waiting:
         return None
     return renewing.draft(call, subscription, [], reason, usage)
 

@@ -6,7 +6,7 @@ as a draft. Nothing is charged here, so that a preview can do the very same.
 
 from dataclasses import dataclass, replace
 
-from portal.sandbox import proration, renewing, usage_billing
+from portal.sandbox import beginning, proration, renewing, usage_billing
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Values
 from portal.sandbox.errors import invalid
@@ -36,8 +36,8 @@ def read(call: Call, subscription: Object, values: Values) -> Change:
     items = read_items(call, subscription, values.get("items", []))
     behavior = values.get("proration_behavior", "create_prorations")
     trial_end, anchor = values.get("trial_end"), values.get("billing_cycle_anchor", {}).get("type")
-    if trial_end is not None and trial_end != "now" and trial_end <= call.now():
-        raise invalid("trial_end must lie in the future.", "trial_end")
+    if isinstance(trial_end, int):
+        beginning.check_trial_end(call, trial_end, "trial_end")
     ends_trial = trial_end == "now" and subscription["status"] == "trialing"
     change = Change(
         items=items,
@@ -167,7 +167,7 @@ def _begin_anew(call: Call, subscription: Object, items: list[Object]) -> Object
         subscription["trial_end"] = call.now()
     if subscription["cancel_at_period_end"]:
         subscription["cancel_at"] = None  # It moves with the period, and must not cut that short.
-    invoice = renewing.draft_period(call, subscription, items, "subscription_update")
+    invoice = renewing.draft_period(call, subscription, items, "subscription_update", resets=True)
     if subscription["cancel_at_period_end"]:
         moved = subscription_items.of_subscription(call, subscription["id"])
         subscription["cancel_at"] = min(item["current_period_end"] for item in moved)
@@ -176,7 +176,7 @@ def _begin_anew(call: Call, subscription: Object, items: list[Object]) -> Object
 
 def draft_of_prorations(call: Call, subscription: Object) -> Object | None:
     """Write the invoice of what waits, if anything does and it is collected at all. The caller saves the subscription."""
-    waiting = invoice_items.pending(call, subscription["customer"], subscription["id"])
+    waiting = invoice_items.pending(call, subscription["customer"], subscription["id"], subscription["currency"])
     if not waiting or subscription["pause_collection"] is not None:
         return None
     return renewing.draft(call, subscription, [], "subscription_update")

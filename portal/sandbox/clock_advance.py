@@ -4,19 +4,15 @@ A clock is looked at twice, each time before some request is answered: the first
 second time it says so. Whoever asks for it at once is told that it is still advancing, as at Stripe.
 """
 
-from collections.abc import Callable
-
-from portal.sandbox import events
+from portal.sandbox import agenda, events, refunding, subscription_life
+from portal.sandbox.agenda import Source
 from portal.sandbox.call import Call
 from portal.sandbox.customer_time import on_clock
-from portal.sandbox.refunding import answer_refunds
-from portal.sandbox.resources.quotes import expire_due
+from portal.sandbox.resources import quotes
 from portal.sandbox.resources.test_clocks import TYPE
-from portal.sandbox.scheduling import start_due
 from portal.sandbox.store import Object, equals
-from portal.sandbox.subscription_life import carry_on, tell_of_trial_ends
 
-_TASKS: tuple[Callable[[Call], None], ...] = (expire_due, tell_of_trial_ends, start_due, carry_on, answer_refunds)
+_SOURCES: tuple[Source, ...] = (quotes.due, subscription_life.due, refunding.due)
 
 
 def advance_clocks(call: Call) -> None:
@@ -32,8 +28,7 @@ def advance_clocks(call: Call) -> None:
 def _advance(call: Call, clock: Object) -> None:
     target = clock["status_details"]["advancing"]["target_frozen_time"]
     if clock["frozen_time"] < target:
-        for task in _TASKS:
-            task(on_clock(call, clock["id"], target))
+        agenda.carry_out(on_clock(call, clock["id"], target), _SOURCES)
         call.store.save(clock | {"frozen_time": target})
         return
     clock |= {"status": "ready", "status_details": {}}

@@ -34,7 +34,8 @@ def finalize(call: Call, invoice: Object, *, description: str | None = None, int
         invoices.tax_again(call, invoice, tax_settings.terms_of(invoice))  # Somebody may have said it meanwhile.
     if invoice["automatic_tax"]["status"] == "requires_location_inputs":
         _give_up_tax(call, invoice)
-    due, balance = customer_balance.apply(invoice["total"], customer["balance"])
+    held = customer_balance.held(customer, invoice["currency"])
+    due, balance = customer_balance.apply(invoice["total"], held)
     invoice |= {
         "amount_due": due,
         "amount_remaining": due,
@@ -46,7 +47,7 @@ def finalize(call: Call, invoice: Object, *, description: str | None = None, int
         "invoice_pdf": call.link(f"/i/{invoice['id']}/pdf"),
         "number": f"{customer['invoice_prefix']}-{customer['next_invoice_sequence']:04d}",
         "rendering": invoices.rendered(invoice),
-        "starting_balance": customer["balance"],
+        "starting_balance": held,
         "status": "open",
     }
     invoice["status_transitions"]["finalized_at"] = now
@@ -56,7 +57,8 @@ def finalize(call: Call, invoice: Object, *, description: str | None = None, int
         intent = payment_intents.add(call, _intent_for(call, invoice, description))
     if intent is not None:
         call.store.insert("invoice_payment", invoice_payments.build(call, invoice, intent))
-    customer |= {"balance": balance, "next_invoice_sequence": customer["next_invoice_sequence"] + 1}
+    customer["next_invoice_sequence"] += 1
+    customer["balance"] += balance - held
     if invoice["parent"] is not None:
         customer["currency"] = customer["currency"] or invoice["currency"]
     call.store.save(customer)
@@ -124,8 +126,13 @@ def take_payment(
 def mark_paid(call: Call, invoice: Object, *, by_hand: bool = False) -> Object:
     """Close an invoice whose intent has paid, or on which nothing was due, and tell of it.
 
-    `by_hand` says that no payment was seen, only somebody's word for it.
+    `by_hand` says that no payment was seen, only somebody's word for it: its intent must not be paid after that. One
+    that is paid already stays as it is.
     """
+    if invoice["status"] == "paid":
+        return invoice
+    if by_hand:
+        _give_up_payment(call, invoice, None)
     payment, before = invoice_payments.of_invoice(call, invoice["id"]), render(call, deepcopy(invoice))
     tried = before["attempted"]
     invoice |= {
@@ -138,11 +145,13 @@ def mark_paid(call: Call, invoice: Object, *, by_hand: bool = False) -> Object:
         "status": "paid",
     }
     invoice["status_transitions"]["paid_at"] = call.now()
+    invoice.pop("status_details", None)
     call.store.save(invoice)
     if payment is not None and not by_hand:
         payment |= {"amount_paid": invoice["amount_due"], "status": "paid"}
         payment["status_transitions"]["paid_at"] = call.now()
         call.store.save(payment)
+    _note_delinquency(call, invoice, delinquent=False)
     if tried:
         events.emit_update(call, "invoice.updated", before, invoice)
     events.emit(call, "invoice.paid", invoice)
@@ -156,21 +165,35 @@ def mark_paid(call: Call, invoice: Object, *, by_hand: bool = False) -> Object:
 def mark_failed(call: Call, invoice: Object, error: ApiError | None, *, by_clock: bool = True) -> Object:
     """Note on an open invoice that a payment was refused, when the next one is due, and tell of it.
 
-    Only the first try and those of the clock are counted: what somebody tries in between changes nothing in the plan.
+    Only the first try and those of the clock are counted: what somebody tries in between changes nothing in the plan,
+    and what somebody tries on an invoice that was written off does not bring it back.
     """
     before = render(call, deepcopy(invoice))
-    counted = by_clock or not invoice["attempted"]
+    counted = invoice["status"] == "open" and (by_clock or not invoice["attempted"])
     invoice |= {"attempt_count": invoice["attempt_count"] + counted, "attempted": True}
     if counted:
         invoice.setdefault("_first_tried_at", call.now())
         invoice["next_payment_attempt"] = dunning.next_attempt(call, invoice)
         invoice["auto_advance"] = invoice["next_payment_attempt"] is not None
     call.store.save(invoice)
+    if by_clock:
+        _note_delinquency(call, invoice, delinquent=True)
     events.emit_update(call, "invoice.updated", before, invoice)
     events.emit(call, "invoice.payment_failed", invoice)
     if isinstance(error, ActionRequiredError):
         events.emit(call, "invoice.payment_action_required", invoice)
     return invoice
+
+
+def _note_delinquency(call: Call, invoice: Object, *, delinquent: bool) -> None:
+    """Note on a customer whether the newest of what became of any of their invoices was a payment that failed."""
+    customer = call.store.get("customer", invoice["customer"])
+    if customer is None or customer.get("deleted") or customer["delinquent"] == delinquent:
+        return
+    before = render(call, deepcopy(customer))
+    customer["delinquent"] = delinquent
+    call.store.save(customer)
+    events.emit_update(call, "customer.updated", before, customer)
 
 
 def stop(call: Call, invoice: Object) -> None:
@@ -197,15 +220,9 @@ def void(call: Call, invoice: Object) -> Object:
     """Make an invoice as if it had never been: nothing is due on it, and the balance it used comes back."""
     invoice |= {"auto_advance": False, "next_payment_attempt": None, "status": "void"}
     invoice["status_transitions"]["voided_at"] = call.now()
+    invoice.pop("status_details", None)
     call.store.save(invoice)
-    payment = invoice_payments.of_invoice(call, invoice["id"])
-    if payment is not None:
-        payment["status"] = "canceled"
-        payment["status_transitions"]["canceled_at"] = call.now()
-        call.store.save(payment)
-        payment_intents.give_up(
-            call, fetch(call, "payment_intent", payment["payment"]["payment_intent"]), "void_invoice"
-        )
+    _give_up_payment(call, invoice, "void_invoice")
     used = (invoice["ending_balance"] or 0) - invoice["starting_balance"]
     if used:
         customer = fetch(call, "customer", invoice["customer"])
@@ -214,4 +231,32 @@ def void(call: Call, invoice: Object) -> Object:
         call.store.save(customer)
         events.emit_update(call, "customer.updated", before, customer)
     events.emit(call, "invoice.voided", invoice)
+    return invoice
+
+
+def _give_up_payment(call: Call, invoice: Object, why: str | None) -> None:
+    """Let nobody pay an invoice any more: cancel its payment, and the intent of that."""
+    payment = invoice_payments.of_invoice(call, invoice["id"])
+    if payment is None or payment["status"] != "open":
+        return
+    payment["status"] = "canceled"
+    payment["status_transitions"]["canceled_at"] = call.now()
+    call.store.save(payment)
+    intent = fetch(call, "payment_intent", payment["payment"]["payment_intent"])
+    if intent["status"] in paying.OPEN:
+        payment_intents.give_up(call, intent, why)
+
+
+def write_off(call: Call, invoice: Object) -> Object:
+    """Give an open invoice up: nobody tries it any more, and it can still be paid."""
+    invoice |= {
+        "auto_advance": False,
+        "next_payment_attempt": None,
+        "status": "uncollectible",
+        "status_details": {"uncollectible": {"reason": "user_forgiven"}},
+    }
+    invoice["status_transitions"]["marked_uncollectible_at"] = call.now()
+    call.store.save(invoice)
+    _note_delinquency(call, invoice, delinquent=False)
+    events.emit(call, "invoice.marked_uncollectible", invoice)
     return invoice

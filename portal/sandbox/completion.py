@@ -84,8 +84,6 @@ def _subscribe(call: Call, session: Object, payer: Payer) -> ApiError | None:
             "default_payment_method": payment_method["id"] if payment_method else None,
         },
         discount=discount,
-        discount_lasts=discount is not None
-        and fetch(call, "coupon", discount["source"]["coupon"])["duration"] != "once",
         authenticated=True,
         # What was shown is what is paid.
         with_waiting=False,

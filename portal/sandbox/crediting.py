@@ -7,7 +7,7 @@ from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Values
 from portal.sandbox.errors import invalid, missing_parameter
 from portal.sandbox.registry import fetch, render
-from portal.sandbox.resources import customer_balance_transactions, invoice_payments, payment_intents, refunds
+from portal.sandbox.resources import customer_balance_transactions, invoice_payments, refunds
 from portal.sandbox.store import Object
 
 
@@ -28,15 +28,10 @@ def lower(call: Call, invoice: Object, amount: int) -> None:
     call.store.save(invoice)
     events.emit_update(call, "invoice.updated", before, invoice)
     payment = invoice_payments.of_invoice(call, invoice["id"])
-    if payment is not None:
+    if payment is not None and invoice["amount_due"] > 0:
         intent = fetch(call, "payment_intent", payment["payment"]["payment_intent"])
-        if invoice["amount_due"] > 0:
-            call.store.save(payment | {"amount_requested": invoice["amount_due"]})
-            call.store.save(intent | {"amount": invoice["amount_due"]})
-        else:
-            payment["status_transitions"]["canceled_at"] = call.now()
-            call.store.save(payment | {"status": "canceled"})
-            payment_intents.give_up(call, intent, None)
+        call.store.save(payment | {"amount_requested": invoice["amount_due"]})
+        call.store.save(intent | {"amount": invoice["amount_due"]})
     if invoice["amount_due"] == 0:
         collecting.mark_paid(call, invoice, by_hand=True)
         standing.after_payment(call, invoice)
@@ -49,12 +44,19 @@ def give_back(call: Call, invoice: Object, note: Object, values: Values) -> None
         refund = refunds.create(call, {"amount": values["refund_amount"], "charge": charge["id"]})
         note["refunds"].append(_entry(refund["id"], refund["amount"]))
     if values.get("credit_amount"):
+        _require_balance(call, invoice)
         transaction = customer_balance_transactions.credit(call, note, values["credit_amount"])
         note["customer_balance_transaction"] = transaction["id"]
     before = render(call, deepcopy(invoice))
     invoice["post_payment_credit_notes_amount"] += note["amount"]
     call.store.save(invoice)
     events.emit_update(call, "invoice.updated", before, invoice)
+
+
+def _require_balance(call: Call, invoice: Object) -> None:
+    currency = fetch(call, "customer", invoice["customer"])["currency"]
+    if currency not in (None, invoice["currency"]):
+        raise invalid(f"The customer's balance is in {currency}, and the invoice is not.", "credit_amount")
 
 
 def existing_refunds(call: Call, invoice: Object, values: Values) -> list[Object]:

@@ -9,6 +9,11 @@ from portal.sandbox.store import Object
 CHARGE_MIN = 50
 
 
+def held(customer: Object, currency: str | None) -> int:
+    """Return the balance that counts for an invoice: there is one in the customer's own currency only."""
+    return int(customer["balance"]) if customer["currency"] in (None, currency) else 0
+
+
 def apply(total: int, balance: int) -> tuple[int, int]:
     """Return what is due on an invoice, and the balance that it leaves behind."""
     due = total + balance

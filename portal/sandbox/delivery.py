@@ -8,6 +8,7 @@ says, because the receiver checks a signature's age against its own.
 import hashlib
 import hmac
 import http.client
+import logging
 import queue
 import sqlite3
 import threading
@@ -27,6 +28,7 @@ from portal.sandbox.store import Object, Store
 from portal.sandbox.thin import notification
 from portal.sandbox.wire import dumps
 
+_LOG = logging.getLogger("sandbox")
 RETRY_DELAYS_SECONDS = (1.0, 3.0, 10.0, 30.0, 120.0, 600.0, 3600.0)
 TIMEOUT_SECONDS = 10.0
 KEPT_BODY_BYTES = 1024
@@ -115,12 +117,15 @@ class Deliverer:
 
     def _run(self) -> None:
         while not self._stopping:
+            pause = IDLE_SECONDS
             try:
                 self._tick()
                 self._hand_out()
                 pause = self._pause()
             except sqlite3.ProgrammingError:
                 return  # The store was closed under us: the sandbox is gone.
+            except Exception:  # noqa: BLE001  (without this thread nothing would ever be delivered again)
+                _LOG.exception("looking for deliveries failed")
             with self._wakeup:
                 self._wakeup.wait_for(lambda: self._woken or self._stopping, timeout=pause)
                 self._woken = False
@@ -175,7 +180,13 @@ class Deliverer:
         self._record(delivery, outcome, round((time.monotonic() - started) * 1000), disturbance.copies)
 
     def _post_event(self, event: Object, endpoint: Object, disturbance: chaos.Disturbance) -> Outcome:
-        body = dumps(self._told(event, endpoint, disturbance))
+        try:
+            body = dumps(self._told(event, endpoint, disturbance))
+        except sqlite3.ProgrammingError:
+            raise  # The store was closed under us.
+        except Exception as error:  # noqa: BLE001  (one event that cannot be told must not end its sender)
+            _LOG.exception("the event %s cannot be told to %s", event["id"], endpoint["id"])
+            return Outcome(None, "", f"{type(error).__name__}: {error}"[:500])
         headers = {
             "Content-Type": "application/json; charset=utf-8",
             "User-Agent": "Turnpike-Sandbox/1.0",

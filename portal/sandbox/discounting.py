@@ -1,9 +1,10 @@
-"""Taking something off a checkout: which code may be used, how much comes off which line, and counting its use."""
+"""Taking something off: which code may be used by whom, how much comes off which line, and counting its use."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
-from portal.sandbox import checkout_taxes
+from portal.sandbox import checkout_taxes, events
 from portal.sandbox.call import Call
 from portal.sandbox.errors import ApiError, invalid
 from portal.sandbox.parameters import Array, Hash, Text
@@ -19,34 +20,39 @@ TOO_SMALL = "This code needs a larger order."
 NOT_FOR_THIS = "This code is not for what is in this order."
 
 
+@dataclass(frozen=True)
+class Purchase:
+    """What something is to be taken off: whose order it is, and what that comes to before, in its smallest unit."""
+
+    customer: str | None
+    currency: str
+    amount: int
+
+
 def refusal_of(call: Call, session: Object, promotion: Object | None) -> str | None:
     """Return why a promotion code cannot be used in this session, in words for the customer, or None when it can."""
-    if promotion is None:
-        return UNKNOWN
-    if not promotion_codes.is_usable(call, promotion):
-        return OVER
-    if promotion["customer"] not in (None, session["customer"]):
-        return NOT_YOURS
-    limits = promotion["restrictions"]
-    if limits["first_time_transaction"] and _has_bought(call, session["customer"]):
-        return ONLY_FIRST
-    if limits["minimum_amount"] and session["amount_subtotal"] < limits["minimum_amount"]:
-        return TOO_SMALL
+    purchase = Purchase(session["customer"], session["currency"], session["amount_subtotal"])
+    refusal = refusal_for(call, purchase, promotion)
+    if refusal is not None or promotion is None:
+        return refusal
     return _refusal_of_coupon(call, session, fetch(call, "coupon", promotion["promotion"]["coupon"]))
 
 
-def refusal_for(call: Call, subscription: Object, promotion: Object | None) -> str | None:
-    """Return why a promotion code cannot be used for a subscription that there is, or None when it can."""
+def refusal_for(call: Call, purchase: Purchase, promotion: Object | None) -> str | None:
+    """Return why a promotion code cannot be used for a purchase, in words for the customer, or None when it can."""
     if promotion is None:
         return UNKNOWN
     if not promotion_codes.is_usable(call, promotion):
         return OVER
-    if promotion["customer"] not in (None, subscription["customer"]):
+    if promotion["customer"] not in (None, purchase.customer):
         return NOT_YOURS
-    if promotion["restrictions"]["first_time_transaction"] and _has_bought(call, subscription["customer"]):
+    limits = promotion["restrictions"]
+    if limits["first_time_transaction"] and _has_bought(call, purchase.customer):
         return ONLY_FIRST
     coupon = fetch(call, "coupon", promotion["promotion"]["coupon"])
-    return None if coupon["currency"] in (None, subscription["currency"]) else NOT_FOR_THIS
+    if {coupon["currency"], limits["minimum_amount_currency"]} - {None, purchase.currency}:
+        return NOT_FOR_THIS
+    return TOO_SMALL if purchase.amount < (limits["minimum_amount"] or 0) else None
 
 
 def _refusal_of_coupon(call: Call, session: Object, coupon: Object) -> str | None:
@@ -136,13 +142,20 @@ DISCOUNTS = Array(
 )
 
 
-def give(call: Call, subscription: Object, sent: list[dict[str, str]] | None) -> None:
-    """Give a subscription another discount, or none; what it has may be sent again by its id."""
-    found = [_discount_named(call, subscription, number, one) for number, one in enumerate(sent or [])]
+def give(call: Call, subscription: Object, sent: list[dict[str, str]] | None, amount: int) -> None:
+    """Give a subscription another discount, or none; what it has may be sent again by its id.
+
+    `amount` is what a period of it costs before.
+    """
+    purchase = Purchase(subscription["customer"], subscription["currency"], amount)
+    found = [_discount_named(call, subscription, purchase, number, one) for number, one in enumerate(sent or [])]
+    for gone in subscription["discounts"]:
+        if gone not in found:
+            events.emit(call, "customer.discount.deleted", fetch(call, "discount", gone))
     subscription["discounts"] = found
 
 
-def _discount_named(call: Call, subscription: Object, number: int, sent: dict[str, str]) -> str:
+def _discount_named(call: Call, subscription: Object, purchase: Purchase, number: int, sent: dict[str, str]) -> str:
     if len(sent) != 1:
         raise invalid("Name a coupon, a promotion code or a discount, one of them.", f"discounts[{number}]")
     name, chosen = next(iter(sent.items()))
@@ -151,27 +164,38 @@ def _discount_named(call: Call, subscription: Object, number: int, sent: dict[st
         if chosen not in subscription["discounts"]:
             raise invalid("The subscription has no such discount.", param)
         return chosen
-    coupon, promotion = usable(call, name, chosen, subscription["currency"], param)
-    return str(count_use(call, coupon, promotion, discounts.For(subscription["customer"], subscription["id"]))["id"])
+    coupon, promotion = usable(call, name, chosen, purchase, param)
+    discount = count_use(call, coupon, promotion, discounts.For(subscription["customer"], subscription["id"]))
+    events.emit(call, "customer.discount.created", discount)
+    return str(discount["id"])
 
 
-def usable(call: Call, name: str, chosen: str, currency: str, param: str) -> tuple[Object, Object | None]:
+def usable(call: Call, name: str, chosen: str, purchase: Purchase, param: str) -> tuple[Object, Object | None]:
     """Return the coupon that was named, itself or by a promotion code, or raise the 400 when it cannot be used."""
-    promotion = fetch(call, "promotion_code", chosen, param) if name == "promotion_code" else None
-    coupon = fetch(call, "coupon", promotion["promotion"]["coupon"] if promotion else chosen, param)
-    good = promotion_codes.is_usable(call, promotion) if promotion else coupons.is_valid(call, coupon)
-    if not good or coupon["currency"] not in (None, currency):
-        raise invalid(OVER, param, "coupon_expired")
-    return coupon, promotion
+    if name == "promotion_code":
+        promotion = fetch(call, "promotion_code", chosen, param)
+        _refuse(refusal_for(call, purchase, promotion), param)
+        return fetch(call, "coupon", promotion["promotion"]["coupon"]), promotion
+    coupon = fetch(call, "coupon", chosen, param)
+    _refuse(None if coupons.is_valid(call, coupon) else OVER, param)
+    _refuse(None if coupon["currency"] in (None, purchase.currency) else NOT_FOR_THIS, param)
+    return coupon, None
 
 
-def use_up(call: Call, subscription: Object) -> None:
-    """Take a discount that is for one invoice only away from a subscription, once it has been on one."""
+def use_up(call: Call, subscription: Object, *, billed: bool) -> None:
+    """Take what is over away from a subscription, and tell of it: what was for one invoice only, when one was `billed`
+    with it, and what has had its time. The caller saves the subscription.
+    """
     kept = []
     for discount_id in subscription["discounts"]:
         discount = fetch(call, "discount", discount_id)
         coupon = fetch(call, "coupon", discount["source"]["coupon"], with_deleted=True)
-        kept += [] if coupon["duration"] == "once" else [discount_id]
+        if not discounts.lasts(call, discount):
+            events.emit(call.dated(discount["end"]), "customer.discount.deleted", discount)
+        elif billed and coupon["duration"] == "once":
+            events.emit(call, "customer.discount.deleted", discount)
+        else:
+            kept.append(discount_id)
     subscription["discounts"] = kept
 
 

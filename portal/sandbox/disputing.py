@@ -5,8 +5,10 @@ listens to events gets those of the payment, or of the evidence, before.
 """
 
 from copy import deepcopy
+from functools import partial
 
 from portal.sandbox import events, ids
+from portal.sandbox.agenda import Due
 from portal.sandbox.call import Call
 from portal.sandbox.errors import invalid
 from portal.sandbox.registry import fetch, render
@@ -27,14 +29,13 @@ _VERDICTS = {
 }
 
 
-def open_disputes(call: Call) -> None:
-    """Dispute the charges whose cards do that."""
-    disputed = one_of("_awaits", ("fraudulent", "product_not_received", "inquiry"))
-    if not call.store.find("charge", [disputed], limit=1):
-        return
-    with call.store.transaction():
-        for charge in call.store.find("charge", [disputed], oldest_first=True):
-            _open(call, charge)
+def disputed(call: Call) -> list[Due]:
+    """Find the charges whose cards dispute them."""
+    waiting = one_of("_awaits", ("fraudulent", "product_not_received", "inquiry"))
+    return [
+        Due(call.now(), "dispute", charge["id"], partial(_open, charge=charge))
+        for charge in call.store.find("charge", [waiting], oldest_first=True)
+    ]
 
 
 def _open(call: Call, charge: Object) -> None:
@@ -90,32 +91,38 @@ def submit(dispute: Object) -> None:
     details |= {"submission_count": details["submission_count"] + 1, "submission_method": "manual"}
 
 
-def decide(call: Call) -> None:
-    """Reach the verdicts that are due, and end what was not answered in time."""
+def decided(call: Call) -> list[Due]:
+    """Find the disputes whose verdict is due, and those that were not answered in time."""
     # Asked at every request, and mostly there is none.
     if not call.store.find("dispute", [one_of("status", _UNDECIDED)], limit=1):
-        return
-    if not any(call.store.find("dispute", terms, limit=1) for terms in _due(call)):
-        return
-    with call.store.transaction():
-        decided, unanswered, forgotten = _due(call)
-        for dispute in call.store.find("dispute", decided, oldest_first=True):
-            _decide(call, dispute)
-        for dispute in call.store.find("dispute", unanswered, oldest_first=True):
-            dispute["evidence_details"]["past_due"] = True
-            end(call.dated(dispute["evidence_details"]["due_by"]), dispute, "lost")
-        for dispute in call.store.find("dispute", forgotten, oldest_first=True):
-            end(call.dated(dispute["created"] + INQUIRY_SECONDS), dispute, "warning_closed")
-
-
-def _due(call: Call) -> tuple[list[Condition], list[Condition], list[Condition]]:
+        return []
     late = Condition("json_extract(body, '$.evidence_details.due_by') <= ?", (call.now(),))
     old = Condition("created <= ?", (call.now() - INQUIRY_SECONDS,))
-    return (
-        [one_of("_awaits", ("won", "lost", "warning_closed", "needs_response"))],
-        [equals("status", "needs_response"), late],
-        [one_of("status", _INQUIRIES), old],
-    )
+    verdicts = [one_of("_awaits", ("won", "lost", "warning_closed", "needs_response"))]
+    found = [
+        Due(call.now(), "decide", one["id"], partial(_decide, dispute=one))
+        for one in call.store.find("dispute", verdicts, oldest_first=True)
+    ]
+    found += [
+        Due(one["evidence_details"]["due_by"], "miss", one["id"], partial(_miss, dispute=one))
+        for one in call.store.find("dispute", [equals("status", "needs_response"), late], oldest_first=True)
+    ]
+    found += [
+        Due(one["created"] + INQUIRY_SECONDS, "forget", one["id"], partial(_forget, dispute=one))
+        for one in call.store.find("dispute", [one_of("status", _INQUIRIES), old], oldest_first=True)
+    ]
+    return found
+
+
+def _miss(call: Call, dispute: Object) -> None:
+    """Lose a dispute that was not answered in time."""
+    dispute["evidence_details"]["past_due"] = True
+    end(call, dispute, "lost")
+
+
+def _forget(call: Call, dispute: Object) -> None:
+    """Close an inquiry that led to nothing."""
+    end(call, dispute, "warning_closed")
 
 
 def _decide(call: Call, dispute: Object) -> None:

@@ -48,6 +48,7 @@ def finish(call: Call, subscription: Object, invoice: Object) -> None:
     _count_again(call, subscription, invoice)
     invoice["automatically_finalizes_at"] = None
     if subscription["status"] == "unpaid":
+        invoice["auto_advance"] = False
         call.store.save(invoice)
         return  # What is due is written down and not asked for.
     collecting.finalize(call, invoice, description="Subscription update")

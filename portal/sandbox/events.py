@@ -43,13 +43,15 @@ def emit_update(call: Call, event_type: str, before: Object, obj: Object) -> Obj
 
 
 def differences(before: Object, after: Object) -> Object:
-    """Return the old values of what changed: hashes member by member, lists whole, a new member as null."""
+    """Return the old values of what changed: hashes member by member (of a list object its `data`), lists whole, a new
+    member as null.
+    """
     old: dict[str, Any] = {}
     for key in {**before, **after}:
         was, now = before.get(key), after.get(key)
         if was == now:
             continue
-        if isinstance(was, dict) and isinstance(now, dict) and was.get("object") != "list":
+        if isinstance(was, dict) and isinstance(now, dict):
             old[key] = differences(was, now)
         else:
             old[key] = was

@@ -63,10 +63,16 @@ def read_items(call: Call, subscription: Object, sent: list[Values]) -> list[Ite
     return found
 
 
+def cost_after(call: Call, subscription: Object, sent: list[Values]) -> int:
+    """Return what a period of the subscription costs when it has changed as `sent` asks, before any discount."""
+    items = [one.new for one in read_items(call, subscription, sent) if one.new is not None]
+    return sum(prices.cost(fetch(call, "price", item["price"]), item["quantity"]) for item in items)
+
+
 def _new(call: Call, subscription: Object, values: Values, param: str) -> Object:
     if values.get("deleted") or "price" not in values:
         raise invalid("A new item needs a price.", f"{param}[price]", "parameter_missing")
-    price = price_of(call, values["price"], f"{param}[price]")
+    price = price_of(call, values["price"], f"{param}[price]", archived_too=values.get("_scheduled", False))
     rates = tax_settings.named(call, values.get("tax_rates"), f"{param}[tax_rates]")
     quantity = quantity_of(price, values, param)
     item = subscription_items.build(call, subscription["id"], price["id"], quantity, (0, 0), rates)
@@ -77,7 +83,7 @@ def _changed(call: Call, old: Object, values: Values, param: str) -> Object:
     new, before = dict(old), fetch(call, "price", old["price"])
     price = before
     if "price" in values and values["price"] != old["price"]:
-        price = price_of(call, values["price"], f"{param}[price]")
+        price = price_of(call, values["price"], f"{param}[price]", archived_too=values.get("_scheduled", False))
         if prices.is_metered(price) != prices.is_metered(before):
             raise invalid("What is metered cannot become what is ordered; add another item.", f"{param}[price]")
         new["price"] = price["id"]
@@ -90,10 +96,10 @@ def _changed(call: Call, old: Object, values: Values, param: str) -> Object:
     return new
 
 
-def price_of(call: Call, price_id: str, param: str) -> Object:
-    """Return a price that can be subscribed to, or raise 400."""
+def price_of(call: Call, price_id: str, param: str, *, archived_too: bool = False) -> Object:
+    """Return a price that can be subscribed to, or raise 400; one that is archived is only for who has it already."""
     price = fetch(call, "price", price_id, param)
-    if price["recurring"] is None or not price["active"]:
+    if price["recurring"] is None or not (price["active"] or archived_too):
         raise invalid(f"The price {price_id} is not recurring or not active.", param)
     return price
 

@@ -27,7 +27,7 @@ def prepare_resume(call: Call, subscription: Object, values: Values) -> Object |
     subscription["status"] = "active"
     if values.get("billing_cycle_anchor", {"type": "now"})["type"] == "now":
         subscription["billing_cycle_anchor"] = call.now()
-        return renewing.draft_period(call, subscription, items, "subscription_cycle")
+        return renewing.draft_period(call, subscription, items, "subscription_cycle", resets=True)
     behavior = values.get("proration_behavior", "create_prorations")
     renewing.move_on(call, subscription, [item for item in items if item["current_period_end"] <= call.now()])
     if behavior != "none":

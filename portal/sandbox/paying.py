@@ -9,13 +9,29 @@ from portal.sandbox.registry import fetch, render
 from portal.sandbox.resources import charges, invoice_payments, payment_methods
 from portal.sandbox.store import Object
 
+OPEN = ("requires_payment_method", "requires_confirmation", "requires_action")
+
+
+def require_open(intent: Object, verb: str) -> None:
+    """Raise 400 for an intent that is paid, on its way or canceled."""
+    if intent["status"] not in OPEN:
+        raise ApiError(
+            400,
+            "invalid_request_error",
+            f"The intent cannot be {verb}, because its status is {intent['status']}.",
+            code="payment_intent_unexpected_state",
+            extra={"payment_intent": intent},
+        )
+
 
 def pay(call: Call, intent: Object, payment_method: Object, refusal: cards.Refusal | None = None) -> ApiError | None:
     """Charge a card or an account for an intent. Returns None, or the 402 when the bank refused.
 
     Either way the attempt is recorded: a charge, the intent's new status, and their events. A card has paid then; the
     intent of a debit is `processing`, and `settling.py` goes on. `refusal` is given when the bank was not even asked.
+    An intent that is not open any more is refused: nothing is paid twice.
     """
+    require_open(intent, "paid")
     instrument = instrument_of(payment_method)
     if isinstance(instrument, debits.Account):
         _begin_debit(call, intent, payment_method, instrument)

@@ -4,12 +4,22 @@ from calendar import monthrange
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from portal.sandbox.errors import invalid
+
 
 def add_interval(anchor: int, interval: str, count: int) -> int:
     """Return the instant `count` intervals after `anchor`, both in epoch seconds.
 
-    A day that the target month does not have becomes its last day. `interval` is day, week, month or year.
+    A day that the target month does not have becomes its last day. `interval` is day, week, month or year. Raises the
+    400 for an instant beyond the year 9999.
     """
+    try:
+        return _add(anchor, interval, count)
+    except (OverflowError, ValueError) as error:
+        raise invalid("A date that follows from this would be beyond the year 9999.") from error
+
+
+def _add(anchor: int, interval: str, count: int) -> int:
     start = datetime.fromtimestamp(anchor, UTC)
     if interval in ("day", "week"):
         return int((start + timedelta(days=count * (7 if interval == "week" else 1))).timestamp())

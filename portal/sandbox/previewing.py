@@ -4,6 +4,7 @@ Nothing is computed a second time for a preview, so it cannot differ from what t
 """
 
 from portal.sandbox import (
+    beginning,
     cancelling,
     customer_balance,
     discounting,
@@ -17,8 +18,8 @@ from portal.sandbox import (
 from portal.sandbox.billing_lines import OrderLine
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Values
-from portal.sandbox.errors import ApiError, invalid
-from portal.sandbox.item_changes import price_of, quantity_of
+from portal.sandbox.errors import ApiError, invalid, missing_parameter
+from portal.sandbox.item_changes import cost_after, price_of, quantity_of
 from portal.sandbox.registry import fetch, list_object, render
 from portal.sandbox.resources import (
     customers,
@@ -31,6 +32,18 @@ from portal.sandbox.resources import (
 )
 from portal.sandbox.store import Object
 from portal.sandbox.tax_settings import TaxTerms
+
+# What can be said of a subscription that there is not yet.
+_OF_NEW = {
+    "billing_cycle_anchor",
+    "billing_mode",
+    "cancel_at",
+    "cancel_at_period_end",
+    "default_tax_rates",
+    "items",
+    "proration_behavior",
+    "trial_end",
+}
 
 
 def preview(call: Call, values: Values) -> Object:
@@ -70,10 +83,15 @@ def _of_subscription(call: Call, subscription: Object, values: Values) -> Object
     if subscription["status"] in ("canceled", "incomplete_expired"):
         raise nothing_comes()
     details = dict(values.get("subscription_details", {}))
+    if details.get("billing_cycle_anchor", {}).get("type") == "timestamp":
+        raise invalid(
+            "Only a new subscription can be given its billing day.", "subscription_details[billing_cycle_anchor]"
+        )
     if "automatic_tax" in values:
         details["automatic_tax"] = values["automatic_tax"]
     if "discounts" in values:
-        discounting.give(call, subscription, values["discounts"])
+        cost = cost_after(call, subscription, details.get("items", []))
+        discounting.give(call, subscription, values["discounts"], cost)
     # What is paused for now is shown as if it were collected.
     subscription["pause_collection"] = None
     call.store.save(subscription)
@@ -144,12 +162,12 @@ def _recurring(call: Call, subscription: Object) -> Object:
 
 def _of_new_subscription(call: Call, values: Values) -> Object:
     details = values["subscription_details"]
-    odd_ones = set(details) - {"default_tax_rates", "items", "trial_end"}
+    odd_ones = set(details) - _OF_NEW
     if odd_ones:
         odd = min(odd_ones)
         raise invalid("This needs a subscription that there is already.", f"subscription_details[{odd}]")
     customer = _customer(call, values)
-    lines = []
+    lines: list[OrderLine] = []
     for number, sent in enumerate(details["items"]):
         param = f"subscription_details[items][{number}][price]"
         if "price" not in sent:
@@ -157,18 +175,29 @@ def _of_new_subscription(call: Call, values: Values) -> Object:
         rates = tax_settings.named(call, sent.get("tax_rates"), param.replace("[price]", "[tax_rates]"))
         price = price_of(call, sent["price"], param)
         lines.append(OrderLine(price, quantity_of(price, sent, param.replace("[price]", "")), tax_rates=rates))
-    trial_end = details.get("trial_end")
+    subscribing.check_lines(lines)
+    trial_end = beginning.trial_end_of(call, details)
     order = subscribing.Order(
         customer=customer,
         lines=lines,
         payment_method=None,
-        trial_end=trial_end if isinstance(trial_end, int) else None,
+        trial_end=trial_end,
         values={name: values[name] for name in ("automatic_tax", "discounts") if name in values}
-        | {name: details[name] for name in ("default_tax_rates",) if name in details},
+        | {name: value for name, value in details.items() if name in _OF_NEW - {"billing_cycle_anchor", "items"}},
+        anchor=_anchor(call, details, lines, trial_end),
     )
-    subscribing.check_lines(lines)
     _add_items(call, customer, values, None)
     return subscribing.first_invoice(call, order, subscribing.add(call, order))
+
+
+def _anchor(call: Call, details: Values, lines: list[OrderLine], trial_end: int | None) -> int | None:
+    anchor = details.get("billing_cycle_anchor", {})
+    if anchor.get("type") != "timestamp":
+        return None
+    if "timestamp" not in anchor:
+        raise missing_parameter("subscription_details[billing_cycle_anchor][timestamp]")
+    named = {"billing_cycle_anchor": anchor["timestamp"]}
+    return beginning.anchor_of(call, named, [line.price for line in lines], trial_end)
 
 
 def _customer(call: Call, values: Values) -> Object:

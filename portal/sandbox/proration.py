@@ -38,6 +38,8 @@ def ask_for(call: Call, customer: Object, item: Object, net: int, at: int, until
     `net` is what its whole period costs. Returns the item as it was saved.
     """
     start, end = item["current_period_start"], item["current_period_end"]
+    if item.get("_whole") and item["_whole"][1] == end:
+        start = item["_whole"][0]  # It began within a period that was fixed by the billing day.
     last = min(end, until or end)
     if at >= last:
         return item  # The period is over, and the renewal bills the next.

@@ -1,6 +1,6 @@
 """What a quote offers, and how that comes about when it is accepted."""
 
-from portal.sandbox import discounting, subscribing, tax_settings
+from portal.sandbox import currencies, discounting, subscribing, tax_settings
 from portal.sandbox.billing_lines import OrderLine, coupon_of, discounted, once
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Values
@@ -82,12 +82,19 @@ def _check_prices(prices: list[Object]) -> None:
         raise invalid("A quote cannot have two lines with the same recurring price; raise the quantity.", "line_items")
 
 
+def purchase(call: Call, quote: Object) -> discounting.Purchase:
+    """Return what the lines of a quote come to before anything is taken off."""
+    amount = sum(item["amount_subtotal"] for item in checkout_items.of_session(call, quote["id"]))
+    return discounting.Purchase(quote["customer"], quote["currency"], amount)
+
+
 def require_complete(call: Call, quote: Object) -> None:
     """Refuse to offer nothing, or something to nobody."""
     if quote["customer"] is None:
         raise invalid("A quote needs a customer before it is finalized.", "customer", "parameter_missing")
     if not checkout_items.of_session(call, quote["id"]):
         raise invalid("A quote needs line items before it is finalized.", "line_items", "parameter_missing")
+    currencies.require(call, quote["customer"], quote["currency"], "line_items")
     if quote["automatic_tax"]["enabled"]:
         tax_settings.require_location(fetch(call, "customer", quote["customer"]))
 
@@ -158,7 +165,7 @@ def _redeem(call: Call, quote: Object) -> Object | None:
     if not quote["discounts"]:
         return None
     discount = fetch(call, "discount", quote["discounts"][0])
-    code, currency = discount["promotion_code"], quote["currency"]
+    code = discount["promotion_code"]
     name, chosen = ("promotion_code", code) if code else ("coupon", coupon_of(call, discount)["id"])
-    coupon, promotion = discounting.usable(call, name, chosen, currency, "discounts")
+    coupon, promotion = discounting.usable(call, name, chosen, purchase(call, quote), "discounts")
     return discounting.count_use(call, coupon, promotion, For(quote["customer"], None))

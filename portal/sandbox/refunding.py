@@ -1,25 +1,26 @@
 """What a bank says of a refund some time after it was accepted: that it is done, or that it could not be."""
 
 from copy import deepcopy
+from functools import partial
 
 from portal.sandbox import events
+from portal.sandbox.agenda import Due
 from portal.sandbox.call import Call
 from portal.sandbox.registry import fetch, render
 from portal.sandbox.store import Condition, Object, equals, one_of
 
 
-def answer_refunds(call: Call) -> None:
-    """Carry out what banks have decided by now about refunds, each dated when it was due."""
-    due = [
+def due(call: Call) -> list[Due]:
+    """Find what banks have decided by now about refunds."""
+    decided = [
         one_of("_awaits", ("succeeded", "failed")),
         Condition("json_extract(body, '$._answer_at') <= ?", (call.now(),)),
         equals("_test_clock", call.test_clock),
     ]
-    if not call.store.find("refund", due, limit=1):
-        return
-    with call.store.transaction():
-        for refund in call.store.find("refund", due, oldest_first=True):
-            _answer(call.dated(refund["_answer_at"]), refund)
+    return [
+        Due(refund["_answer_at"], "answer", refund["id"], partial(_answer, refund=refund))
+        for refund in call.store.find("refund", decided, oldest_first=True)
+    ]
 
 
 def _answer(call: Call, refund: Object) -> None:

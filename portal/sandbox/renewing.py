@@ -34,11 +34,15 @@ def _counts_usage(call: Call, items: Sequence[Object]) -> bool:
     return any(prices.is_metered(fetch(call, "price", item["price"])) for item in items)
 
 
-def draft_period(call: Call, subscription: Object, items: list[Object], reason: str) -> Object | None:
+def draft_period(
+    call: Call, subscription: Object, items: list[Object], reason: str, *, resets: bool = False
+) -> Object | None:
     """Move items on to the period that holds this instant and write its invoice, not finalized yet.
 
+    `resets` says that no period ends by itself, but one begins because of a change.
     The caller saves the subscription. While collection is paused nothing is billed, and None is returned.
     """
+    ended = None if resets else (min(item["current_period_start"] for item in items), call.now())
     usage = usage_billing.lines(call, subscription, items)
     move_on(call, subscription, items)
     if subscription["status"] == "trialing":
@@ -46,26 +50,30 @@ def draft_period(call: Call, subscription: Object, items: list[Object], reason: 
     if subscription["pause_collection"] is not None:
         return None
     moved = [fetch(call, "subscription_item", item["id"]) for item in items]
-    return draft(call, subscription, moved, reason, usage)
+    return draft(call, subscription, moved, reason, usage, ended)
 
 
 def draft(
-    call: Call, subscription: Object, items: list[Object], reason: str, usage: Sequence[LineSource] = ()
+    call: Call,
+    subscription: Object,
+    items: list[Object],
+    reason: str,
+    usage: Sequence[LineSource] = (),
+    ended: tuple[int, int] | None = None,
 ) -> Object:
     """Write the invoice for the current period of `items`, after what has been waiting for an invoice.
 
-    `usage` is what meters have counted in the period before.
+    `usage` is what meters have counted in the period before, and `ended` that period, if it has ended by itself.
     """
     customer = fetch(call, "customer", subscription["customer"])
-    waiting = invoice_items.pending(call, customer["id"], subscription["id"])
+    waiting = invoice_items.pending(call, customer["id"], subscription["id"], subscription["currency"])
     sources = [invoice_items.as_line(call, one) for one in waiting]
     ordered = [item for item in items if not prices.is_metered(fetch(call, "price", item["price"]))]
     sources += [recurring(call, item, until=subscription["cancel_at"]) for item in ordered]
     sources += usage
     lines = less_discount(call, subscription, sources)
-    invoice = invoices.draft(call, customer, subscription, reason, lines)
-    if any(line.off for line in lines):
-        discounting.use_up(call, subscription)
+    invoice = invoices.draft(call, customer, subscription, reason, lines, period=ended)
+    discounting.use_up(call, subscription, billed=any(line.off for line in lines))
     subscription["latest_invoice"] = invoice["id"]
     return invoice
 

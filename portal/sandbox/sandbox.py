@@ -1,5 +1,7 @@
 """One running sandbox: its state, clock, deliveries, and what comes due as time goes by."""
 
+import logging
+import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +13,8 @@ from portal.sandbox.clock import Clock
 from portal.sandbox.delivery import RETRY_DELAYS_SECONDS, Deliverer
 from portal.sandbox.idempotency import KeysInFlight
 from portal.sandbox.store import Store
+
+_LOG = logging.getLogger("sandbox")
 
 
 @dataclass(frozen=True)
@@ -56,12 +60,19 @@ class Sandbox:
     def settle(self) -> None:
         """Carry out whatever has come due by the sandbox's clock.
 
-        In the same second and state as at the last look there is nothing new, which is what most reads meet.
+        In the same second and state as at the last look there is nothing new, which is what most reads meet. Whoever
+        asks for something else must not be answered with what goes wrong here: that is logged.
         """
         moment = (self.clock.now(), self.store.version)
-        if moment != self._settled:
+        if moment == self._settled:
+            return
+        try:
             due.run_due(self.call())
-            self._settled = moment
+        except sqlite3.ProgrammingError:
+            raise  # The store was closed: the sandbox is gone.
+        except Exception:  # noqa: BLE001  (see above)
+            _LOG.exception("looking for what is due failed")
+        self._settled = moment
 
     def close(self) -> None:
         """Stop delivering and close the state."""

@@ -3,7 +3,7 @@
 from copy import deepcopy
 from typing import Any
 
-from portal.sandbox import discounting, events
+from portal.sandbox import currencies, discounting, events
 from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Values
 from portal.sandbox.errors import invalid
@@ -22,8 +22,8 @@ from portal.sandbox.parameters import (
 )
 from portal.sandbox.periods import add_interval
 from portal.sandbox.registry import fetch, render
-from portal.sandbox.resources import prices, subscription_items
-from portal.sandbox.store import Object
+from portal.sandbox.resources import payment_methods, prices, subscription_items
+from portal.sandbox.store import Object, equals
 
 PHASES_MAX = 10
 BEHAVIOR = Choice(options=("always_invoice", "create_prorations", "none"))
@@ -55,23 +55,29 @@ CHANGED = Array(
 )
 
 
-def read(call: Call, sent: list[Values], start: int) -> list[Object]:
-    """Return the phases that the parameters ask for, one after the other from `start` on, or raise what is wrong."""
+def read(call: Call, schedule: Object, sent: list[Values], start: int) -> list[Object]:
+    """Return the phases that the parameters ask for, one after the other from `start` on, or raise what is wrong.
+
+    What the schedule's phases have already they may keep, even if nobody could ask for it any more.
+    """
     if not sent:
         raise invalid("A schedule needs at least one phase.", "phases", "parameter_missing")
     phases = []
     for number, values in enumerate(sent):
-        phase = _phase(call, values, start, f"phases[{number}]")
+        phase = _phase(call, schedule, values, start, f"phases[{number}]")
         phases.append(phase)
         start = phase["end_date"]
     if len({phase["currency"] for phase in phases}) > 1:
         raise invalid("All phases of a schedule must have the same currency.", "phases")
+    currencies.require(call, schedule["customer"], phases[0]["currency"], "phases")
     return phases
 
 
-def _phase(call: Call, values: Values, start: int, param: str) -> Object:
+def _phase(call: Call, schedule: Object, values: Values, start: int, param: str) -> Object:
+    known = {item["price"] for phase in schedule["phases"] for item in phase["items"]}
     sold = [
-        price_of(call, one["price"], f"{param}[items][{number}][price]") for number, one in enumerate(values["items"])
+        price_of(call, one["price"], f"{param}[items][{number}][price]", archived_too=one["price"] in known)
+        for number, one in enumerate(values["items"])
     ]
     if len({price["id"] for price in sold}) < len(sold):
         raise invalid("A phase cannot have two items with the same price; raise the quantity.", f"{param}[items]")
@@ -86,6 +92,14 @@ def _phase(call: Call, values: Values, start: int, param: str) -> Object:
         )
         for number, (one, price) in enumerate(zip(values["items"], sold, strict=True))
     ]
+    if values.get("default_payment_method") is not None:
+        card = values["default_payment_method"]
+        payment_methods.require_of_customer(call, card, schedule["customer"], f"{param}[default_payment_method]")
+    cost = sum(prices.cost(price, item["quantity"]) for price, item in zip(sold, items, strict=True))
+    purchase = discounting.Purchase(schedule["customer"], sold[0]["currency"], cost)
+    then = call.dated(max(start, call.now()))
+    for number, one in enumerate(values.get("discounts") or []):
+        _check_discount(then, schedule, one, purchase, f"{param}[discounts][{number}]")
     return build(items, sold[0]["currency"], start, end) | {
         "billing_cycle_anchor": values.get("billing_cycle_anchor"),
         "default_payment_method": values.get("default_payment_method"),
@@ -96,6 +110,23 @@ def _phase(call: Call, values: Values, start: int, param: str) -> Object:
         "metadata": merge_metadata({}, values.get("metadata", {})),
         "proration_behavior": values.get("proration_behavior", "create_prorations"),
     }
+
+
+def _check_discount(
+    call: Call, schedule: Object, sent: dict[str, str], purchase: discounting.Purchase, param: str
+) -> None:
+    """Raise 400 unless a discount can be given when its phase begins, as far as that can be known."""
+    if len(sent) != 1:
+        raise invalid("Name a coupon, a promotion code or a discount, one of them.", param)
+    name, chosen = next(iter(sent.items()))
+    if any(chosen == one[name] for phase in schedule["phases"] for one in phase["discounts"]):
+        return
+    if name != "discount":
+        discounting.usable(call, name, chosen, purchase, f"{param}[{name}]")
+        return
+    discount = fetch(call, "discount", chosen, f"{param}[discount]")
+    if schedule["subscription"] is None or discount["subscription"] != schedule["subscription"]:
+        raise invalid("The subscription has no such discount.", f"{param}[discount]")
 
 
 def _end(call: Call, values: Values, start: int, sold: list[Object], param: str) -> int:
@@ -194,8 +225,8 @@ def _is_metered(call: Call, price_id: str) -> bool:
 
 
 def _ordered(call: Call, item: Object) -> Values:
-    """Return an item of a phase as a subscription is asked for it."""
-    price: Values = {"price": item["price"]}
+    """Return an item of a phase as a subscription is asked for it; its price may have been archived meanwhile."""
+    price: Values = {"price": item["price"], "_scheduled": True}
     return price if _is_metered(call, item["price"]) else price | {"quantity": item["quantity"]}
 
 
@@ -228,3 +259,17 @@ def close(call: Call, subscription: Object) -> None:
     subscription["schedule"] = None
     call.store.save(subscription)
     events.emit(call, f"subscription_schedule.{status}", schedule)
+
+
+def call_off(call: Call, schedule: Object) -> None:
+    """Cancel a schedule that has not begun its subscription yet."""
+    schedule |= {"canceled_at": call.now(), "status": "canceled"}
+    call.store.save(schedule)
+    events.emit(call, "subscription_schedule.canceled", schedule)
+
+
+def call_off_all_of(call: Call, customer_id: str) -> None:
+    """Cancel the schedules of a customer that have not begun their subscriptions yet."""
+    waiting = [equals("customer", customer_id), equals("status", "not_started")]
+    for schedule in call.store.find("subscription_schedule", waiting):
+        call_off(call, schedule)

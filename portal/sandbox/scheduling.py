@@ -12,36 +12,35 @@ from portal.sandbox.resources import payment_methods, prices, subscription_items
 from portal.sandbox.store import Condition, Object, equals
 
 
-def start_due(call: Call) -> None:
-    """Start every schedule whose day has come."""
+def not_started(call: Call) -> list[Object]:
+    """Return the schedules whose day has come."""
     due = [
         equals("status", "not_started"),
         Condition("json_extract(body, '$.phases[0].start_date') <= ?", (call.now(),)),
         equals("test_clock", call.test_clock),
     ]
-    if not call.store.find("subscription_schedule", due, limit=1):
-        return
-    with call.store.transaction():
-        for schedule in call.store.find("subscription_schedule", due, oldest_first=True):
-            start(call.dated(schedule["phases"][0]["start_date"]), schedule)
+    return call.store.find("subscription_schedule", due, oldest_first=True)
 
 
-def start(call: Call, schedule: Object) -> Object:
-    """Begin the subscription of a schedule with its first phase; returns the schedule."""
+def start(call: Call, schedule: Object, *, by_clock: bool = True) -> Object:
+    """Begin the subscription of a schedule with its first phase; returns the schedule.
+
+    Without a card it is incomplete when it begins `by_clock`, and refused when somebody asks for it.
+    """
     before, phase = render(call, deepcopy(schedule)), schedule["phases"][0]
     customer = fetch(call, "customer", schedule["customer"])
-    chosen = phase["default_payment_method"] or schedule["default_settings"]["default_payment_method"]
+    chosen = _card(call, schedule, phase) or _card(call, schedule, schedule["default_settings"])
     lines = [OrderLine(fetch(call, "price", item["price"]), item["quantity"]) for item in phase["items"]]
     values: Values = {"default_payment_method": chosen, "metadata": phase["metadata"]}
     if phase["discounts"]:
         values["discounts"] = _sent(phase["discounts"])
-    free = sum(prices.cost(line.price, line.quantity) for line in lines) == 0
     order = subscribing.Order(
         customer=customer,
         lines=lines,
-        payment_method=None if free else payment_methods.default_of(call, customer, chosen),
+        payment_method=None,
         trial_end=None,
         values=values,
+        by_clock=by_clock,
     )
     subscription, _ = subscribing.begin(call, order)
     subscription = fetch(call, "subscription", subscription["id"])
@@ -54,6 +53,12 @@ def start(call: Call, schedule: Object) -> Object:
     events.emit_update(call, "subscription_schedule.updated", before, schedule)
     attach(call, schedule, subscription)
     return schedule
+
+
+def _card(call: Call, owner: Object, settings: Object) -> str | None:
+    """Return the card that a phase or a schedule names, if it was not detached meanwhile."""
+    chosen: str | None = settings["default_payment_method"]
+    return chosen if chosen and payment_methods.is_of_customer(call, chosen, owner["customer"]) else None
 
 
 def _sent(discounts: list[Object]) -> list[dict[str, str]]:
@@ -117,8 +122,7 @@ def enter_next(call: Call, subscription: Object) -> Object | None:
 
 def apply_phase(call: Call, subscription: Object, phase: Object, proration_behavior: str) -> Object | None:
     """Give a subscription what a phase asks for; returns the draft of what is due for it at once."""
-    if phase["default_payment_method"]:
-        subscription["default_payment_method"] = phase["default_payment_method"]
+    subscription["default_payment_method"] = _card(call, subscription, phase) or subscription["default_payment_method"]
     subscription["description"] = phase["description"] or subscription["description"]
     subscription["metadata"] = subscription["metadata"] | phase["metadata"]
     values: dict[str, Any] = {}

@@ -4,7 +4,10 @@ As with disputes, this happens when time next goes by and not in the request tha
 events first gets those of the purchase.
 """
 
+from functools import partial
+
 from portal.sandbox import completion, events, paying
+from portal.sandbox.agenda import Due
 from portal.sandbox.call import Call
 from portal.sandbox.cards import Refusal
 from portal.sandbox.debits import Account
@@ -14,14 +17,13 @@ from portal.sandbox.resources import charges
 from portal.sandbox.store import Condition, Object, equals
 
 
-def settle_debits(call: Call) -> None:
-    """Carry out what banks have decided by now about debits, each dated when it was due."""
-    due = [equals("status", "pending"), Condition("json_extract(body, '$._settles_at') <= ?", (call.now(),))]
-    if not call.store.find("charge", due, limit=1):
-        return
-    with call.store.transaction():
-        for charge in call.store.find("charge", due, oldest_first=True):
-            _settle(call.dated(charge["_settles_at"]), charge)
+def due(call: Call) -> list[Due]:
+    """Find what banks have decided by now about debits."""
+    decided = [equals("status", "pending"), Condition("json_extract(body, '$._settles_at') <= ?", (call.now(),))]
+    return [
+        Due(charge["_settles_at"], "settle", charge["id"], partial(_settle, charge=charge))
+        for charge in call.store.find("charge", decided, oldest_first=True)
+    ]
 
 
 def _settle(call: Call, charge: Object) -> None:

@@ -9,9 +9,10 @@ from portal.sandbox.customer_time import call_for
 from portal.sandbox.errors import ApiError
 from portal.sandbox.registry import fetch, render
 from portal.sandbox.resources import invoice_payments, invoices, subscriptions
-from portal.sandbox.store import Object
+from portal.sandbox.store import Object, equals, one_of
 
-_BEHIND = ("incomplete", "past_due", "unpaid")
+_OWING = ("past_due", "unpaid")
+_BEHIND = ("incomplete", *_OWING)
 
 
 def set_status(call: Call, subscription: Object, status: str, **members: Any) -> None:
@@ -71,13 +72,51 @@ def after_payment(call: Call, invoice: Object) -> None:
     subscription = invoices.subscription_of(call, invoice)
     if subscription is None:
         return
+    _keep_card(call, subscription, invoice)
     if pending_updates.is_paid_by(subscription, invoice):
         pending_updates.carry_out(call, subscription)
         return
-    if subscription["status"] in _BEHIND and (
-        subscription["latest_invoice"] == invoice["id"] or not collecting.open_invoices(call, subscription["id"])
-    ):
+    if subscription["status"] in _BEHIND and _was_the_last(call, subscription, invoice):
         set_status(call, subscription, "active")
+
+
+def _was_the_last(call: Call, subscription: Object, invoice: Object) -> bool:
+    """Say whether nothing later than an invoice, or nothing at all, is waited for any more."""
+    return bool(
+        subscription["latest_invoice"] == invoice["id"] or not collecting.open_invoices(call, subscription["id"])
+    )
+
+
+def after_write_off(call: Call, invoice: Object) -> None:
+    """Let a subscription be active again whose debt is forgiven; one that was never paid for stays incomplete."""
+    subscription = invoices.subscription_of(call, invoice)
+    if subscription is None or subscription["status"] not in _OWING:
+        return
+    if _was_the_last(call, subscription, invoice):
+        set_status(call, subscription, "active")
+
+
+def after_void(call: Call, invoice: Object) -> None:
+    """Let a subscription stand as the newest of its other invoices says, as if this one had never been."""
+    subscription = invoices.subscription_of(call, invoice)
+    if subscription is None or subscription["status"] not in _OWING:
+        return
+    of_it = equals("parent.subscription_details.subscription", subscription["id"])
+    others = [of_it, one_of("status", ("open", "paid", "uncollectible"))]
+    if not any(one["status"] == "open" for one in call.store.find("invoice", others, limit=1)):
+        set_status(call, subscription, "active")
+
+
+def _keep_card(call: Call, subscription: Object, invoice: Object) -> None:
+    """Let the card that has paid pay from now on, where the subscription asks for that."""
+    intent = collecting.intent_of(call, invoice)
+    if intent is not None and intent["status"] == "succeeded" and keeps_card(subscription):
+        set_status(call, subscription, subscription["status"], default_payment_method=intent["payment_method"])
+
+
+def keeps_card(subscription: Object) -> bool:
+    """Say whether what has paid an invoice of a subscription becomes its default."""
+    return bool(subscription["payment_settings"]["save_default_payment_method"] == "on_subscription")
 
 
 def after_refusal(call: Call, invoice: Object) -> None:

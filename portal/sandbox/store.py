@@ -40,6 +40,8 @@ CREATE TABLE IF NOT EXISTS chaos_strikes (
     fault TEXT NOT NULL, subject TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS disturbances (
     delivery_id INTEGER NOT NULL, fault TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (delivery_id, fault));
+CREATE TABLE IF NOT EXISTS set_aside (
+    object_id TEXT NOT NULL, task TEXT NOT NULL, at INTEGER NOT NULL, error TEXT NOT NULL, PRIMARY KEY (object_id, task));
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 
@@ -154,6 +156,19 @@ class Store:
                 raise
             self.connection.execute("COMMIT")
         self.on_commit()
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Take back what is written inside when it fails, and nothing else of the transaction around it."""
+        self.connection.execute("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            self.connection.execute("ROLLBACK TO part")
+            self.connection.execute("RELEASE part")
+            self.version += 1
+            raise
+        self.connection.execute("RELEASE part")
 
     @contextmanager
     def rehearsal(self) -> Iterator[None]:

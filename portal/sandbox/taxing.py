@@ -96,7 +96,7 @@ def tax_invoice(call: Call, invoice: Object, lines: list[Object], customer: Obje
     taxes = [tax for line in lines for tax in line["taxes"]]
     off = sum(one["amount"] for one in invoice["total_discount_amounts"])
     total = invoice["subtotal"] - off + amount_of(taxes, "exclusive")
-    due, _ = customer_balance.apply(total, customer["balance"])
+    due, _ = customer_balance.apply(total, customer_balance.held(customer, invoice["currency"]))
     invoice |= {
         "amount_due": due,
         "amount_remaining": due,

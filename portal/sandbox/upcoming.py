@@ -1,4 +1,4 @@
-"""What is due next by the sandbox's own clock: what `due.py` will find when that gets there; test clocks are their own."""
+"""What is due next by the sandbox's own clock, or by a test clock: what will be found when that gets there."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ SELECT subscriptions.id, min(json_extract(items.body, '$.current_period_end')) A
 FROM objects AS subscriptions
 JOIN objects AS items ON json_extract(items.body, '$.subscription') = subscriptions.id AND items.type = 'subscription_item'
 WHERE subscriptions.type = 'subscription' AND json_extract(subscriptions.body, '$.status') IN ({statuses})
-    AND json_extract(subscriptions.body, '$.test_clock') IS NULL
+    AND json_extract(subscriptions.body, '$.test_clock') IS ?
 GROUP BY subscriptions.id
 HAVING coalesce(json_extract(subscriptions.body, '$.cancel_at') > at, 1)
 """
@@ -41,7 +41,7 @@ _SOURCES = (
         "The bank has decided on the refund",
         "refund",
         "$._answer_at",
-        "json_extract(body, '$._awaits') IS NOT NULL AND json_extract(body, '$._test_clock') IS NULL",
+        "json_extract(body, '$._awaits') IS NOT NULL",
     ),
     (
         "The bank has decided on the debit",
@@ -79,26 +79,29 @@ _SOURCES = (
 _EXPIRES = """
 SELECT id, json_extract(body, '$.created') + ? AS at FROM objects
 WHERE type = 'subscription' AND json_extract(body, '$.status') = 'incomplete'
-    AND json_extract(body, '$.test_clock') IS NULL
+    AND json_extract(body, '$.test_clock') IS ?
 """
 _NOTICE = """
 SELECT id, json_extract(body, '$.trial_end') - ? AS at FROM objects
 WHERE type = 'subscription' AND json_extract(body, '$.status') = 'trialing'
-    AND json_extract(body, '$._trial_end_told') IS NULL AND json_extract(body, '$.test_clock') IS NULL
+    AND json_extract(body, '$._trial_end_told') IS NULL AND json_extract(body, '$.test_clock') IS ?
 """
+# Where it stands by which clock something goes; what has no such member goes by the sandbox's own.
+_OWN_CLOCK, _CLOCKS = "$.test_clock", {"refund": "$._test_clock"}
 
 
 def upcoming(call: Call) -> list[Upcoming]:
-    """Return everything that is to come, the next thing first."""
-    found = _rows(call, "The end of the trial is announced", _NOTICE, TRIAL_NOTICE_SECONDS)
-    found += _rows(call, "The trial ends", _RENEWS.format(statuses="'trialing'"))
-    found += _rows(call, "The plan renews", _RENEWS.format(statuses="'active', 'past_due', 'unpaid'"))
-    found += _rows(call, "The unpaid plan expires", _EXPIRES, INCOMPLETE_SECONDS)
+    """Return everything that is to come by the call's clock, the next thing first."""
+    clock = call.test_clock
+    found = _rows(call, "The end of the trial is announced", _NOTICE, TRIAL_NOTICE_SECONDS, clock)
+    found += _rows(call, "The trial ends", _RENEWS.format(statuses="'trialing'"), clock)
+    found += _rows(call, "The plan renews", _RENEWS.format(statuses="'active', 'past_due', 'unpaid'"), clock)
+    found += _rows(call, "The unpaid plan expires", _EXPIRES, INCOMPLETE_SECONDS, clock)
     for words, type_name, path, condition in _SOURCES:
         # Both come from the table above.
-        what = f"type = ? AND {condition} AND json_extract(body, '$.test_clock') IS NULL"
+        what = f"type = ? AND {condition} AND json_extract(body, '{_CLOCKS.get(type_name, _OWN_CLOCK)}') IS ?"
         sql = f"SELECT id, json_extract(body, '{path}') AS at FROM objects WHERE {what}"  # noqa: S608  all of it is ours
-        found += _rows(call, words, sql, type_name)
+        found += _rows(call, words, sql, type_name, clock)
     return sorted((one for one in found if one.at > call.now()), key=lambda one: (one.at, one.object_id))
 
 

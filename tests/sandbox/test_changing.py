@@ -137,6 +137,7 @@ def test_seats_are_added_and_paid_at_once(sandbox: Driver) -> None:
     told = sandbox.events()[-1]["data"]
     assert told["object"] == after
     assert told["previous_attributes"]["items"]["data"][0]["quantity"] == 1
+    assert set(told["previous_attributes"]["items"]) == {"data"}
     assert told["previous_attributes"]["latest_invoice"] == begun["latest_invoice"]
 
 

@@ -167,3 +167,32 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(sandbox: Driver, set
 def test_strangers_break_nothing(sandbox: Driver) -> None:
     assert sandbox.client.post("/_sandbox/chaos", json={"rate_limit": 1}).status_code == 401
     assert configure(sandbox)["rate_limit"] == 0
+
+
+def _reason(driver: Driver, path: str, quantity: int, item: str | None = None) -> str | None:
+    sent = {"items[0][id]": item, "items[0][quantity]": quantity} if item else {"quantity": quantity}
+    answer = driver.send("POST", path, sent)
+    assert answer.status_code in (200, 429), answer.data
+    return answer.headers.get("Stripe-Rate-Limited-Reason")
+
+
+def test_a_subscriptions_quantity_is_changed_so_often_in_an_hour(sandbox: Driver, wall: Wall) -> None:
+    wall.at -= wall.at % 3600
+    begun, other = sandbox.begin(), sandbox.begin()
+    items = [one["items"]["data"][0]["id"] for one in (begun, other)]
+    plan, item = f"/v1/subscriptions/{begun['id']}", f"/v1/subscription_items/{items[0]}"
+    configure(sandbox, rate_limit=1000)
+    for number in range(200):
+        wall.at += 1
+        path, named = (item, None) if number % 2 else (plan, items[0])
+        assert _reason(sandbox, path, 2 + number, named) is None
+    wall.at += 1
+    assert _reason(sandbox, plan, 999, items[0]) == "resource-specific"
+    assert _reason(sandbox, item, 999) == "resource-specific"
+    assert sandbox.subscription(begun)["items"]["data"][0]["quantity"] == 201
+    # The same number again is no change, and what is said of something else is not counted.
+    assert _reason(sandbox, plan, 201, items[0]) is None
+    assert sandbox.post(plan, {"metadata[a]": "1"})["metadata"] == {"a": "1"}
+    assert _reason(sandbox, f"/v1/subscription_items/{items[1]}", 2) is None
+    sandbox.pass_seconds(3600)
+    assert _reason(sandbox, plan, 999, items[0]) is None

@@ -150,3 +150,20 @@ def test_a_restart_goes_on(receiver: Receiver, tmp_path: Path) -> None:
     assert len(Driver(again).get("/v1/webhook_endpoints")["data"]) == 1
     assert receiver.types() == ["customer.created"] * 2
     again.extensions["sandbox"].close()
+
+
+def test_an_event_that_cannot_be_told_does_not_stop_the_others(
+    driver: Driver, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("this cannot be said in an older version")
+
+    monkeypatch.setattr("portal.sandbox.delivery.in_version", fail)
+    old = {"url": receiver.url, "enabled_events[0]": "*", "api_version": "2020-08-27"}
+    driver.post("/v1/webhook_endpoints", old)
+    for _ in range(20):  # There are fewer senders.
+        driver.post("/v1/customers")
+    receiver.wait_for(20)
+    _settled(driver, "failed", 20)
+    told = "SELECT DISTINCT error FROM attempts WHERE error IS NOT NULL"
+    assert _rows(driver, told) == [("RuntimeError: this cannot be said in an older version",)]

@@ -122,7 +122,8 @@ def test_an_invoice_is_voided_or_written_off(sandbox: Driver, begun: Json) -> No
     assert (invoice["status"], invoice["amount_due"]) == ("open", 2500)
     path = f"/v1/invoices/{invoice['id']}"
     assert sandbox.post(f"{path}/mark_uncollectible")["status"] == "uncollectible"
-    assert sandbox.event_types()[-1] == "invoice.marked_uncollectible"
+    types = ["customer.updated", "invoice.marked_uncollectible", "customer.subscription.updated"]
+    assert sandbox.event_types()[-3:] == types
     voided = sandbox.post(f"{path}/void")
     assert (voided["status"], voided["next_payment_attempt"]) == ("void", None)
     assert sandbox.get(f"/v1/customers/{begun['customer']}")["balance"] == -400
@@ -139,6 +140,12 @@ def test_an_invoice_is_paid_by_somebodys_word(sandbox: Driver) -> None:
     assert sandbox.get(f"/v1/subscriptions/{begun['id']}")["status"] == "active"
     assert "invoice.paid" in sandbox.event_types()
     assert "invoice.payment_succeeded" not in sandbox.event_types()
+    payment = sandbox.get("/v1/invoice_payments", invoice=invoice["id"])["data"][0]
+    intent = sandbox.get(f"/v1/payment_intents/{payment['payment']['payment_intent']}")
+    assert (payment["status"], intent["status"]) == ("canceled", "canceled")
+    confirm = {"payment_method": sandbox.card(begun)}
+    assert sandbox.error("POST", f"/v1/payment_intents/{intent['id']}/confirm", confirm)[0] == 400
+    assert sandbox.event_types().count("invoice.paid") == 1
 
 
 def test_fields_of_the_customer_stand_on_later_invoices(sandbox: Driver, begun: Json) -> None:
@@ -156,3 +163,58 @@ def test_fields_of_the_customer_stand_on_later_invoices(sandbox: Driver, begun: 
     assert sandbox.latest_invoice(begun)["custom_fields"] is None
     too_many = {f"invoice_settings[custom_fields][{n}][{part}]": "x" for n in range(5) for part in ("name", "value")}
     assert sandbox.error("POST", path, too_many)[0] == 400
+
+
+def test_a_customer_has_one_currency(sandbox: Driver, begun: Json) -> None:
+    customer, once = begun["customer"], sandbox.price(500, interval=None, currency="eur")["id"]
+    for sent, param in (({"amount": 5, "currency": "eur"}, "currency"), ({"pricing[price]": once}, "pricing[price]")):
+        status, error = sandbox.error("POST", "/v1/invoiceitems", {"customer": customer} | sent)
+        assert (status, error["param"]) == (400, param)
+        assert "cannot combine currencies" in error["message"]
+    schedule = {
+        "customer": customer,
+        "start_date": "now",
+        "phases[0][items][0][price]": sandbox.price(currency="eur")["id"],
+    }
+    assert sandbox.error("POST", "/v1/subscription_schedules", schedule)[1]["param"] == "phases"
+    recurring = sandbox.price(currency="eur")["id"]
+    order = {"customer": customer, "items[0][price]": recurring}
+    assert sandbox.error("POST", "/v1/subscriptions", order)[1]["param"] == "items"
+    page = {
+        "customer": customer,
+        "mode": "subscription",
+        "success_url": "https://example.com/",
+        "line_items[0][price]": recurring,
+        "line_items[0][quantity]": 1,
+    }
+    assert sandbox.error("POST", "/v1/checkout/sessions", page)[1]["param"] == "line_items"
+    quote = sandbox.post("/v1/quotes", {"customer": customer, "line_items[0][price]": recurring})
+    assert sandbox.error("POST", f"/v1/quotes/{quote['id']}/finalize", {})[1]["param"] == "line_items"
+    sandbox.call("DELETE", f"/v1/subscriptions/{begun['id']}")
+    # What has ended keeps nobody from another currency, but what waits does.
+    waiting = sandbox.post("/v1/invoiceitems", {"customer": customer, "amount": 5, "currency": "eur"})
+    assert sandbox.error("POST", "/v1/invoiceitems", {"customer": customer, "amount": 5, "currency": "usd"})[0] == 400
+    sandbox.call("DELETE", f"/v1/invoiceitems/{waiting['id']}")
+    sandbox.post("/v1/invoiceitems", {"customer": customer, "amount": 5, "currency": "usd"})
+
+
+def test_currencies_are_not_added_up(sandbox: Driver, begun: Json) -> None:
+    customer, card = begun["customer"], begun["default_payment_method"]
+    sandbox.call("DELETE", f"/v1/subscriptions/{begun['id']}")
+    order = {"customer": customer, "items[0][price]": sandbox.price(1000, currency="eur")["id"]}
+    other = sandbox.post("/v1/subscriptions", order | {"default_payment_method": card})
+    # As a state may have it that is older than the refusal.
+    store = sandbox.app.extensions["sandbox"].store
+    waiting = sandbox.post("/v1/invoiceitems", {"customer": customer, "amount": 300, "currency": "eur"})
+    store.save(store.get("invoiceitem", waiting["id"]) | {"currency": "usd"})
+    sandbox.post(f"/v1/customers/{customer}", {"balance": -700})
+    seen = sandbox.post("/v1/invoices/create_preview", {"subscription": other["id"]})
+    sandbox.pass_by(31)
+    invoice = sandbox.latest_invoice(other)
+    assert (seen["total"], seen["amount_due"]) == (1000, 1000)
+    assert (invoice["total"], invoice["amount_paid"], invoice["starting_balance"]) == (1000, 1000, 0)
+    assert invoice["ending_balance"] == 0
+    # The balance is in the currency of what was billed first.
+    assert sandbox.get(f"/v1/customers/{customer}")["balance"] == -700
+    note = {"invoice": invoice["id"], "amount": 100, "credit_amount": 100}
+    assert sandbox.error("POST", "/v1/credit_notes", note)[1]["param"] == "credit_amount"

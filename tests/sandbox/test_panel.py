@@ -308,3 +308,51 @@ def test_an_older_browser_says_where_it_comes_from(driver: Driver) -> None:
 @pytest.mark.parametrize("path", ["/objects/nothing", "/objects/customer/cus_1", "/events/evt_1", "/stories/cus_1"])
 def test_what_is_not_there_is_said(driver: Driver, path: str) -> None:
     assert "Go back" in page(driver, path, 404)
+
+
+JANUARY = 1_893_456_000
+CLOCKS = "/v1/test_helpers/test_clocks"
+
+
+def _on_a_clock(driver: Driver) -> tuple[str, Json]:
+    """Somebody with a plan by the month who lives by a test clock; returns the clock's id and the plan."""
+    clock = driver.post(CLOCKS, {"frozen_time": JANUARY, "name": "A year"})["id"]
+    customer = driver.post("/v1/customers", {"test_clock": clock, "payment_method": "pm_card_visa"})["id"]
+    card = driver.get("/v1/payment_methods", customer=customer)["data"][0]["id"]
+    order = {"customer": customer, "items[0][price]": driver.price()["id"], "default_payment_method": card}
+    return clock, driver.post("/v1/subscriptions", order)
+
+
+def test_a_test_clock_is_moved_by_a_day_by_a_month_and_to_what_comes_next(driver: Driver) -> None:
+    clock, plan = _on_a_clock(driver)
+
+    def time() -> int:
+        known = driver.get(f"{CLOCKS}/{clock}")
+        assert known["status"] == "ready"
+        return int(known["frozen_time"])
+
+    text = page(driver, "/clock")
+    for words in ("A year", "2030-01-01 00:00:00", "The plan renews"):
+        assert words in text.partition("Test clocks")[2], words
+    assert "Nothing is to come" in text, "the sandbox's own clock does not move it"
+    assert f"/objects/test_helpers.test_clock/{clock}" in links(text)
+    assert press(driver, "/clock", by="day", clock=clock).location == "/clock?note=advanced"
+    page(driver, "/clock?note=advanced")
+    assert time() == JANUARY + DAY
+    press(driver, "/clock", by="next", clock=clock)
+    page(driver, "/clock")
+    assert time() == plan["items"]["data"][0]["current_period_end"]
+    assert len(driver.get("/v1/invoices", subscription=plan["id"])["data"]) == 2
+    press(driver, "/clock", by="month", clock=clock)
+    page(driver, "/clock")
+    assert time() == JANUARY + (31 + 28) * DAY
+    assert len(driver.get("/v1/invoices", subscription=plan["id"])["data"]) == 3
+
+
+def test_what_a_test_clock_cannot_do_is_said(driver: Driver) -> None:
+    clock = driver.post(CLOCKS, {"frozen_time": JANUARY})["id"]
+    assert "Test clocks" in page(driver, "/clock")
+    assert press(driver, "/clock", by="next", clock=clock).status_code == 400
+    assert press(driver, "/clock", by="day", clock="clock_none").status_code == 404
+    driver.call("DELETE", f"{CLOCKS}/{clock}")
+    assert "Test clocks" not in page(driver, "/clock")

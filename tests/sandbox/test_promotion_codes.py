@@ -234,3 +234,151 @@ def test_an_active_code_stands_for_one_thing(sandbox: Driver) -> None:
     ]
     assert sandbox.error("POST", f"/v1/promotion_codes/{first['id']}", {"active": "true"})[0] == 400
     assert {"coupon.created", "promotion_code.created", "promotion_code.updated"} <= set(sandbox.event_types())
+
+
+LIMITS = ("customer", "first order", "minimum", "another currency")
+
+
+def _limited(sandbox: Driver, limit: str) -> Json:
+    """Return a code that nobody may use who buys the plan of 29.00 a second time."""
+    currency = "eur" if limit == "another currency" else "usd"
+    limits: dict[str, Json] = {
+        "customer": {"customer": sandbox.post("/v1/customers")["id"]},
+        "first order": {"restrictions[first_time_transaction]": "true"},
+    }
+    least = {"restrictions[minimum_amount]": 100_000, "restrictions[minimum_amount_currency]": currency}
+    return code(sandbox, None, limit.upper().replace(" ", "_"), **limits.get(limit, least))
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_the_limits_of_a_code_hold_wherever_it_is_sent(sandbox: Driver, limit: str) -> None:
+    begun = sandbox.begin()
+    promotion = _limited(sandbox, limit)
+    discount = {"discounts[0][promotion_code]": promotion["id"]}
+    customer, price = begun["customer"], begun["items"]["data"][0]["price"]["id"]
+    new = {"customer": customer, "items[0][price]": price, "default_payment_method": begun["default_payment_method"]}
+    offer = {"customer": customer, "line_items[0][price]": price}
+    asked = {"customer": customer, "subscription_details[items][0][price]": price}
+    for path, sent in (
+        ("/v1/subscriptions", new),
+        (f"/v1/subscriptions/{begun['id']}", {}),
+        ("/v1/invoices/create_preview", {"subscription": begun["id"]}),
+        ("/v1/invoices/create_preview", asked),
+        ("/v1/quotes", offer),
+    ):
+        status, error = sandbox.error("POST", path, sent | discount)
+        assert (status, error["param"]) == (400, "discounts[0][promotion_code]"), path
+    assert sandbox.get(f"/v1/promotion_codes/{promotion['id']}")["times_redeemed"] == 0
+
+
+def test_a_code_within_its_limits_is_taken(sandbox: Driver) -> None:
+    customer = sandbox.post("/v1/customers", {"payment_method": "pm_card_visa"})
+    card = sandbox.get("/v1/payment_methods", customer=customer["id"])["data"][0]["id"]
+    limits: Json = {"restrictions[minimum_amount]": 5800, "restrictions[minimum_amount_currency]": "usd"}
+    limits |= {"restrictions[first_time_transaction]": "true", "customer": customer["id"]}
+    promotion = code(sandbox, coupon(sandbox, duration="forever"), **limits)
+    order = {"customer": customer["id"], "items[0][price]": sandbox.price()["id"], "default_payment_method": card}
+    discount = {"discounts[0][promotion_code]": promotion["id"]}
+    assert sandbox.error("POST", "/v1/subscriptions", order | discount)[0] == 400
+    begun = sandbox.post("/v1/subscriptions", order | discount | {"items[0][quantity]": 2})
+    assert sandbox.latest_invoice(begun)["total"] == 4350
+
+
+def test_the_least_sum_is_that_of_the_plan_as_it_is_to_be(sandbox: Driver) -> None:
+    begun = sandbox.begin()
+    limits: Json = {"restrictions[minimum_amount]": 5800, "restrictions[minimum_amount_currency]": "usd"}
+    discount = {"discounts[0][promotion_code]": code(sandbox, **limits)["id"]}
+    assert sandbox.error("POST", f"/v1/subscriptions/{begun['id']}", discount)[0] == 400
+    assert sandbox.change(begun, quantity=2, **discount)["discounts"]
+
+
+def _active(sandbox: Driver, promotion: Json) -> list[bool]:
+    """Return what is said of a code where it is read, and whether it is listed with the active and with the others."""
+    listed = [
+        [one["id"] for one in sandbox.get("/v1/promotion_codes", code=promotion["code"], active=word)["data"]]
+        for word in ("true", "false")
+    ]
+    return [
+        sandbox.get(f"/v1/promotion_codes/{promotion['id']}")["active"],
+        *(promotion["id"] in ids for ids in listed),
+    ]
+
+
+ENDS = ("spent", "expired", "coupon spent", "coupon expired", "coupon deleted", "switched off")
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_code_that_is_over_is_not_active_and_can_be_made_anew(sandbox: Driver, wall: Wall, end: str) -> None:
+    terms: dict[str, Json] = {"coupon spent": {"max_redemptions": 1}, "coupon expired": {"redeem_by": wall.at + 60}}
+    limits: dict[str, Json] = {"spent": {"max_redemptions": 1}, "expired": {"expires_at": wall.at + 60}}
+    promotion = code(sandbox, coupon(sandbox, **terms.get(end, {})), **limits.get(end, {}))
+    path = f"/v1/promotion_codes/{promotion['id']}"
+    assert _active(sandbox, promotion) == [True, True, False]
+    if end.endswith("spent"):
+        sandbox.begin(**{"discounts[0][promotion_code]": promotion["id"]})
+    elif end == "coupon deleted":
+        sandbox.call("DELETE", f"/v1/coupons/{promotion['promotion']['coupon']}")
+    elif end == "switched off":
+        sandbox.post(path, {"active": "false"})
+    wall.at += 61
+    assert _active(sandbox, promotion) == [False, False, True]
+    if end != "switched off":
+        assert sandbox.error("POST", path, {"active": "true"})[0] == 400
+    assert code(sandbox)["active"] is True
+
+
+def _discount_events(sandbox: Driver) -> list[tuple[str, str]]:
+    """Return what was told of discounts: what happened, and to which."""
+    prefix = "customer.discount."
+    return [
+        (event["type"].removeprefix(prefix), event["data"]["object"]["id"])
+        for event in sandbox.events()
+        if event["type"].startswith(prefix)
+    ]
+
+
+def test_a_discount_is_told_of_when_it_is_given_and_when_it_is_over(sandbox: Driver) -> None:
+    lasting = coupon(sandbox, duration="repeating", duration_in_months=2)["id"]
+    begun = sandbox.begin(**{"discounts[0][coupon]": lasting})
+    (first,) = begun["discounts"]
+    assert _discount_events(sandbox) == [("created", first)]
+    told = next(one for one in sandbox.events() if one["type"] == "customer.discount.created")["data"]["object"]
+    assert (told["object"], told["subscription"], told["source"]["coupon"]) == ("discount", begun["id"], lasting)
+    sandbox.pass_until(told["end"] - 60)
+    assert sandbox.subscription(begun)["discounts"] == [first]
+    sandbox.pass_until(told["end"] + 60)
+    assert sandbox.subscription(begun)["discounts"] == []
+    sandbox.pass_by(31)
+    assert _discount_events(sandbox) == [("created", first), ("deleted", first)]
+    second = sandbox.change(begun, **{"discounts[0][coupon]": lasting})["discounts"][0]
+    third = sandbox.change(begun, **{"discounts[0][coupon]": coupon(sandbox, duration="forever")["id"]})["discounts"][0]
+    sandbox.change(begun, discounts="")
+    assert _discount_events(sandbox)[2:] == [
+        ("created", second),
+        ("created", third),
+        ("deleted", second),
+        ("deleted", third),
+    ]
+
+
+def test_a_discount_for_one_invoice_is_over_with_that(sandbox: Driver) -> None:
+    begun = sandbox.begin(**{"discounts[0][coupon]": coupon(sandbox)["id"]})
+    assert begun["discounts"] == []
+    assert [what for what, _ in _discount_events(sandbox)] == ["created", "deleted"]
+
+
+@pytest.mark.parametrize(("duration", "told"), [("once", ["created", "deleted"]), ("forever", ["created"])])
+def test_the_discount_of_a_checkout_is_told_of(sandbox: Driver, duration: str, told: list[str]) -> None:
+    code(sandbox, coupon(sandbox, duration=duration))
+    session = open_session(sandbox, "subscription", 2900)
+    enter(sandbox, session, "LAUNCH")
+    sandbox.paid(session)
+    assert [what for what, _ in _discount_events(sandbox)] == told
+
+
+def test_a_preview_tells_of_no_discount(sandbox: Driver) -> None:
+    begun = sandbox.begin()
+    sandbox.post(
+        "/v1/invoices/create_preview", {"subscription": begun["id"], "discounts[0][coupon]": coupon(sandbox)["id"]}
+    )
+    assert _discount_events(sandbox) == []

@@ -113,8 +113,9 @@ def test_an_unpaid_plan_writes_drafts_and_comes_back(sandbox: Driver) -> None:
 def test_the_bank_asks_at_a_renewal(sandbox: Driver) -> None:
     begun = _unpaid(sandbox, ASKING)
     invoice = sandbox.latest_invoice(begun)
-    assert sandbox.event_types()[-5:] == [
+    assert sandbox.event_types()[-6:] == [
         "payment_intent.requires_action",
+        "customer.updated",
         "invoice.updated",
         "invoice.payment_failed",
         "invoice.payment_action_required",
@@ -243,3 +244,101 @@ def test_a_policy_to_start_with() -> None:
     begun = _unpaid(sandbox)
     assert sandbox.latest_invoice(begun)["next_payment_attempt"] == sandbox.latest_invoice(begun)["created"] + 2 * DAY
     app.extensions["sandbox"].close()
+
+
+@pytest.mark.parametrize("status", ["past_due", "unpaid"])
+def test_a_plan_is_active_again_when_its_debt_is_written_off(sandbox: Driver, status: str) -> None:
+    _set(sandbox, [1], status)
+    begun = _unpaid(sandbox)
+    sandbox.pass_by(2)
+    assert sandbox.subscription(begun)["status"] == status
+    path = f"/v1/invoices/{sandbox.latest_invoice(begun)['id']}"
+    assert "status_details" not in sandbox.get(path)
+    written_off = sandbox.post(f"{path}/mark_uncollectible")
+    assert written_off["status_details"] == {"uncollectible": {"reason": "user_forgiven"}}
+    assert sandbox.subscription(begun)["status"] == "active"
+    assert sandbox.event_types()[-1] == "customer.subscription.updated"
+    paid = sandbox.post(f"{path}/pay", {"payment_method": sandbox.card(begun)})
+    assert (paid["status"], "status_details" in paid) == ("paid", False)
+
+
+def test_an_old_debt_that_is_written_off_does_not_pay_a_later_one(sandbox: Driver) -> None:
+    _set(sandbox, [1], "past_due")
+    begun = _unpaid(sandbox)
+    first = sandbox.latest_invoice(begun)
+    sandbox.pass_by(MONTH)
+    second = sandbox.latest_invoice(begun)
+    sandbox.post(f"/v1/invoices/{first['id']}/mark_uncollectible")
+    assert sandbox.subscription(begun)["status"] == "past_due"
+    # Made void, the second lets the plan stand as the first says.
+    sandbox.post(f"/v1/invoices/{second['id']}/void")
+    assert sandbox.subscription(begun)["status"] == "active"
+
+
+def test_a_void_invoice_leaves_the_debt_before_it(sandbox: Driver) -> None:
+    _set(sandbox, [1], "past_due")
+    begun = _unpaid(sandbox)
+    sandbox.pass_by(MONTH)
+    sandbox.post(f"/v1/invoices/{sandbox.latest_invoice(begun)['id']}/void")
+    assert sandbox.subscription(begun)["status"] == "past_due"
+
+
+@pytest.mark.parametrize("verb", ["mark_uncollectible", "void"])
+def test_what_was_never_paid_for_stays_incomplete(sandbox: Driver, verb: str) -> None:
+    begun = sandbox.begin(card=FAILING)
+    sandbox.post(f"/v1/invoices/{begun['latest_invoice']}/{verb}")
+    assert sandbox.subscription(begun)["status"] == "incomplete"
+
+
+@pytest.mark.parametrize("relief", ["pay", "mark_uncollectible"])
+def test_a_customer_is_delinquent_while_a_payment_has_failed(sandbox: Driver, relief: str) -> None:
+    begun = _unpaid(sandbox)
+    path = f"/v1/customers/{begun['customer']}"
+    assert sandbox.get(path)["delinquent"] is True
+    told = sandbox.events(type="customer.updated")[-1]
+    assert told["data"]["previous_attributes"] == {"delinquent": False}
+    invoice = sandbox.latest_invoice(begun)["id"]
+    sandbox.post(f"/v1/invoices/{invoice}/{relief}", {"payment_method": sandbox.card(begun)} if relief == "pay" else {})
+    assert sandbox.get(path)["delinquent"] is False
+    assert sandbox.events(type="customer.updated")[-1]["data"]["previous_attributes"] == {"delinquent": True}
+
+
+def test_what_somebody_tries_makes_nobody_delinquent(sandbox: Driver) -> None:
+    begun = sandbox.begin(payment_behavior="default_incomplete")
+    sandbox.error(
+        "POST", f"/v1/invoices/{begun['latest_invoice']}/pay", {"payment_method": sandbox.card(begun, FAILING)}
+    )
+    assert sandbox.get(f"/v1/customers/{begun['customer']}")["delinquent"] is False
+
+
+def test_the_drafts_of_an_unpaid_plan_do_not_advance(sandbox: Driver) -> None:
+    _set(sandbox, [1], "unpaid")
+    begun = _unpaid(sandbox)
+    sandbox.pass_by(2 + MONTH)
+    draft = sandbox.latest_invoice(begun)
+    assert (draft["status"], draft["auto_advance"]) == ("draft", False)
+    told = [event for event in sandbox.events(type="invoice.created") if event["data"]["object"]["id"] == draft["id"]]
+    assert told[0]["data"]["object"]["auto_advance"] is False
+    renewed = [event["data"]["object"] for event in sandbox.events(type="invoice.created")][-2]
+    assert renewed["auto_advance"] is True
+
+
+def test_the_bank_asks_about_what_was_written_off(sandbox: Driver) -> None:
+    begun = _unpaid(sandbox)
+    page = f"/i/{sandbox.latest_invoice(begun)['id']}"
+    sandbox.post(f"/v1/invoices/{page[3:]}/mark_uncollectible")
+    form = GOOD_CARD | {"card_number": "4000 0027 6000 3184"}
+    assert sandbox.client.post(f"{page}/pay", data=form).headers["Location"].endswith(f"{page}/authenticate")
+    assert b"Is it you?" in sandbox.client.get(f"{page}/authenticate").data
+    sandbox.client.post(f"{page}/authenticate", data={"answer": "complete"})
+    assert sandbox.get(f"/v1/invoices/{page[3:]}")["status"] == "paid"
+
+
+def test_a_refused_card_leaves_what_was_written_off(sandbox: Driver) -> None:
+    begun = sandbox.begin()
+    sandbox.change(begun, quantity=3, proration_behavior="always_invoice", payment_behavior="default_incomplete")
+    path = f"/v1/invoices/{sandbox.latest_invoice(begun)['id']}"
+    sandbox.post(f"{path}/mark_uncollectible")
+    sandbox.error("POST", f"{path}/pay", {"payment_method": sandbox.card(begun, FAILING)})
+    after = sandbox.get(path)
+    assert (after["status"], after["auto_advance"], after["next_payment_attempt"]) == ("uncollectible", False, None)

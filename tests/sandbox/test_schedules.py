@@ -311,3 +311,18 @@ def test_changes_that_cannot_be(sandbox: Driver, phase: Json, param: str) -> Non
     status, error = sandbox.error("POST", f"{SCHEDULES}/{made['id']}", sent)
     assert (status, error["param"]) == (400, param)
     assert sandbox.get(f"{SCHEDULES}/{made['id']}") == made
+
+
+def test_a_schedule_does_not_outlive_what_was_never_paid(sandbox: Driver) -> None:
+    customer = sandbox.post("/v1/customers")["id"]
+    card = sandbox.post("/v1/payment_methods/pm_card_chargeCustomerFail/attach", {"customer": customer})["id"]
+    sent = {"customer": customer, "start_date": "now", "default_settings[default_payment_method]": card}
+    sent |= _phase(0, sandbox.price()["id"], duration__interval="year")
+    schedule = sandbox.post(SCHEDULES, sent)
+    sandbox.pass_by(1)
+    after, begun = sandbox.get(f"{SCHEDULES}/{schedule['id']}"), {"id": schedule["subscription"]}
+    assert sandbox.subscription(begun)["status"] == "incomplete_expired"
+    assert (after["status"], sandbox.subscription(begun)["schedule"]) == ("canceled", None)
+    told = sandbox.events(type="customer.subscription.updated")[-1]["data"]["previous_attributes"]
+    assert told == {"ended_at": None, "schedule": schedule["id"], "status": "incomplete"}
+    assert "subscription_schedule.canceled" in sandbox.event_types()

@@ -332,3 +332,31 @@ def test_going_on_may_be_billed_at_once(sandbox: Driver, wall: Wall) -> None:
     assert sandbox.error("POST", f"{path}/resume", unchanged | {"proration_date": JANUARY})[0] == 400
     sandbox.post(f"{path}/resume", unchanged)
     assert sandbox.latest_invoice(begun)["total"] == 1450 - 2900
+
+
+def test_an_invoice_names_the_period_that_has_ended(sandbox: Driver, wall: Wall) -> None:
+    wall.at = JANUARY
+    begun = _begin(sandbox, trial_period_days=14)
+    path = f"/v1/subscriptions/{begun['id']}"
+
+    def period() -> tuple[int, int]:
+        invoice = sandbox.latest_invoice(begun)
+        return invoice["period_start"], invoice["period_end"]
+
+    assert period() == (JANUARY, JANUARY)
+    seen = sandbox.post("/v1/invoices/create_preview", {"subscription": begun["id"]})
+    sandbox.pass_by(14)
+    trial = begun["trial_end"]
+    assert period() == (JANUARY, trial) == (seen["period_start"], seen["period_end"])
+    sandbox.pass_by(31)
+    assert period() == (trial, trial + 31 * DAY)
+    # A period that begins because of a change has none before it.
+    sandbox.pass_by(3)
+    now = sandbox.get("/_sandbox/clock")["now"]
+    sandbox.post(path, {"billing_cycle_anchor[type]": "now"})
+    assert period() == (now, now)
+    sandbox.post(f"{path}/pause")
+    sandbox.pass_by(60)
+    now = sandbox.get("/_sandbox/clock")["now"]
+    sandbox.post(f"{path}/resume")
+    assert period() == (now, now)

@@ -111,10 +111,11 @@ def test_a_refused_card_leaves_an_incomplete_subscription(sandbox: Driver) -> No
     invoice = sandbox.get(f"/v1/invoices/{begun['latest_invoice']}")
     assert (begun["status"], invoice["status"], invoice["attempt_count"]) == ("incomplete", "open", 1)
     assert invoice["amount_remaining"] == 2900
-    assert sandbox.event_types()[-5:] == [
+    assert sandbox.event_types()[-6:] == [
         "charge.failed",
         "payment_intent.payment_failed",
         "customer.subscription.created",
+        "customer.updated",
         "invoice.updated",
         "invoice.payment_failed",
     ]

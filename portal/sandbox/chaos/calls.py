@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from flask import Response, request
 
 from portal.sandbox.chaos import book
-from portal.sandbox.chaos.rate_limits import RateLimits
+from portal.sandbox.chaos.rate_limits import RateLimits, subscription_changed
 from portal.sandbox.chaos.rules import Rule
+from portal.sandbox.endpoints import Values
 from portal.sandbox.errors import ApiError, idempotency_in_use, rate_limited
 from portal.sandbox.store import Store
 
@@ -46,6 +47,14 @@ class CallChaos:
                 return Fault()
             book.note(self._store, "calls", strike.rule.fault, subject)
         return Fault(strike.rule)
+
+    def meet_values(self, endpoint: str, ids: list[str], values: Values, now: int) -> None:
+        """Look at what a call is about to do, too: raises 429 when a subscription's quantities change too often."""
+        changed = subscription_changed(self._store, endpoint, ids, values) if self._rate_limit else None
+        refusal = self._limits.refusal_of_change(changed, now) if changed else None
+        if refusal is not None:
+            book.note(self._store, "calls", "rate_limit", f"{endpoint.partition(' ')[0]} /v1/subscriptions/{changed}")
+            raise refusal
 
 
 class Fault:

@@ -22,7 +22,9 @@ def add(app: Flask, sandbox: Sandbox) -> None:
         # One transaction around look and pay: of two answers at once, the second finds nobody waiting.
         with sandbox.store.transaction():
             intent = call.store.get("payment_intent", intent_id)
-            if intent is None or intent["status"] != "requires_action":
+            waits = intent is not None and intent["status"] == "requires_action"
+            # The bank of a checkout asks on a page of the checkout, which goes on with the session.
+            if intent is None or not waits or payment_intents.is_of_checkout(call, intent):
                 return plain_page(sandbox, 404, "Nobody is asked", "No bank waits for an answer here.")
             return_url = intent["next_action"]["redirect_to_url"]["return_url"]
             if request.method == "POST":

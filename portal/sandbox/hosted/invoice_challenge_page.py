@@ -5,7 +5,7 @@ from flask import Flask, Response, request
 from portal.sandbox import challenge, collecting, paying
 from portal.sandbox.call import Call
 from portal.sandbox.customer_time import call_for
-from portal.sandbox.hosted.invoice_payment_page import settle
+from portal.sandbox.hosted.invoice_payment_page import can_be_paid, settle
 from portal.sandbox.hosted.pages import guarded_redirect, plain_page, show
 from portal.sandbox.registry import fetch
 from portal.sandbox.sandbox import Sandbox
@@ -40,8 +40,8 @@ def add(app: Flask, sandbox: Sandbox) -> None:
 
 
 def waiting_intent(call: Call, invoice: Object) -> Object | None:
-    """Return the intent of an open invoice whose bank waits for an answer, or None when none does."""
-    intent = collecting.intent_of(call, invoice) if invoice["status"] == "open" else None
+    """Return the intent of an invoice that can still be paid, if its bank waits for an answer, or None."""
+    intent = collecting.intent_of(call, invoice) if can_be_paid(invoice) else None
     return intent if intent is not None and intent["status"] == "requires_action" else None
 
 

@@ -78,7 +78,7 @@ def _credit(visit: Visit, subscription: Object) -> int:
 
 
 def _waiting(visit: Visit, subscription: Object) -> int:
-    waiting = invoice_items.pending(visit.call, subscription["customer"], subscription["id"])
+    waiting = invoice_items.pending(visit.call, subscription["customer"], subscription["id"], subscription["currency"])
     return sum(int(one["amount"]) for one in waiting)
 
 

@@ -9,7 +9,7 @@ from portal.sandbox.hosted.portal_plans import cost_of, name_of, plan_of
 from portal.sandbox.hosted.portal_visit import Visit
 from portal.sandbox.plan_offers import Choice, NotOfferedError
 from portal.sandbox.portal_changes import Outlook
-from portal.sandbox.resources import promotion_codes
+from portal.sandbox.resources import prices, promotion_codes
 from portal.sandbox.store import Object
 from portal.sandbox.wording import date
 
@@ -94,16 +94,18 @@ def _choice(visit: Visit, subscription: Object, errors: dict[str, str]) -> Choic
     """Return what was chosen, by the customer or by who made the flow; None with errors by field."""
     ready = _ready(visit, subscription)
     if ready is not None:
-        wanted, discounts = ready["items"][0], _sent(ready["discounts"])
+        wanted = ready["items"][0]
     else:
         wanted = {"price": visit.entered("price") or None, "quantity": _number(visit, errors)}
-        discounts = _discounts(visit, subscription, errors)
     if errors:
         return None
     try:
         found = plan_offers.choose(visit.call, visit.configuration, subscription, wanted["price"], wanted["quantity"])
     except NotOfferedError as error:
         errors[error.field] = str(error)
+        return None
+    discounts = _sent(ready["discounts"]) if ready else _discounts(visit, subscription, found, errors)
+    if errors:
         return None
     item = plan_offers.item_of(visit.call, subscription)
     if discounts is None and (found.price["id"], found.quantity) == (item["price"], item["quantity"]):
@@ -134,14 +136,16 @@ def _number(visit: Visit, errors: dict[str, str]) -> int | None:
     return int(entered)
 
 
-def _discounts(visit: Visit, subscription: Object, errors: dict[str, str]) -> list[Object] | None:
+def _discounts(visit: Visit, subscription: Object, found: Choice, errors: dict[str, str]) -> list[Object] | None:
     code = visit.entered("promotion_code")
     if not code:
         return None
     update = visit.configuration["features"]["subscription_update"]
     offered = "promotion_code" in update["default_allowed_updates"]
     promotion = promotion_codes.find(visit.call, code) if offered else None
-    refusal = discounting.refusal_for(visit.call, subscription, promotion)
+    cost = prices.cost(found.price, found.quantity)
+    purchase = discounting.Purchase(subscription["customer"], subscription["currency"], cost)
+    refusal = discounting.refusal_for(visit.call, purchase, promotion)
     if refusal is not None or promotion is None:
         errors["promotion_code"] = refusal or discounting.UNKNOWN
         return None

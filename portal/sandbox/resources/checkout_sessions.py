@@ -1,7 +1,11 @@
 """Checkout Sessions, whose page is the sandbox's own: something is bought or subscribed to, or a card is saved."""
 
-from portal.sandbox import checkout_setup, checkout_taxes, discounting, events, tax_settings
+from functools import partial
+
+from portal.sandbox import checkout_setup, checkout_taxes, currencies, discounting, events, tax_settings
 from portal.sandbox.addresses import ADDRESS, SHIPPING
+from portal.sandbox.agenda import Due
+from portal.sandbox.beginning import check_trial_end
 from portal.sandbox.call import Call
 from portal.sandbox.checkout_opening import open_session, trial_end_of
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
@@ -132,10 +136,14 @@ def create(call: Call, values: Values) -> Object:
         return render(call, checkout_setup.open_setup(call, values, customer))
     lines = [_line(call, values, number) for number in range(len(values["line_items"]))]
     _check_prices(values["mode"], [price for price, _ in lines])
+    if values["mode"] == "subscription" and customer is not None:
+        currencies.require(call, customer["id"], lines[0][0]["currency"], "line_items")
     trial_end = trial_end_of(call, values.get("subscription_data", {}))
     fixed = values.get("subscription_data", {}).get("trial_end")
     if fixed is not None and fixed < call.now() + TRIAL_SECONDS_MIN:
         raise invalid("The trial must end at least 48 hours from now.", "subscription_data[trial_end]")
+    if fixed is not None:
+        check_trial_end(call, fixed, "subscription_data[trial_end]")
     session = open_session(call, values, customer, lines[0][0]["currency"])
     rates = _tax_rates(call, values)
     total = 0
@@ -255,14 +263,13 @@ def _expire(call: Call, session: Object) -> Object:
     return session
 
 
-def expire_due(call: Call) -> None:
-    """Expire every open session whose time has come."""
+def due(call: Call) -> list[Due]:
+    """Find the open sessions whose time has come; they expire."""
     overdue = [equals("status", "open"), Condition("json_extract(body, '$.expires_at') <= ?", (call.now(),))]
-    if not call.store.find("checkout.session", overdue, limit=1):
-        return
-    with call.store.transaction():
-        for session in call.store.find("checkout.session", overdue, oldest_first=True):
-            _expire(call, session)
+    return [
+        Due(session["expires_at"], "expire", session["id"], partial(_expire, session=session))
+        for session in call.store.find("checkout.session", overdue, oldest_first=True)
+    ]
 
 
 def index(call: Call, values: Values) -> Object:

@@ -2,7 +2,7 @@
 
 from copy import deepcopy
 
-from portal.sandbox import events, ids, tax_location
+from portal.sandbox import events, ids, schedule_phases, tax_location
 from portal.sandbox.addresses import ADDRESS, SHIPPING, address, shipping
 from portal.sandbox.call import Call
 from portal.sandbox.customer_time import by_clock_of, call_for
@@ -179,8 +179,12 @@ def update(call: Call, values: Values, customer_id: str) -> Object:
 
 @by_clock_of("customer")
 def delete(call: Call, _: Values, customer_id: str) -> Object:
-    """`DELETE /v1/customers/{customer}`: ends the customer's subscriptions at once and keeps the id as deleted."""
+    """`DELETE /v1/customers/{customer}`: ends the customer's subscriptions at once and keeps the id as deleted.
+
+    A schedule that is to begin one later begins none.
+    """
     customer = fetch(call, "customer", customer_id)
+    schedule_phases.call_off_all_of(call, customer_id)
     subscriptions.cancel_all_of(call, customer_id)
     events.emit(call, "customer.deleted", customer)
     call.store.save(customer | {"deleted": True})

@@ -39,6 +39,11 @@ def build(call: Call, coupon: Object, promotion_code: str | None, whom: For) -> 
     }
 
 
+def lasts(call: Call, discount: Object) -> bool:
+    """Say whether a discount has not come to its end yet."""
+    return bool(discount["end"] is None or discount["end"] > call.now())
+
+
 register(
     Resource(
         "discount",

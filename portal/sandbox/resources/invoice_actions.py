@@ -1,6 +1,6 @@
 """What is done with an invoice: it is finalized, paid, made void, or written off."""
 
-from portal.sandbox import collecting, events, pending_updates, standing
+from portal.sandbox import collecting, pending_updates, standing
 from portal.sandbox.call import Call
 from portal.sandbox.customer_time import by_clock_of
 from portal.sandbox.endpoints import Endpoint, Values
@@ -69,6 +69,7 @@ def void(call: Call, _: Values, invoice_id: str) -> Object:
     subscription = invoices.subscription_of(call, invoice)
     if subscription is not None and pending_updates.is_paid_by(subscription, invoice):
         pending_updates.forget(call, subscription)
+    standing.after_void(call, invoice)
     return render(call, voided)
 
 
@@ -77,10 +78,8 @@ def mark_uncollectible(call: Call, _: Values, invoice_id: str) -> Object:
     """`POST /v1/invoices/{invoice}/mark_uncollectible`: nobody tries it any more, and it can still be paid."""
     invoice = fetch(call, "invoice", invoice_id)
     _require(invoice, ("open",), "marked uncollectible")
-    invoice |= {"auto_advance": False, "next_payment_attempt": None, "status": "uncollectible"}
-    invoice["status_transitions"]["marked_uncollectible_at"] = call.now()
-    call.store.save(invoice)
-    events.emit(call, "invoice.marked_uncollectible", invoice)
+    collecting.write_off(call, invoice)
+    standing.after_write_off(call, invoice)
     return render(call, invoice)
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from portal.sandbox import events, ids, tax_settings
+from portal.sandbox import currencies, events, ids, tax_settings
 from portal.sandbox.call import Call
 from portal.sandbox.customer_time import by_clock_of_customer
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
@@ -126,9 +126,13 @@ def add_proration(call: Call, customer: Object, proration: Proration) -> Object:
     )
 
 
-def pending(call: Call, customer_id: str, subscription_id: str | None) -> list[Object]:
-    """Return what the next invoice of a subscription (or of the customer alone) takes up, oldest first."""
-    found = call.store.find("invoiceitem", [equals("customer", customer_id), _PENDING], oldest_first=True)
+def pending(call: Call, customer_id: str, subscription_id: str | None, currency: str | None = None) -> list[Object]:
+    """Return what the next invoice of a subscription (or of the customer alone) takes up, oldest first.
+
+    An invoice is in one `currency`; without it, what waits in any is returned.
+    """
+    wanted = [equals("customer", customer_id), _PENDING, *([equals("currency", currency)] if currency else [])]
+    found = call.store.find("invoiceitem", wanted, oldest_first=True)
     return [one for one in found if subscription_of(one) in (None, subscription_id)]
 
 
@@ -193,6 +197,7 @@ def add(call: Call, customer: Object, values: Values) -> Object:
         raise invalid("An amount needs a currency.", "currency", "parameter_missing")
     if subscription is not None and subscription["currency"] != currency:
         raise invalid(f"The subscription is in {subscription['currency']}, and the item in {currency}.", "currency")
+    currencies.require(call, customer["id"], currency, "pricing[price]" if price else "currency")
     quantity = values.get("quantity", 1)
     period = values.get("period", {"start": call.now(), "end": call.now()})
     if period["end"] < period["start"]:

@@ -19,6 +19,7 @@ from portal.sandbox.parameters import (
     TimestampOr,
 )
 from portal.sandbox.previewing import preview
+from portal.sandbox.resources.subscriptions import BILLING_MODE
 from portal.sandbox.store import Object
 from portal.sandbox.tax_settings import AUTOMATIC_TAX, TAX_RATES
 
@@ -44,7 +45,10 @@ _CUSTOMER = Hash(
 )
 _SUBSCRIPTION = Hash(
     fields={
-        "billing_cycle_anchor": Hash(fields={"type": Choice(options=("now", "unchanged"), required=True)}),
+        "billing_cycle_anchor": Hash(
+            fields={"timestamp": Timestamp(), "type": Choice(options=("now", "timestamp", "unchanged"), required=True)}
+        ),
+        "billing_mode": BILLING_MODE,
         "cancel_at": TimestampOr(options=("max_period_end", "min_period_end"), unsettable=True),
         "cancel_at_period_end": Boolean(),
         "cancel_now": Boolean(),

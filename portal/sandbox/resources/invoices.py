@@ -1,6 +1,6 @@
 """Invoices: what they are, and how they are written."""
 
-from portal.sandbox import events, ids, tax_settings, taxing
+from portal.sandbox import customer_balance, events, ids, tax_settings, taxing
 from portal.sandbox.call import ACCOUNT_NAME, Call
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
 from portal.sandbox.parameters import CREATED_PAGING, Choice, Text
@@ -39,16 +39,21 @@ def draft(
     currency: str = "",
     tax: TaxTerms | None = None,
     quote_id: str | None = None,
+    period: tuple[int, int] | None = None,
 ) -> Object:
     """Store a draft invoice with its lines and tell of it. One without lines needs a currency.
 
-    It is taxed as its subscription is, unless `tax` says how. `quote_id` names the quote it was promised in.
+    It is taxed as its subscription is, unless `tax` says how. `quote_id` names the quote it was promised in, `period`
+    the time in which what it bills besides came up: that which ends with a renewal, else none at all.
     """
     invoice = _build(call, customer, subscription, billing_reason, sources)
+    if period is not None:
+        invoice |= {"period_start": period[0], "period_end": period[1]}
     if quote_id is not None:
         details = {"quote": quote_id}
         invoice["parent"] = {"quote_details": details, "subscription_details": None, "type": "quote_details"}
     invoice["currency"] = currency or invoice["currency"]
+    invoice["starting_balance"] = customer_balance.held(customer, invoice["currency"])
     lines = [invoice_lines.build(invoice["id"], source) for source in sources]
     terms = tax or (tax_settings.terms_of(subscription) if subscription else NO_TAX)
     taxing.tax_invoice(call, invoice, lines, customer, terms)
@@ -83,6 +88,8 @@ def _build(
         | _blank()
         | {
             "account_name": ACCOUNT_NAME,
+            # Nobody has paid for long: what is due is written down and not asked for.
+            "auto_advance": subscription is None or subscription["status"] != "unpaid",
             "billing_reason": billing_reason,
             "created": now,
             "currency": sources[0].currency if sources else None,
@@ -101,7 +108,6 @@ def _build(
             "rendering": _rendering("auto") if subscription is None else None,
             "period_end": now,
             "period_start": now,
-            "starting_balance": customer["balance"],
             "status": "draft",
             "subtotal": subtotal,
             "test_clock": customer["test_clock"],
@@ -123,7 +129,6 @@ def _blank() -> Object:
         "application": None,
         "attempt_count": 0,
         "attempted": False,
-        "auto_advance": True,
         "automatically_finalizes_at": None,
         "collection_method": "charge_automatically",
         "custom_fields": None,

@@ -1,4 +1,7 @@
-"""Payment intents: payments by card, captured at once, and by debit. Manual capture is not emulated."""
+"""Payment intents: payments by card, captured at once, and by debit. Manual capture is not emulated.
+
+What an invoice or a Checkout Session has made to be paid with belongs to it: it says how much is due, and ends it.
+"""
 
 from copy import deepcopy
 from typing import Any
@@ -25,7 +28,7 @@ from portal.sandbox.parameters import (
 )
 from portal.sandbox.registry import Nested, Reference, Resource, fetch, register, render
 from portal.sandbox.resources import invoice_payments, payment_methods
-from portal.sandbox.store import Object
+from portal.sandbox.store import Object, equals
 
 AMOUNT_MIN = 50
 _AUTOMATIC = Hash(
@@ -35,7 +38,7 @@ _AUTOMATIC = Hash(
     }
 )
 _COMMON = {
-    "amount": Integer(minimum=AMOUNT_MIN, maximum=AMOUNT_MAX),
+    "amount": Integer(minimum=1),
     "currency": Text(pattern="[A-Za-z]{3}"),
     "customer": Text(),
     "description": Text(unsettable=True, max_length=1000),
@@ -59,7 +62,7 @@ CREATE = (
     | _CONFIRMING
     | {
         "allowed_payment_method_types": Array(),
-        "amount": Integer(minimum=AMOUNT_MIN, maximum=AMOUNT_MAX, required=True),
+        "amount": Integer(minimum=1, required=True),
         "automatic_payment_methods": _AUTOMATIC,
         "capture_method": Choice(options=("automatic", "automatic_async")),
         "confirm": Boolean(),
@@ -74,7 +77,10 @@ CANCEL = {
     "cancellation_reason": Choice(options=("abandoned", "duplicate", "fraudulent", "requested_by_customer")),
 }
 LIST = CREATED_PAGING | {"customer": Text()}
-_OPEN = ("requires_payment_method", "requires_confirmation", "requires_action")
+# What may change after an intent is paid, and whoever it belongs to.
+_WORDS = {"description", "metadata"}
+_SAID_BY_INVOICE = ("amount", "currency", "customer")
+_PAYABLE = ("open", "uncollectible")
 
 
 def build(call: Call, amount: int, currency: str, **members: Any) -> Object:
@@ -156,6 +162,8 @@ def create(call: Call, values: Values) -> Object:
 
 
 def _apply(call: Call, intent: Object, values: Values) -> None:
+    if "amount" in values:
+        _check_amount(values["amount"])
     names = ("amount", "capture_method", "customer", "description", "receipt_email", "setup_future_usage")
     for name in (*names, "statement_descriptor", "statement_descriptor_suffix"):
         if name in values:
@@ -175,6 +183,13 @@ def _apply(call: Call, intent: Object, values: Values) -> None:
         if owner is not None and owner != intent["customer"]:
             raise invalid("The payment method belongs to a customer; send that customer too.", "payment_method")
         intent |= {"payment_method": payment_method["id"], "status": "requires_confirmation"}
+
+
+def _check_amount(amount: int) -> None:
+    if amount < AMOUNT_MIN:
+        raise invalid(f"The amount must be at least {AMOUNT_MIN}.", "amount", "amount_too_small")
+    if amount > AMOUNT_MAX:
+        raise invalid(f"The amount must be at most {AMOUNT_MAX}.", "amount", "amount_too_large")
 
 
 def _confirm(call: Call, intent: Object, values: Values) -> Object:
@@ -204,9 +219,9 @@ def _require_usable(payment_method: Object) -> None:
 def settle(call: Call, intent: Object, payment_method: Object, refusal: cards.Refusal | None = None) -> ApiError | None:
     """Take the money for a confirmed intent, tell the invoice it is for, and keep the card where that was asked for."""
     error = paying.pay(call, intent, payment_method, refusal)
-    _tell_invoice(call, intent, error)
     if error is None and intent["setup_future_usage"] and intent["customer"] and payment_method["customer"] is None:
         payment_methods.attach_to(call, payment_method, fetch(call, "customer", intent["customer"]))
+    _tell_invoice(call, intent, error)
     return error
 
 
@@ -230,15 +245,19 @@ def _not_asked(payment_method: Object, values: Values) -> cards.Refusal | None:
     return cards.NOT_AUTHENTICATED if asked else None
 
 
-def _require_open(intent: Object, verb: str) -> None:
-    if intent["status"] not in _OPEN:
-        raise ApiError(
-            400,
-            "invalid_request_error",
-            f"The intent cannot be {verb}, because its status is {intent['status']}.",
-            code="payment_intent_unexpected_state",
-            extra={"payment_intent": intent},
-        )
+def is_of_checkout(call: Call, intent: Object) -> bool:
+    """Say whether an intent is that of a Checkout Session, whose page alone pays it."""
+    return bool(call.store.find("checkout.session", [equals("payment_intent", intent["id"])], limit=1))
+
+
+def _refuse_of_checkout(call: Call, intent: Object, verb: str) -> None:
+    if is_of_checkout(call, intent):
+        raise invalid(f"The intent of a Checkout Session cannot be {verb}. To end it, expire the session.")
+
+
+def _invoice_of(call: Call, intent: Object) -> Object | None:
+    payment = invoice_payments.of_intent(call, intent["id"])
+    return fetch(call, "invoice", payment["invoice"]) if payment else None
 
 
 def retrieve(call: Call, _: Values, intent_id: str) -> Object:
@@ -249,24 +268,35 @@ def retrieve(call: Call, _: Values, intent_id: str) -> Object:
 def update(call: Call, values: Values, intent_id: str) -> Object:
     """`POST /v1/payment_intents/{intent}`; after it is paid only words about it may change."""
     intent = fetch(call, "payment_intent", intent_id)
-    if set(values) - {"description", "metadata"}:
-        _require_open(intent, "updated")
+    if set(values) - _WORDS:
+        _refuse_of_checkout(call, intent, "updated")
+        paying.require_open(intent, "updated")
+        odd = next((name for name in _SAID_BY_INVOICE if name in values), None)
+        if odd is not None and _invoice_of(call, intent) is not None:
+            raise invalid(f"The intent belongs to an invoice, which says its {odd}.", odd)
     _apply(call, intent, values)
     return render(call, call.store.save(intent))
 
 
 def confirm(call: Call, values: Values, intent_id: str) -> Object:
-    """`POST /v1/payment_intents/{intent}/confirm`."""
+    """`POST /v1/payment_intents/{intent}/confirm`; that of an invoice pays it, as long as it can be paid."""
     intent = fetch(call, "payment_intent", intent_id)
-    _require_open(intent, "confirmed")
+    _refuse_of_checkout(call, intent, "confirmed")
+    paying.require_open(intent, "confirmed")
+    invoice = _invoice_of(call, intent)
+    if invoice is not None and invoice["status"] not in _PAYABLE:
+        raise invalid(f"The intent belongs to an invoice that cannot be paid: its status is {invoice['status']}.")
     _apply(call, intent, values)
     return _confirm(call, intent, values)
 
 
 def cancel(call: Call, values: Values, intent_id: str) -> Object:
-    """`POST /v1/payment_intents/{intent}/cancel`."""
+    """`POST /v1/payment_intents/{intent}/cancel`; that of an invoice goes when the invoice is made void."""
     intent = fetch(call, "payment_intent", intent_id)
-    _require_open(intent, "canceled")
+    _refuse_of_checkout(call, intent, "canceled")
+    paying.require_open(intent, "canceled")
+    if _invoice_of(call, intent) is not None:
+        raise invalid("The intent belongs to an invoice. To cancel it, make the invoice void.")
     give_up(call, intent, values.get("cancellation_reason"))
     return render(call, intent)
 

@@ -121,6 +121,12 @@ def require_of_customer(call: Call, payment_method_id: str, customer_id: str, pa
     return payment_method
 
 
+def is_of_customer(call: Call, payment_method_id: str, customer_id: str) -> bool:
+    """Say whether a payment method is attached to this customer."""
+    payment_method = call.store.get("payment_method", payment_method_id)
+    return payment_method is not None and payment_method["customer"] == customer_id
+
+
 def default_of(call: Call, customer: Object, chosen: str | None) -> Object:
     """Return the payment method `chosen`, else the customer's default, or raise 400 when there is none."""
     payment_method_id = chosen or customer["invoice_settings"]["default_payment_method"]

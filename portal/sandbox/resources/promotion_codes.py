@@ -41,6 +41,17 @@ CREATE = {
 UPDATE = {"active": Boolean(), "metadata": Metadata()}
 LIST = CREATED_PAGING | {"active": Boolean(), "code": Text(), "coupon": Text(), "customer": Text()}
 CODE_LETTERS = 8
+_STANDS = """
+json_extract(body, '$.active') AND coalesce(json_extract(body, '$.expires_at') > ?, 1)
+    AND coalesce(json_extract(body, '$.times_redeemed') < json_extract(body, '$.max_redemptions'), 1)
+"""
+_STANDS_FOR = """
+SELECT 1 FROM objects AS coupons
+WHERE coupons.type = 'coupon' AND coupons.id = json_extract(objects.body, '$.promotion.coupon')
+    AND json_extract(coupons.body, '$.deleted') IS NULL
+    AND coalesce(json_extract(coupons.body, '$.redeem_by') > ?, 1)
+    AND coalesce(json_extract(coupons.body, '$.times_redeemed') < json_extract(coupons.body, '$.max_redemptions'), 1)
+"""
 
 
 def build(call: Call, values: Values) -> Object:
@@ -70,7 +81,7 @@ def build(call: Call, values: Values) -> Object:
 
 
 def is_usable(call: Call, promotion: Object) -> bool:
-    """Say whether the code still stands for something; `active` alone says only what its owner wants."""
+    """Say whether the code still stands for something; the stored `active` alone is what its owner wants."""
     over = promotion["expires_at"] is not None and promotion["expires_at"] <= call.now()
     used_up = promotion["max_redemptions"] is not None and promotion["times_redeemed"] >= promotion["max_redemptions"]
     coupon = call.store.get("coupon", promotion["promotion"]["coupon"])
@@ -78,16 +89,21 @@ def is_usable(call: Call, promotion: Object) -> bool:
 
 
 def find(call: Call, code: str) -> Object | None:
-    """Return the active promotion code that is spelled so, whatever the case of its letters."""
-    return next(iter(call.store.find("promotion_code", [_spelled(code), _active()], limit=1)), None)
+    """Return the active promotion code that is spelled so, whatever the case of its letters.
+
+    Without one it is the newest that nobody has switched off, so that a page can say that it is over.
+    """
+    found = call.store.find("promotion_code", [_spelled(code), equals("active", True)])
+    return next((one for one in found if is_usable(call, one)), found[0] if found else None)
 
 
 def _spelled(code: str) -> Condition:
     return Condition("upper(json_extract(body, '$.code')) = ?", (code.upper(),))
 
 
-def _active() -> Condition:
-    return Condition("json_extract(body, '$.active') IS ?", (1,))
+def _usable(call: Call, usable: bool) -> Condition:
+    """Return what `is_usable` says, for lists: they are cut into pages where they are read."""
+    return Condition(f"({_STANDS} AND EXISTS ({_STANDS_FOR})) IS ?", (call.now(), call.now(), int(usable)))
 
 
 def create(call: Call, values: Values) -> Object:
@@ -109,7 +125,8 @@ def create(call: Call, values: Values) -> Object:
 
 
 def _check_free(call: Call, code: str | None, active: bool) -> None:
-    if code is not None and active and find(call, code) is not None:
+    holder = find(call, code) if code is not None and active else None
+    if holder is not None and is_usable(call, holder):
         raise invalid("An active promotion code with this code exists already.", "code", "resource_already_exists")
 
 
@@ -119,13 +136,15 @@ def retrieve(call: Call, _: Values, promotion_id: str) -> Object:
 
 
 def update(call: Call, values: Values, promotion_id: str) -> Object:
-    """`POST /v1/promotion_codes/{promotion_code}`: switched on or off, and metadata."""
+    """`POST /v1/promotion_codes/{promotion_code}`: switched on, as long as it stands for something, or off; metadata."""
     promotion = fetch(call, "promotion_code", promotion_id)
     before = render(call, deepcopy(promotion))
     if "active" in values:
         if values["active"] and not promotion["active"]:
             _check_free(call, promotion["code"], active=True)
         promotion["active"] = values["active"]
+        if values["active"] and not is_usable(call, promotion):
+            raise invalid("The promotion code or its coupon has expired or is used up.", "active")
     if "metadata" in values:
         promotion["metadata"] = merge_metadata(promotion["metadata"], values["metadata"])
     call.store.save(promotion)
@@ -135,7 +154,9 @@ def update(call: Call, values: Values, promotion_id: str) -> Object:
 
 def index(call: Call, values: Values) -> Object:
     """`GET /v1/promotion_codes`; `code` is compared without regard to the case of its letters."""
-    filters = member_equals(values, "active", "customer")
+    filters = member_equals(values, "customer")
+    if "active" in values:
+        filters.append(_usable(call, values["active"]))
     if "code" in values:
         filters.append(_spelled(values["code"]))
     if "coupon" in values:
@@ -143,12 +164,16 @@ def index(call: Call, values: Values) -> Object:
     return page(call, "promotion_code", values, "/v1/promotion_codes", filters)
 
 
+def _render(call: Call, promotion: Object) -> Object:
+    return public(call, promotion) | {"active": is_usable(call, promotion)}
+
+
 register(
     Resource(
         "promotion_code",
         "promotion code",
         {"customer": Reference("customer"), "promotion": Nested({"coupon": Reference("coupon")})},
-        public,
+        _render,
     )
 )
 _ONE = "/v1/promotion_codes/{promotion_code}"

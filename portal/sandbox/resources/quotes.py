@@ -1,9 +1,11 @@
 """Quotes: what a customer is offered, until it is accepted, expires, or is taken back."""
 
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 from portal.sandbox import discounting, events, ids, quote_file, quote_sums, quoting, tax_settings
+from portal.sandbox.agenda import Due
 from portal.sandbox.call import Call
 from portal.sandbox.customer_time import by_clock_of, by_clock_of_customer
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
@@ -154,7 +156,7 @@ def _discount(call: Call, quote: Object, place: int, sent: dict[str, str]) -> st
         if chosen not in quote["discounts"]:
             raise invalid("The quote has no such discount.", f"{param}[discount]")
         return chosen
-    coupon, promotion = discounting.usable(call, name, chosen, quote["currency"], f"{param}[{name}]")
+    coupon, promotion = discounting.usable(call, name, chosen, quoting.purchase(call, quote), f"{param}[{name}]")
     built = build_discount(call, coupon, promotion["id"] if promotion else None, For(quote["customer"], None))
     return str(call.store.insert("discount", built)["id"])
 
@@ -206,18 +208,17 @@ def _moved(call: Call, quote: Object, verb: str) -> Object:
     return render(call, quote)
 
 
-def expire_due(call: Call) -> None:
-    """Cancel what nobody has accepted in time, each dated when its time was over."""
-    due = [
+def due(call: Call) -> list[Due]:
+    """Find what nobody has accepted in time; it is canceled."""
+    over = [
         one_of("status", ("draft", "open")),
         Condition("json_extract(body, '$.expires_at') <= ?", (call.now(),)),
         equals("test_clock", call.test_clock),
     ]
-    if not call.store.find("quote", due, limit=1):
-        return
-    with call.store.transaction():
-        for quote in call.store.find("quote", due, oldest_first=True):
-            _cancel(call.dated(quote["expires_at"]), quote)
+    return [
+        Due(quote["expires_at"], "expire", quote["id"], partial(_cancel, quote=quote))
+        for quote in call.store.find("quote", over, oldest_first=True)
+    ]
 
 
 def retrieve(call: Call, _: Values, quote_id: str) -> Object:

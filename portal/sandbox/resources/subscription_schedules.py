@@ -2,7 +2,7 @@
 
 from copy import deepcopy
 
-from portal.sandbox import collecting, events, ids, schedule_phases, scheduling, standing
+from portal.sandbox import agenda, collecting, events, ids, schedule_phases, scheduling, standing
 from portal.sandbox.call import Call
 from portal.sandbox.customer_time import by_clock_of, by_clock_of_customer, call_for
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
@@ -111,11 +111,12 @@ def create(call: Call, values: Values) -> Object:
     start = call.now() if values["start_date"] == "now" else values["start_date"]
     if start < call.now():
         raise invalid("A schedule cannot start in the past.", "start_date")
-    schedule = _build(call, customer["id"], schedule_phases.read(call, values.get("phases", []), start), values)
+    schedule = _build(call, customer["id"], [], values)
+    schedule["phases"] = schedule_phases.read(call, schedule, values.get("phases", []), start)
     _set_defaults(call, schedule, values)
     call.store.insert(TYPE, schedule)
     events.emit(call, f"{TYPE}.created", schedule)
-    return render(call, scheduling.start(call, schedule) if start == call.now() else schedule)
+    return render(call, scheduling.start(call, schedule, by_clock=False) if start == call.now() else schedule)
 
 
 def _set_defaults(call: Call, schedule: Object, values: Values) -> None:
@@ -204,6 +205,7 @@ def change(call: Call, schedule: Object, subscription: Object | None, values: Va
             raise invalid("One of the phases must hold this moment.", "phases")
         schedule["current_phase"] = schedule_phases.window(phase)
     call.store.save(schedule)
+    agenda.lift(call, schedule["id"])
     events.emit_update(call, f"{TYPE}.updated", before, schedule)
     if subscription is None:
         return None
@@ -219,19 +221,19 @@ def _phases(call: Call, schedule: Object, sent: list[Values]) -> list[Object]:
     first = starts[0] if starts else None
     if schedule["status"] == "not_started":
         start = schedule["phases"][0]["start_date"] if first is None else first
-        return _read(call, sent, call.now() if start == "now" else start, starts)
+        return _read(call, schedule, sent, call.now() if start == "now" else start, starts)
     current = schedule["current_phase"]
     past = [phase for phase in schedule["phases"] if phase["end_date"] <= current["start_date"]]
     if first == "now":
         running = next(phase for phase in schedule["phases"] if phase["start_date"] == current["start_date"])
-        return [*past, running | {"end_date": call.now()}, *_read(call, sent, call.now(), starts)]
+        return [*past, running | {"end_date": call.now()}, *_read(call, schedule, sent, call.now(), starts)]
     if first != current["start_date"]:
         raise invalid("The first phase must start when the current one does, or now.", "phases[0][start_date]")
-    return past + _read(call, sent, first, starts)
+    return past + _read(call, schedule, sent, first, starts)
 
 
-def _read(call: Call, sent: list[Values], start: int, starts: list[int | str | None]) -> list[Object]:
-    phases = schedule_phases.read(call, sent, start)
+def _read(call: Call, schedule: Object, sent: list[Values], start: int, starts: list[int | str | None]) -> list[Object]:
+    phases = schedule_phases.read(call, schedule, sent, start)
     for number, (phase, named) in enumerate(zip(phases[1:], starts[1:], strict=True), start=1):
         if named not in (None, phase["start_date"]):
             raise invalid("A phase starts when the one before it ends.", f"phases[{number}][start_date]")
@@ -262,9 +264,7 @@ def cancel(call: Call, values: Values, schedule_id: str) -> Object:
         settled = {"prorates": values.get("prorate", True), "at_once": values.get("invoice_now", True)}
         end_now(call, subscription, {"reason": "cancellation_requested"}, **settled)
         return render(call, fetch(call, TYPE, schedule_id))
-    schedule |= {"canceled_at": call.now(), "status": "canceled"}
-    call.store.save(schedule)
-    events.emit(call, f"{TYPE}.canceled", schedule)
+    schedule_phases.call_off(call, schedule)
     return render(call, schedule)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from portal.sandbox import (
     added_items,
+    agenda,
     changing,
     collecting,
     discounting,
@@ -20,7 +21,7 @@ from portal.sandbox.call import Call
 from portal.sandbox.customer_time import by_clock_of, call_for
 from portal.sandbox.endpoints import Endpoint, Values
 from portal.sandbox.errors import invalid, taken_back
-from portal.sandbox.item_changes import ITEMS, QUANTITY
+from portal.sandbox.item_changes import ITEMS, QUANTITY, cost_after
 from portal.sandbox.parameters import (
     Boolean,
     Choice,
@@ -35,7 +36,7 @@ from portal.sandbox.parameters import (
 from portal.sandbox.pending_updates import Snapshot
 from portal.sandbox.registry import deleted_form, fetch, render
 from portal.sandbox.resources import payment_methods, subscription_items
-from portal.sandbox.resources.subscriptions import CANCELLATION, ENDED, TRIAL_SETTINGS
+from portal.sandbox.resources.subscriptions import CANCELLATION, ENDED, PAYMENT_SETTINGS, TRIAL_SETTINGS
 from portal.sandbox.store import Object
 from portal.sandbox.tax_settings import AUTOMATIC_TAX, TAX_RATES
 
@@ -59,6 +60,7 @@ UPDATE = MONEY | {
     "items": ITEMS,
     "metadata": Metadata(),
     "off_session": Boolean(),
+    "payment_settings": PAYMENT_SETTINGS,
     "pause_collection": Hash(
         unsettable=True,
         fields={
@@ -104,6 +106,7 @@ def change(call: Call, subscription: Object, values: Values) -> Object:
         return fetch(call, "subscription", subscription["id"])
     invoice = prepare(call, subscription, values)
     call.store.save(subscription)
+    agenda.lift(call, subscription["id"])
     if invoice is not None and subscription["status"] != "unpaid":
         made = _Change(values.get("payment_behavior", "allow_incomplete"), kept, invoice)
         subscription = _collect(call, subscription, made)
@@ -125,7 +128,8 @@ def _ends_trial_without_card(call: Call, subscription: Object, values: Values) -
 def prepare(call: Call, subscription: Object, values: Values) -> Object | None:
     """Change the terms; returns the draft of what is due for them at once, or None. The caller saves it."""
     if "discounts" in values:
-        discounting.give(call, subscription, values["discounts"])
+        cost = cost_after(call, subscription, values.get("items", []))
+        discounting.give(call, subscription, values["discounts"], cost)
     tax_settings.give(call, subscription, fetch(call, "customer", subscription["customer"]), values)
     _check_tax(call, subscription, values)
     added_items.add(call, subscription, values.get("add_invoice_items", []))
@@ -170,6 +174,7 @@ def _apply_members(call: Call, subscription: Object, values: Values) -> None:
     if "metadata" in values:
         subscription["metadata"] = merge_metadata(subscription["metadata"], values["metadata"])
     subscription["cancellation_details"] |= values.get("cancellation_details", {})
+    subscription["payment_settings"] |= values.get("payment_settings", {})
     if "pause_collection" in values:
         subscription["pause_collection"] = _pause(call, values["pause_collection"])
 

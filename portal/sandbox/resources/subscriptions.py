@@ -7,13 +7,14 @@ from portal.sandbox.call import Call
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
 from portal.sandbox.parameters import (
     CREATED_PAGING,
+    Array,
     Choice,
     Hash,
     Text,
     merge_metadata,
 )
 from portal.sandbox.registry import Reference, Resource, fetch, list_of, public, register, render
-from portal.sandbox.resources import subscription_items
+from portal.sandbox.resources import discounts, subscription_items
 from portal.sandbox.store import Condition, Object, equals, one_of
 
 FEEDBACK = (
@@ -42,6 +43,18 @@ TRIAL_SETTINGS = Hash(
         )
     }
 )
+BILLING_MODE = Hash(
+    fields={
+        "flexible": Hash(fields={"proration_discounts": Choice(options=("included",))}),
+        "type": Choice(options=("flexible",), required=True),
+    }
+)
+PAYMENT_SETTINGS = Hash(
+    fields={
+        "payment_method_types": Array(item=Choice(options=("card",)), unsettable=True),
+        "save_default_payment_method": Choice(options=("off", "on_subscription")),
+    }
+)
 LIST = CREATED_PAGING | {
     "collection_method": Choice(options=("charge_automatically", "send_invoice")),
     "customer": Text(),
@@ -61,7 +74,7 @@ def build(call: Call, customer_id: str, currency: str, trial_end: int | None, va
         "application_fee_percent": None,
         "automatic_tax": tax_settings.switched(enabled=False),
         "billing_cycle_anchor": trial_end or now,
-        "billing_cycle_anchor_config": None,
+        "billing_cycle_anchor_config": _anchor_config(values),
         "billing_mode": {"flexible": {"proration_discounts": "included"}, "type": "flexible", "updated_at": now},
         "billing_schedules": [],
         "billing_thresholds": None,
@@ -98,7 +111,8 @@ def build(call: Call, customer_id: str, currency: str, trial_end: int | None, va
             "payment_method_options": None,
             "payment_method_types": None,
             "save_default_payment_method": "off",
-        },
+        }
+        | values.get("payment_settings", {}),
         "pending_invoice_item_interval": None,
         "pending_setup_intent": None,
         "pending_update": None,
@@ -116,9 +130,15 @@ def build(call: Call, customer_id: str, currency: str, trial_end: int | None, va
     return built
 
 
+def _anchor_config(values: Values) -> Object | None:
+    config = values.get("billing_cycle_anchor_config")
+    return dict.fromkeys(("day_of_month", "hour", "minute", "month", "second")) | config if config else None
+
+
 def _render(call: Call, subscription: Object) -> Object:
     return public(call, subscription) | {
         "default_tax_rates": tax_settings.shown(call, subscription["default_tax_rates"]),
+        "discounts": [one for one in subscription["discounts"] if discounts.lasts(call, fetch(call, "discount", one))],
         "items": subscription_items.embedded_list(call, subscription["id"]),
     }
 

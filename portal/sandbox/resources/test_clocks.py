@@ -12,11 +12,14 @@ from portal.sandbox.resources import customers, subscription_items, subscription
 from portal.sandbox.store import Condition, Object, equals
 
 TYPE = "test_helpers.test_clock"
-CREATE = {"frozen_time": Timestamp(required=True), "name": Text(max_length=300)}
-ADVANCE = {"frozen_time": Timestamp(required=True)}
+# The year 3000: a clock must not get where the next period cannot be written any more.
+_INSTANT = Timestamp(required=True, maximum=32_503_680_000)
+CREATE = {"frozen_time": _INSTANT, "name": Text(max_length=300)}
+ADVANCE = {"frozen_time": _INSTANT}
 KEPT_SECONDS = 30 * 86400
 # How far a clock goes in one step: so many periods of the shortest plan on it, or so many years without one.
 PERIODS_MAX = 2
+_PRESENT = Condition("json_extract(body, '$.deleted') IS NULL")
 
 
 def create(call: Call, values: Values) -> Object:
@@ -44,8 +47,12 @@ def retrieve(call: Call, _: Values, clock_id: str) -> Object:
 
 def index(call: Call, values: Values) -> Object:
     """`GET /v1/test_helpers/test_clocks`."""
-    present = Condition("json_extract(body, '$.deleted') IS NULL")
-    return page(call, TYPE, values, "/v1/test_helpers/test_clocks", [present])
+    return page(call, TYPE, values, "/v1/test_helpers/test_clocks", [_PRESENT])
+
+
+def present(call: Call) -> list[Object]:
+    """Return all test clocks there are, the newest first."""
+    return call.store.find(TYPE, [_PRESENT])
 
 
 def advance(call: Call, values: Values, clock_id: str) -> Object:

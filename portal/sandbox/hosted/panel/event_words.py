@@ -23,6 +23,7 @@ _WORDS = {
     "customer.created": "The customer was made",
     "customer.deleted": "The customer was deleted",
     "customer.discount.created": "A discount was given",
+    "customer.discount.deleted": "The discount is over",
     "customer.subscription.created": "A subscription began",
     "customer.subscription.deleted": "The subscription ended",
     "customer.subscription.paused": "The subscription was paused",
