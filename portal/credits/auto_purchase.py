@@ -75,10 +75,10 @@ def _intend(team_id: str, began_by: str, cost: int = 0) -> str | None:
 
 def _begin(rule: AutoPurchaseRule, now: datetime, gap: int, began_by: str) -> str | None:
     team_id = rule.team_id
-    offered = purchase_rules.is_offered(team_id)
+    not_offered = purchase_rules.why_not_offered(team_id)
     bundle, card = purchase_rules.bundle_of(team_id, rule.price_id), purchase_rules.card_to_charge(team_id)
-    if not offered or bundle is None or card is None:
-        _stop(rule, "not_allowed" if not offered else "price_changed" if bundle is None else "no_card")
+    if not_offered or bundle is None or card is None:
+        _stop(rule, not_offered or ("price_changed" if bundle is None else "no_card"))
         return None
     sized = size(gap, bundle.credits, bundle.unit_amount_cents, _limits(rule), bought(team_id, now), now)
     if sized.until is not None:

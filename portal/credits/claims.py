@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import accumulate
 
 from portal.billing.dispute_models import Dispute
 from portal.billing.disputes import disputes_of
@@ -38,16 +37,24 @@ class Claim:
 
 @dataclass(frozen=True)
 class Step:
-    """One claim changes the total that counts of a payment."""
+    """One claim begins to count, or ceases to: the claims that count before and after."""
 
     claim: Claim
-    before: int
-    after: int
+    before: tuple[Claim, ...]
+    after: tuple[Claim, ...]
+
+    @property
+    def begins(self) -> bool:
+        return len(self.after) > len(self.before)
 
 
 def claims_of(payments: list[Payment]) -> list[Claim]:
     """Everything that was asked back of these payments: refunds, then disputes, each the oldest first."""
-    intents = [payment.payment_intent_stripe_id for payment in payments if payment.payment_intent_stripe_id]
+    return claims_on([payment.payment_intent_stripe_id for payment in payments if payment.payment_intent_stripe_id])
+
+
+def claims_on(intents: list[str]) -> list[Claim]:
+    """The same by the payments' intents."""
     refunds = [Claim("refund", refund, counts=refund.status not in UNDONE) for refund in refunds_of(intents)]
     disputes = [Claim("dispute", one, counts=one.lost, open=one.open) for one in disputes_of(intents)]
     return refunds + disputes
@@ -60,16 +67,21 @@ def total(claims: Iterable[Claim]) -> int:
 def new_steps(claims: list[Claim]) -> list[Step]:
     """What is new: claims that have taken nothing back yet, then those that were undone after they had."""
     taken = [claim for claim in claims if claim.row.effect == "taken"]
-    begun = [(claim, claim.row.amount) for claim in claims if claim.row.effect == "none" and claim.counts]
-    undone = [(claim, -claim.row.amount) for claim in taken if not claim.counts]
-    return _walk(total(taken), begun + undone)
+    begun = [claim for claim in claims if claim.row.effect == "none" and claim.counts]
+    return _walk(taken, begun + [claim for claim in taken if not claim.counts])
 
 
 def steps_from_nothing(claims: list[Claim]) -> list[Step]:
     """All claims that count, for a lot of which none has taken anything back: it may have been granted just now."""
-    return _walk(0, [(claim, claim.row.amount) for claim in claims if claim.counts])
+    return _walk([], [claim for claim in claims if claim.counts])
 
 
-def _walk(counted: int, changes: list[tuple[Claim, int]]) -> list[Step]:
-    totals = list(accumulate((change for _, change in changes), initial=counted))
-    return [Step(claim, before, before + change) for (claim, change), before in zip(changes, totals, strict=False)]
+def _walk(counted: list[Claim], changes: list[Claim]) -> list[Step]:
+    """A step for each change: what is counted already ceases to count, and anything else begins to."""
+    steps, before = [], tuple(counted)
+    for claim in changes:
+        others = tuple(one for one in before if one is not claim)
+        after = others if len(others) < len(before) else (*before, claim)
+        steps.append(Step(claim, before, after))
+        before = after
+    return steps

@@ -5,21 +5,48 @@ takes back of the month's lot `amount * rest / month`, rounded down, both counte
 for the rest of that month as large a share as is left of it. Months of a year that were to come are never granted, since
 the plan has ended. What was spent already becomes debt; the ledger sees to that.
 
-It follows from Stripe's invoice, wherever the plan was ended, and is keyed by it.
+It follows from Stripe's invoice, wherever the plan was ended, and is keyed by it. A refund that pays the rest out afterwards
+takes the same credits not a second time (`undo.py`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from portal.billing.models import Invoice, PaidPeriod, Subscription
 from portal.catalog.queries import plan_for_stripe_price
 from portal.core.database import db
 from portal.credits import ledger
-from portal.credits.models import CreditGrant
+from portal.credits.models import CreditGrant, CreditReversal
 from portal.credits.plan_months import cause_key, steps
+
+CAUSE = "given_back"
+
+
+@dataclass(frozen=True)
+class GivenBack:
+    """What was taken of a lot because its rest was given back: so many credits, by an invoice of that time."""
+
+    credits: int
+    at: datetime
+
+
+def given_back_of(team_id: str, lots: Sequence[str]) -> dict[str, GivenBack]:
+    """What was taken of these lots, by the causes of their grants; the account is locked."""
+    invoice = Invoice.stripe_id == func.split_part(CreditReversal.cause_key, ":", 2)
+    query = (
+        select(CreditGrant.cause_key, func.sum(CreditReversal.amount), func.min(Invoice.created_at))
+        .join(CreditReversal, CreditReversal.grant_id == CreditGrant.id)
+        .join(Invoice, invoice & (Invoice.team_id == CreditReversal.team_id))
+        .where(CreditReversal.team_id == team_id, CreditGrant.team_id == team_id, CreditGrant.cause_key.in_(lots))
+        .where(CreditReversal.cause_key.like(f"{CAUSE}:%"))
+        .group_by(CreditGrant.cause_key)
+    )
+    return {lot: GivenBack(int(taken), at) for lot, taken, at in db.session.execute(query)}
 
 
 def take_back_given(subscription: Subscription, invoice: Invoice) -> None:
@@ -75,6 +102,6 @@ def _paid_around(subscription: Subscription, moment: datetime) -> list[PaidPerio
 def _take(subscription: Subscription, invoice: Invoice, lot: str, amount: int) -> None:
     """A month that was never granted has nothing to be taken back."""
     try:
-        ledger.reverse(subscription.team_id, lot, amount, f"given_back:{invoice.stripe_id}:{lot}")
+        ledger.reverse(subscription.team_id, lot, amount, f"{CAUSE}:{invoice.stripe_id}:{lot}")
     except ledger.UnknownGrant:
         return

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import structlog
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 
 from portal.accounts import audit
 from portal.billing.mirror import Fetched
@@ -22,7 +22,6 @@ from portal.core.database import db
 from portal.core.unit_of_work import after_commit
 from portal.credits import ledger, purchase_news, purchase_rules
 from portal.credits.book import AUTO_PURCHASE
-from portal.credits.models import CreditFreeze, CreditGrant, CreditReversal
 from portal.credits.periods import period
 from portal.credits.purchase_models import PurchaseIntent
 from portal.credits.storage import lock_account
@@ -46,7 +45,7 @@ def grant_for_payments(purchase: Purchase, mirrored: Mirrored) -> None:
         if fetched.data["status"] == "succeeded":
             _grant(row, fetched.stripe_id, payment)
             if purchase.refunds.get(fetched.stripe_id) or purchase.disputes.get(fetched.stripe_id):
-                _undo(row, fetched.stripe_id)
+                undo_purchase(row.team_id, cause_key(row.id), fetched.stripe_id)
         else:
             _wake(row)
 
@@ -92,32 +91,6 @@ def _grant(row: PurchaseIntent, payment_intent_id: str, payment: Payment) -> Non
     )
     purchase_rules.show_to_spends(row.team_id)
     purchase_news.tell_of_purchase(row, payment)
-
-
-def _undo(row: PurchaseIntent, payment_intent_id: str) -> None:
-    """Take back or freeze what was refunded or disputed, and stop the rule: it would only buy the same again, at once."""
-    reversals, freezes = _orders(row, CreditReversal), _orders(row, CreditFreeze)
-    undo_purchase(row.team_id, cause_key(row.id), payment_intent_id)
-    if _orders(row, CreditReversal) > reversals:
-        stop_after_undoing(row.team_id, "refunded")
-    elif _orders(row, CreditFreeze) > freezes:
-        stop_after_undoing(row.team_id, "disputed")
-
-
-def _orders(row: PurchaseIntent, order: type[CreditReversal | CreditFreeze]) -> int:
-    """How many orders to take back, or to freeze, there are for the purchase's grant."""
-    query = select(func.count(order.id)).join(CreditGrant, CreditGrant.id == order.grant_id)
-    mine = (order.team_id == row.team_id) & (CreditGrant.cause_key == cause_key(row.id)) & (order.amount > 0)
-    return db.session.execute(query.where(mine)).scalar_one()
-
-
-def stop_after_undoing(team_id: str, reason: str) -> None:
-    """Buy nothing more until a person says so, because a purchase was undone: `refunded` or `disputed`."""
-    lock_account(team_id)
-    rule = purchase_rules.rule_of(team_id)
-    if rule is not None and rule.enabled and rule.state != "stopped":
-        purchase_rules.stop(team_id, reason)
-        purchase_news.tell_of_stop(rule, reason)
 
 
 def _mark(row: PurchaseIntent, payment_intent_id: str) -> bool:

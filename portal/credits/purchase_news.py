@@ -60,8 +60,8 @@ def tell_of_failure(row: PurchaseIntent, code: str) -> None:
 
 
 def tell_of_stop(rule: AutoPurchaseRule, reason: str) -> None:
-    """Once an arming: it was stopped without a charge."""
-    _tell_stopped(rule.team_id, f"stopped:{rule.team_id}:{rule.arming}", "", stop_words(reason))
+    """Once an arming and reason: it was stopped without a charge."""
+    _tell_stopped(rule.team_id, f"stopped:{rule.team_id}:{rule.arming}:{reason}", "", stop_words(reason))
 
 
 def _tell_stopped(team_id: str, fact: str, amount: str, words: tuple[str, str]) -> None:

@@ -47,11 +47,11 @@ def why_not(row: PurchaseIntent) -> str | None:
         return "turned_off"
     if rule.paused_at is not None:
         return "paused"
-    if rule.state == "stopped":  # an earlier purchase was refunded or is disputed
+    if rule.state == "stopped":  # a payment was refunded or disputed meanwhile
         return rule.reason
     if rights.credits_frozen:
         return "frozen"
-    return None if purchase_rules.is_offered(row.team_id) else "not_allowed"
+    return purchase_rules.why_not_offered(row.team_id)
 
 
 def record(stripe: Gateway, row: PurchaseIntent, token: str, outcome: Outcome, apply: Apply) -> None:
@@ -105,16 +105,20 @@ def _write_all(row: PurchaseIntent, token: str, outcome: Outcome, purchase: Purc
 
 
 def _follow(row: PurchaseIntent, outcome: Outcome, purchase: Purchase | None) -> None:
-    """A failure stops the rule, until the card is another one or a person says so; it is told, and stands in the trail."""
+    """A failure stops the rule, until the card is another one or a person says so; it is told, and stands in the trail.
+
+    A rule that was stopped meanwhile because a payment was undone goes on waiting for a person.
+    """
     rule = purchase_rules.rule_of(row.team_id)
     if outcome.state == "failed" and rule is not None:
-        purchase_rules.stop(row.team_id, outcome.code or "failed", fingerprint=row.card_fingerprint)
+        if not purchase_rules.waits_for_person(rule):
+            purchase_rules.stop(row.team_id, outcome.code or "failed", fingerprint=row.card_fingerprint)
         purchase_news.tell_of_failure(row, outcome.code or "")
         detail = {"amount_cents": row.amount, "currency": row.currency, "reason": outcome.code}
         audit.record(audit.SYSTEM, "auto_purchase.failed", team_id=row.team_id, target=row.id, **detail)
-    elif outcome.code == "not_allowed" and rule is not None and rule.state == "armed":
-        purchase_rules.stop(row.team_id, "not_allowed")
-        purchase_news.tell_of_stop(rule, "not_allowed")
+    elif outcome.code in purchase_rules.NOT_OFFERED and rule is not None and rule.state == "armed":
+        purchase_rules.stop(row.team_id, outcome.code)
+        purchase_news.tell_of_stop(rule, outcome.code)
     purchase_rules.show_to_spends(row.team_id)
     if outcome.declined and purchase is not None:
         note_decline(row.team_id, _attempt_of(purchase))

@@ -1,7 +1,8 @@
-"""What the page of auto-purchase says: how it stands, what it may charge, and what it has bought so far."""
+"""What the page of auto-purchase says: how it stands, what it may charge, what it has bought so far and what became of it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,7 +10,8 @@ from sqlalchemy import select
 
 from portal.accounts.models import Team, User
 from portal.billing.card_words import Card, card_of
-from portal.billing.entitlements import has_feature
+from portal.billing.dispute_words import dispute_words
+from portal.billing.disputes import disputes_of
 from portal.billing.hosted_pages import is_hosted
 from portal.billing.models import Payment
 from portal.catalog.current import catalog
@@ -35,7 +37,17 @@ STATES = {
     "canceled": ("Not charged", "idle"),
 }
 # What helps a rule that was stopped, where it is not both another card and turning it on again.
-WAYS_OUT = {"no_card": "card", "price_changed": None, "not_allowed": "arm", "refunded": "arm", "disputed": "arm"}
+WAYS_OUT = {
+    "no_card": "card",
+    "price_changed": None,
+    "not_allowed": "arm",
+    "not_offered": "arm",
+    "refunded": "arm",
+    "disputed": "arm",
+}
+
+# A label, how serious it looks, and a sentence.
+Words = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -109,12 +121,12 @@ def build(team: Team) -> AutoPurchasePage:
 
 
 def notice(team: Team, zone: str) -> Notice | None:
-    """What stands in the way, or is under way."""
+    """What is under way, or stands in the way: a purchase that was begun goes on without the plan it was begun with."""
     rule, newest = purchase_rules.rule_of(team.id), _newest(team.id)
-    if not purchase_rules.is_offered(team.id):
-        return _not_offered(team.id)
     if newest is not None and newest.state in OPEN_STATES:
         return _under_way(newest)
+    if (reason := purchase_rules.why_not_offered(team.id)) is not None:
+        return _not_offered(reason)
     return _off(team.id) if rule is None or not rule.enabled else _of_rule(rule, zone)
 
 
@@ -134,8 +146,8 @@ def _of_rule(rule: AutoPurchaseRule, zone: str) -> Notice | None:
     return _stopped(str(rule.reason)) if rule.state == "stopped" else None
 
 
-def _not_offered(team_id: str) -> Notice:
-    if has_feature(team_id, purchase_rules.FEATURE):
+def _not_offered(reason: str) -> Notice:
+    if reason == "not_offered":
         text = "There is nothing that could be bought by itself at the moment. Credits can be bought by hand where they are sold."
         return Notice("nothing", "info", "Auto-purchase is not offered", text)
     text = "The plan of this team does not include it. With a larger one, credits buy themselves before they run out."
@@ -179,19 +191,38 @@ def _agreed(rule: AutoPurchaseRule | None) -> Agreed | None:
 
 def _rows(team_id: str) -> list[Row]:
     query = (
-        select(PurchaseIntent, Payment.receipt_url)
+        select(PurchaseIntent, Payment)
         .outerjoin(Payment, Payment.stripe_id == PurchaseIntent.payment_intent_stripe_id)
         .where(PurchaseIntent.team_id == team_id)
         .order_by(PurchaseIntent.created_at.desc(), PurchaseIntent.id.desc())
         .limit(ROWS_MAX)
     )
-    return [_row(row, receipt) for row, receipt in db.session.execute(query)]
+    found = list(db.session.execute(query))
+    undone = _undone([payment for _row, payment in found if payment is not None])
+    return [_row(row, payment, undone) for row, payment in found]
 
 
-def _row(row: PurchaseIntent, receipt_url: str | None) -> Row:
+def _undone(payments: list[Payment]) -> dict[str, Words]:
+    """What became of payments that went back or may, by their ids at Stripe: a refund, or what the bank has to say."""
+    words: dict[str, Words] = {}
+    for payment in payments:
+        if payment.amount_refunded:
+            label = "Refunded" if payment.amount_refunded >= payment.amount else "Partly refunded"
+            back = f"{money_words(payment.amount_refunded, payment.currency)} of it was refunded."
+            words[payment.stripe_id] = label, "idle", back
+    for dispute in disputes_of([payment.stripe_id for payment in payments]):
+        if dispute.open or dispute.lost:
+            words[str(dispute.payment_intent_stripe_id)] = dispute_words(dispute)
+    return words
+
+
+def _row(row: PurchaseIntent, payment: Payment | None, undone: Mapping[str, Words]) -> Row:
     label, tone = STATES[row.state]
     reason = {
         "failed": failure_words(row.failure_code or ""),
         "canceled": canceled_words(row.failure_code),
     }.get(row.state)
+    if row.state == "granted" and payment is not None and payment.stripe_id in undone:
+        label, tone, reason = undone[payment.stripe_id]
+    receipt_url = payment.receipt_url if payment is not None else None
     return Row(row.created_at, row.credits, row.amount, row.currency, label, tone, reason, receipt_url)

@@ -33,6 +33,8 @@ from portal.credits.purchase_terms import TEXT_VERSION, Terms, consent_words
 from portal.credits.storage import lock_account
 
 FEATURE = "auto_purchase"
+# What `why_not_offered` answers.
+NOT_OFFERED = ("not_allowed", "not_offered")
 # So many failed purchases in a day are enough: whoever goes through card after card is not helped by one more.
 FAILED_A_DAY_MAX = 5
 # A card that was put in the place of a refused one is not tried at once, unless a person says so.
@@ -52,19 +54,30 @@ SHOW = Statement(
 
 
 class RuleRefused(Exception):
-    """The rule stays as it is, and nothing was charged; `reason` is `not_allowed`, `no_card`, `too_many` or `off`."""
+    """The rule stays as it is, and nothing was charged.
+
+    `reason` is one of `why_not_offered`, or `not_sold`, `no_card`, `too_many` or `off`.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
 
 
-def is_offered(team_id: str) -> bool:
-    """Whether the team may have auto-purchase: by its plan, and because there is something to buy.
+def why_not_offered(team_id: str) -> str | None:
+    """Why the team may not have auto-purchase: `not_allowed` by its plan, `not_offered` to anybody; None when it may.
 
-    Where the catalog has Stripe work out taxes, it is not offered: what is charged here is the bundle's price alone.
+    Where the catalog has Stripe work out taxes, it is not offered: what is charged here is the bundle's price alone. Nor is
+    it where there is nothing to buy.
     """
-    return has_feature(team_id, FEATURE) and not catalog().checkout.automatic_tax and bool(bundles_for(team_id))
+    if not has_feature(team_id, FEATURE):
+        return "not_allowed"
+    return "not_offered" if catalog().checkout.automatic_tax or not bundles_for(team_id) else None
+
+
+def is_offered(team_id: str) -> bool:
+    """Whether the team may have auto-purchase."""
+    return why_not_offered(team_id) is None
 
 
 def bundle_of(team_id: str, price_id: str) -> BundlePrice | None:
@@ -84,6 +97,11 @@ def rule_of(team_id: str) -> AutoPurchaseRule | None:
     return db.session.execute(query, execution_options={"populate_existing": True}).scalar_one_or_none()
 
 
+def waits_for_person(rule: AutoPurchaseRule) -> bool:
+    """Whether only a person arms it again: it is stopped, and another card does not help."""
+    return rule.state == "stopped" and rule.stopped_fingerprint is None and rule.reason != "no_card"
+
+
 def show_to_spends(team_id: str) -> None:
     """Put the rule's threshold beside the balance while it waits to begin a purchase, and else take it away."""
     db.session.flush()
@@ -97,8 +115,8 @@ def agree(team_id: str, user_id: str, terms: Terms) -> None:
     """Turn auto-purchase on by these terms, or change it to them. Raises `RuleRefused`."""
     lock_account(team_id)
     card, rule = card_to_charge(team_id), rule_of(team_id)
-    if not is_offered(team_id):
-        raise RuleRefused("not_allowed")
+    if (reason := why_not_offered(team_id)) is not None:
+        raise RuleRefused(reason)
     if card is None:
         raise RuleRefused("no_card")
     if rule is not None and rule.state == "stopped":
@@ -167,8 +185,10 @@ def arm_again(team_id: str, user_id: str) -> None:
     rule = rule_of(team_id)
     if rule is None or not rule.enabled or rule.state != "stopped":
         raise RuleRefused("off")
-    if not is_offered(team_id) or bundle_of(team_id, rule.price_id) is None:
-        raise RuleRefused("not_allowed")
+    if (reason := why_not_offered(team_id)) is not None:
+        raise RuleRefused(reason)
+    if bundle_of(team_id, rule.price_id) is None:
+        raise RuleRefused("not_sold")
     if card_to_charge(team_id) is None:
         raise RuleRefused("no_card")
     _refuse_too_many(team_id, user_id)
@@ -234,8 +254,9 @@ def arm_for_new_card(team_id: str) -> bool:
     rule, card = rule_of(team_id), card_to_charge(team_id)
     if rule is None or rule.state != "stopped" or card is None or card.fingerprint is None:
         return False
-    another = rule.stopped_fingerprint not in (None, card.fingerprint)
-    if not (another or rule.reason == "no_card") or failed_lately(team_id) >= FAILED_A_DAY_MAX:
+    if waits_for_person(rule) or rule.stopped_fingerprint == card.fingerprint:
+        return False
+    if failed_lately(team_id) >= FAILED_A_DAY_MAX:
         return False
     _arm(team_id, not_before=rule.not_before)
     audit.record(audit.SYSTEM, "auto_purchase.armed_again", team_id=team_id, reason="card_changed")
@@ -263,8 +284,12 @@ def resume(team_id: str, actor: Actor = audit.SYSTEM) -> None:
 
 
 def forgive(team_id: str, reason: str, actor: Actor = audit.SYSTEM) -> None:
-    """Arm a stopped rule again although nothing has changed, and without its pause. Raises `RuleRefused`."""
-    if _existing(team_id).state != "stopped":
+    """Arm a stopped rule again although nothing has changed, and without its pause. Raises `RuleRefused`.
+
+    One that the team has turned off meanwhile stays off.
+    """
+    rule = _existing(team_id)
+    if not rule.enabled or rule.state != "stopped":
         raise RuleRefused("off")
     _arm(team_id)
     audit.record(actor, "auto_purchase.forgiven", team_id=team_id, reason=reason)

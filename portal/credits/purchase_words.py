@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from portal.billing.failure_words import payment_failure
 
+# What somebody should know who turns it on again after credits were taken back.
+MISSING = "It then buys what is missing, and that includes what is owed."
 # Why it does not buy, and what is to be done. Of a bank's own codes `payment_failure` knows the words.
 STOPPED = {
     "no_card": (
@@ -15,16 +17,20 @@ STOPPED = {
         "Look at the new price and agree to it, or choose another bundle.",
     ),
     "refunded": (
-        "An automatic purchase was refunded.",
-        "So that the same is not simply bought again, it waits for you: turn it on again if you want it.",
+        "A payment was refunded, and its credits were taken back.",
+        f"So that the same is not simply bought again, it waits for you: turn it on again if you want it. {MISSING}",
     ),
     "disputed": (
-        "The payment of an automatic purchase is disputed.",
-        "Once that is settled, it can be turned on again.",
+        "A payment was disputed at the bank.",
+        f"So that the card is not simply charged again, it waits for you: turn it on again once that is settled. {MISSING}",
     ),
     "not_allowed": (
         "Your plan does not include auto-purchase any more. Nothing was charged.",
         "With a plan that includes it, turn it on again.",
+    ),
+    "not_offered": (
+        "Auto-purchase is not offered at the moment. Nothing was charged.",
+        "Where credits are sold, buy them by hand. Once it is offered again, turn it on again.",
     ),
 }
 BY_CODE = {
@@ -36,10 +42,11 @@ OTHER_CARD = "Put in another card, or turn it on again with this one once the ba
 CANCELED = {
     "turned_off": "Not charged: auto-purchase was turned off before",
     "paused": "Not charged: auto-purchase was paused by us",
-    "refunded": "Not charged: an earlier automatic purchase was refunded",
-    "disputed": "Not charged: the payment of an earlier automatic purchase is disputed",
+    "refunded": "Not charged: a payment was refunded before",
+    "disputed": "Not charged: a payment was disputed before",
     "frozen": "Not charged: the credits were frozen",
     "not_allowed": "Not charged: the plan does not include auto-purchase any more",
+    "not_offered": "Not charged: auto-purchase is not offered at the moment",
     "too_late": "Not charged: Stripe could not be reached in time",
     "canceled_at_stripe": "Not charged: it was canceled at Stripe",
 }

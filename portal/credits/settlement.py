@@ -1,4 +1,7 @@
-"""A purchase and the credits it comes to: what was paid is granted, what went back is taken back, what may is frozen."""
+"""A purchase and the credits it comes to: what was paid is granted, what went back is taken back, what may is frozen.
+
+Nothing is bought automatically in its place: that waits for a person.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from portal.billing.models import Checkout
 from portal.billing.purchases import Mirrored, Purchase, mirror_purchase
 from portal.credits.bundle_grants import grant_for_checkout
 from portal.credits.purchase_grants import grant_for_payments
+from portal.credits.purchase_stop import standings, stop_if_undone
 from portal.credits.subscription_grants import grant_for_invoices
 from portal.credits.undo import undo_invoice, undo_page
 from portal.credits.undo_mail import tell_of_undone
@@ -18,6 +22,7 @@ def settle(purchase: Purchase) -> Mirrored:
 
     Raises `StaleFetch` or `NotYet`, and then nothing of it may be kept.
     """
+    before = standings([intent.stripe_id for intent in purchase.intents]) if purchase.undone else set()
     checkout = mirror_checkout(purchase.page) if purchase.page is not None else None
     mirrored = mirror_purchase(purchase)
     if checkout is not None:
@@ -31,6 +36,7 @@ def settle(purchase: Purchase) -> Mirrored:
         undo_invoice(invoice.team_id, invoice.stripe_id)
     if checkout is not None:
         _undo_page(checkout)
+    stop_if_undone(mirrored.payments, before)
     tell_of_undone(mirrored.payments, purchase.claims)
     return mirrored
 

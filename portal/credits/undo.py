@@ -13,13 +13,17 @@ What was spent of it already becomes debt that the next grant repays; the ledger
 the end gives back what it has taken, once, as an adjustment that lasts as long as the grant, and at least a month. So does
 a lost dispute that is won on appeal.
 
+What was taken back of a lot when the rest of its plan's time was given back (`given_back.py`) is not taken twice: that money
+stands at Stripe to the customer's credit, and is paid out by a refund. So what is asked back after that takes only what goes
+beyond it.
+
 Each step is keyed by the claim and the lot, and runs under the account's lock, so that a refund, a dispute and a grant
 that come at the same time see each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from portal.core.database import db
 from portal.core.statements import Row
@@ -27,6 +31,7 @@ from portal.credits import ledger
 from portal.credits.bought import Bought, Lot, by_invoice, on_page, with_intent
 from portal.credits.claims import Claim, Step, claims_of, new_steps, steps_from_nothing, total
 from portal.credits.frozen import Target, freeze_up_to, give_back_what_ended_frozen, thaw_down_to
+from portal.credits.given_back import given_back_of
 from portal.credits.lot_family import RETURNED, family_of, give_to_family
 from portal.credits.storage import lock_account
 
@@ -80,9 +85,10 @@ class _Undoing:
     def __init__(self, team_id: str, paid: int, lots: list[Lot], claims: list[Claim]) -> None:
         self.team_id, self.paid, self.lots, self.claims = team_id, paid, lots, claims
         self.granted = sum(lot.amount for lot in lots)
-        self.counted = total(claim for claim in claims if claim.counts)
-        self.opened = total(claim for claim in claims if claim.open)
+        self.counted = [claim for claim in claims if claim.counts]
+        self.opened = [claim for claim in claims if claim.open]
         self.steps = new_steps(claims)
+        self.given_back = given_back_of(team_id, [lot.cause_key for lot in lots])
 
     def run(self) -> None:
         """What is not disputed any more, or is to be taken now, is thawed first, so that no other lot's credits are."""
@@ -95,7 +101,7 @@ class _Undoing:
         for place, lot in enumerate(self.lots):
             self._reverse(place, lot)
         for step in self.steps:
-            step.claim.row.effect = "taken" if step.after > step.before else "returned"
+            step.claim.row.effect = "taken" if step.begins else "returned"
         db.session.flush()
         for target in targets:
             freeze_up_to(target, disputes)
@@ -103,16 +109,28 @@ class _Undoing:
             for claim in disputes:
                 if claim.won:
                     standing = self.counted + self.opened
-                    share = self._share(place, standing + claim.row.amount) - self._share(place, standing)
+                    share = self._due(place, [*standing, claim]) - self._due(place, standing)
                     give_back_what_ended_frozen(self.team_id, lot, claim, share)
 
     def _target(self, place: int, lot: Lot) -> Target:
-        disputed = self._share(place, self.counted + self.opened) - self._share(place, self.counted)
+        disputed = self._due(place, self.counted + self.opened) - self._due(place, self.counted)
         return Target(self.team_id, lot, disputed)
 
     def _to_take(self, place: int) -> int:
         """How many credits of a lot this run takes back, unless they were taken before."""
-        return sum(max(self._share(place, step.after) - self._share(place, step.before), 0) for step in self.steps)
+        return sum(max(self._due(place, step.after) - self._due(place, step.before), 0) for step in self.steps)
+
+    def _due(self, place: int, claims: Iterable[Claim]) -> int:
+        """How many credits of a lot these claims take, if they are what counts.
+
+        Those made before its rest was given back have their share whatever came later; for others it was paid in advance.
+        """
+        claims = list(claims)
+        share, given = self._share(place, total(claims)), self.given_back.get(self.lots[place].cause_key)
+        if given is None:
+            return share
+        earlier = self._share(place, total(claim for claim in claims if claim.row.created_at < given.at))
+        return earlier + max(share - earlier - given.credits, 0)
 
     def _share(self, place: int, back: int) -> int:
         return share_of(self.lots, place, reversed_credits(self.granted, back, self.paid))
@@ -121,7 +139,7 @@ class _Undoing:
         family = family_of(self.team_id, lot)
         fresh = family and not any(row.undone for row in family)
         for step in steps_from_nothing(self.claims) if fresh else self.steps if family else ():
-            before, after = self._share(place, step.before), self._share(place, step.after)
+            before, after = self._due(place, step.before), self._due(place, step.after)
             if after > before:
                 self._take(lot, after - before, step)
             elif before > after:

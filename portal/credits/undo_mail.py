@@ -12,15 +12,20 @@ from portal.core.database import send
 from portal.core.money import money_words
 from portal.core.statements import Statement
 from portal.credits.claims import Claim, claims_of
+from portal.credits.lot_family import ENDED_FROZEN
 from portal.credits.queries import balance
 from portal.credits.undo_words import payment_words
 from portal.notifications import messages
 from portal.notifications.messages import Message
 
-# What the entries of one claim came to: those that took credits back, and those that froze or thawed.
+# What the entries of one claim came to: those that took credits back, those that froze or thawed, and whether any
+# thawed; and what was given back of what had ended while it was frozen.
 CAME_TO = Statement(
     "select cast(coalesce(-sum(amount) filter (where kind = 'reversed'), 0) as bigint) as taken,"
-    " cast(coalesce(-sum(amount) filter (where kind in ('frozen', 'thawed')), 0) as bigint) as frozen"
+    " cast(coalesce(-sum(amount) filter (where kind in ('frozen', 'thawed')), 0) as bigint) as frozen,"
+    " coalesce(bool_or(kind = 'thawed'), false) as thawed,"
+    " (select cast(coalesce(sum(amount), 0) as bigint) from credit_grants"
+    "   where team_id = :team_id and starts_with(cause_key, :returned)) as returned"
     " from credit_entries where team_id = :team_id and grant_id is not null and starts_with(cause_key, :claim)"
 )
 
@@ -37,7 +42,8 @@ def tell_of_undone(payments: list[Payment], claims: set[str]) -> None:
 
 
 def _tell(payment: Payment, claim: Claim) -> None:
-    came_to = send(CAME_TO, team_id=payment.team_id, claim=f"{claim.key}:")[0]
+    returned = f"{ENDED_FROZEN}{claim.row.stripe_id}:"
+    came_to = send(CAME_TO, team_id=payment.team_id, claim=f"{claim.key}:", returned=returned)[0]
     common = {
         "amount": money_words(claim.row.amount, claim.row.currency),
         "payment": payment_words(payment, team_zone(payment.team_id)),
@@ -55,7 +61,10 @@ def _tell(payment: Payment, claim: Claim) -> None:
         elif claim.counts:
             tell_once("dispute_lost", lambda to: messages.dispute_lost(to, credits_taken=taken, debt=debt, **common))
         elif claim.row.status == "won":
-            tell_once("dispute_won", lambda to: messages.dispute_won(to, **common))
+            thawed, back = came_to.thawed, came_to.returned
+            tell_once(
+                "dispute_won", lambda to: messages.dispute_won(to, thawed=thawed, credits_returned=back, **common)
+            )
     elif claim.counts and taken:
         tell_once(
             "credits_taken_back", lambda to: messages.credits_taken_back(to, credits_taken=taken, debt=debt, **common)

@@ -163,8 +163,18 @@ def dispute_opened(recipient: str, *, amount: str, payment: str, credits_frozen:
     return _render("dispute_opened", recipient, why=BILLING_ADDRESS, **values)
 
 
-def dispute_won(recipient: str, *, amount: str, payment: str, link: str) -> Message:
-    return _render("dispute_won", recipient, why=BILLING_ADDRESS, amount=amount, payment=payment, link=link)
+def dispute_won(
+    recipient: str, *, amount: str, payment: str, thawed: bool, credits_returned: int, link: str
+) -> Message:
+    """`thawed`: some of its credits were frozen; `credits_returned` had ended while they were, and are given once more."""
+    values = {
+        "amount": amount,
+        "payment": payment,
+        "thawed": thawed,
+        "credits_returned": credits_returned,
+        "link": link,
+    }
+    return _render("dispute_won", recipient, why=BILLING_ADDRESS, **values)
 
 
 def dispute_lost(recipient: str, *, amount: str, payment: str, credits_taken: int, debt: int, link: str) -> Message:
@@ -333,9 +343,12 @@ def budget_threshold(
     used: str,
     budget: str,
     stops: bool,
+    stopped_early: bool,
     link: str,
 ) -> Message:
-    """75, 90 or 100 % of the budget of an API key or a member are used in a month; once each."""
+    """75, 90 or 100 % of the budget of an API key or a member are used in a month; once each. `stopped_early`: less than all of
+    it is, but the budget has refused what would go beyond it.
+    """
     return _render(
         "budget_threshold",
         recipient,
@@ -344,6 +357,7 @@ def budget_threshold(
         used=used,
         budget=budget,
         stops=stops,
+        stopped_early=stopped_early,
         link=link,
         why=BILLING_ADDRESS,
     )

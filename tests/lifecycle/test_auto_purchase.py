@@ -20,10 +20,10 @@ from portal.core.ids import new_id
 from portal.core.unit_of_work import run_in_unit, unit_of_work
 from portal.credits import auto_purchase, ledger, purchase_rules
 from portal.credits import jobs as credits_jobs
-from portal.credits.purchase_grants import stop_after_undoing
 from portal.credits.purchase_models import AutoPurchaseConsent
 from portal.credits.purchase_rules import RuleRefused
 from portal.credits.purchase_size import Limits, month_end
+from portal.credits.purchase_stop import stop_after_undoing
 from portal.credits.purchase_words import canceled_words
 from portal.usage.metered import UseRefused, metering
 from tests.auto_buyers import ASKS, ASKS_THEN_DECLINES, CENTS, CREDITS, DECLINES, WIDE, WORKS, AutoBuyer
@@ -538,3 +538,8 @@ def test_the_staffs_commands(app: Flask, cast: Cast, stage: Stage) -> None:
         ("auto_purchase.resumed", None),
         ("auto_purchase.forced", "Asked for"),
     ]
+    run_in_unit(lambda: purchase_rules.stop(cast.team_id, "refunded"))
+    run_in_unit(lambda: purchase_rules.turn_off(cast.team_id, cast.owner.user_id))
+    status, said = run("forgive", cast.team_id, "--reason", "Why not")
+    assert (status, buyer.rule().enabled) == (1, False), "the team has turned it off"
+    assert "it is not on" in said

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from flask import Flask
 from sqlalchemy import select
 
 from portal.accounts.models import User
@@ -20,7 +21,7 @@ from portal.credits.dispute_watch import payments_to_look_at
 from portal.credits.jobs import look_at_disputed
 from portal.credits.models import CreditEntry
 from portal.credits.queries import Balance, balance
-from portal.notifications import kinds
+from portal.notifications import kinds, messages
 from portal.notifications.models import Notification, OutboxItem
 from portal.usage.metering import Use, record
 from tests.cast import Cast
@@ -195,6 +196,47 @@ def test_the_customer_is_told_in_plain_words_what_is_frozen_and_what_is_owed_and
     assert "Set free" in page(cast, "credits?kind=frozen")
 
 
+@pytest.mark.parametrize("spent", [5_000, GRANTED])
+def test_what_is_free_again_is_told_where_something_was_frozen(
+    cast: Cast, stage: Stage, monkeypatch: pytest.MonkeyPatch, spent: int
+) -> None:
+    with monkeypatch.context() as before_the_bank_speaks:
+        before_the_bank_speaks.setattr(Gateway, "disputes_of", lambda _self, _intent: [])
+        stage.subscribe(cast.owner, cast.team_id, "business", card=FRAUDULENT)
+        stage.deliver_all()
+    spend(cast.team_id, spent)
+    opened = next(event for event in every_event(stage) if event["type"] == "charge.dispute.created")
+    stage.deliver({**opened, "id": new_id("evt")})
+    stage.drain()
+    decide(stage, opened["data"]["object"]["id"], "won")
+    mail, note = news_of("dispute_won")
+    for words in (mail["text"], mail["html"], note):
+        assert ("What was still frozen of its credits is free again." in words) is (spent < GRANTED)
+        assert ("free again" in words) is (spent < GRANTED)
+        assert "given again" not in words
+
+
+def news_of(message: str) -> tuple[dict[str, str], str]:
+    """The mail of this name to the owner, and what the inbox says below it."""
+    rows = db.session.execute(select(OutboxItem.payload).order_by(OutboxItem.id)).scalars().all()
+    (mail,) = (row for row in rows if row["message"] == message and row["to"] == "owner@example.com")
+    mine = select(Notification.words).join(User, User.id == Notification.user_id).where(
+        User.email == "owner@example.com", Notification.title == mail["subject"]
+    )  # fmt: skip
+    note = db.session.execute(mine).scalar_one()
+    db.session.remove()
+    return mail, note
+
+
+def test_a_lost_dispute_that_took_no_credits_is_told_without_them(app: Flask) -> None:
+    """Of a payment that bought none, or whose credits were over."""
+    payment = {"amount": "$10.00 USD", "payment": "the payment of $10.00 USD on 1 June", "link": "https://example.com"}
+    lost = messages.dispute_lost("a@example.com", credits_taken=0, debt=0, **payment)
+    assert lost.words == "The payment of $10.00 USD on 1 June went back to the card."
+    lost = messages.dispute_lost("a@example.com", credits_taken=1_000, debt=0, **payment)
+    assert lost.words == "1,000 credits went back with it."
+
+
 def test_a_refund_is_told_with_the_credits_it_took(cast: Cast, stage: Stage) -> None:
     stage.subscribe(cast.owner, cast.team_id, "business")
     stage.deliver_all()
@@ -264,6 +306,10 @@ def test_what_ends_while_it_is_frozen_is_given_back_for_a_month_when_the_dispute
     for _ in range(2):
         decide_late(stage, monkeypatch, "won")
         assert stands(cast.team_id) == (2 * GRANTED, 0, 0)
+    mail, note = news_of("dispute_won")
+    for words in (mail["text"], note):
+        assert "20,000 credits that ended while they were frozen are given again." in words
+        assert "is free again" not in words
 
 
 def test_months_of_a_year_that_begin_while_it_is_disputed_begin_frozen(

@@ -6,12 +6,14 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from portal.accounts.models import AuditEntry
+from portal.billing.models import Payment
 from portal.core.database import db
 from portal.core.times import day_words
 from portal.core.unit_of_work import unit_of_work
+from portal.credits.models import CreditGrant, CreditReversal
 from portal.credits.periods import period
 from portal.credits.queries import balance
 from portal.notifications.models import OutboxItem
@@ -114,6 +116,61 @@ def test_ended_now_the_rest_is_kept_as_shown_and_its_share_of_the_credits_goes(
     assert "Business has ended" in page
     assert "Kept for your next invoices" in page
     assert mails_to_owner() == ["Business has ended"]
+    assert violations() == []
+
+
+def ended_halfway(cast: Cast, stage: Stage, spent: int) -> tuple[Changer, str]:
+    """A team whose plan has ended with the rest given back, before it has used more than the time before; and its payment."""
+    changer = on(stage, cast)
+    spend(cast.team_id, spent, "some")
+    intent = db.session.execute(select(Payment.payment_intent_stripe_id)).scalar_one()
+    db.session.remove()
+    return changer, str(intent)
+
+
+def taken_of_month(team_id: str) -> int:
+    """What was ordered back of the plan's month, by anything."""
+    mine = (CreditGrant.team_id == team_id) & CreditGrant.cause_key.like("period:sub%")
+    query = select(func.sum(CreditReversal.amount)).join(CreditGrant, CreditGrant.id == CreditReversal.grant_id)
+    found = db.session.execute(query.where(mine)).scalar()
+    db.session.remove()
+    return int(found or 0)
+
+
+def refund(stage: Stage, intent: str, amount: int) -> str:
+    refunded = str(stage.stripe("POST", "/v1/refunds", payment_intent=intent, amount=amount)["id"])
+    stage.deliver_all()
+    return refunded
+
+
+def test_a_rest_that_is_paid_out_by_a_refund_takes_its_credits_once(cast: Cast, stage: Stage) -> None:
+    """In two parts, as the balance; what is refunded beyond the rest takes its own share."""
+    changer, intent = ended_halfway(cast, stage, 5_000)
+    changer.leave("cancel_now")
+    given, rest = taken_of_month(cast.team_id), -changer.invoices()[0]["total"]
+    assert 10_000 < given < 15_000
+    left = credits_left(cast.team_id)
+    for part in (rest // 3, rest - rest // 3):
+        refund(stage, intent, part)
+        assert (taken_of_month(cast.team_id) - given, credits_left(cast.team_id)) in ((0, left), (1, left - 1))
+    beyond = 2_990  # a tenth of what was paid
+    refund(stage, intent, beyond)
+    assert taken_of_month(cast.team_id) == 20_000 * (rest + beyond) // 29_900
+    refund(stage, intent, 29_900 - rest - beyond)
+    assert taken_of_month(cast.team_id) == 20_000
+    assert violations() == []
+
+
+def test_a_refund_before_the_rest_was_given_back_is_none_of_it(cast: Cast, stage: Stage) -> None:
+    changer, intent = ended_halfway(cast, stage, 5_000)
+    refund(stage, intent, 2_990)
+    assert taken_of_month(cast.team_id) == 2_000
+    stage.advance(timedelta(minutes=5))
+    changer.leave("cancel_now")
+    given, rest = taken_of_month(cast.team_id) - 2_000, -changer.invoices()[0]["total"]
+    assert given > 10_000
+    refund(stage, intent, rest)
+    assert taken_of_month(cast.team_id) - 2_000 - given in (0, 1)
     assert violations() == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from flask import Flask
 from sqlalchemy import select, text
 
 from portal.accounts.models import AuditEntry
+from portal.billing.entitlement_overrides import override
 from portal.core.database import db
 from portal.core.unit_of_work import run_in_unit, unit_of_work
 from portal.credits import purchase_rules
@@ -151,6 +153,63 @@ def test_a_bank_that_asks_is_one_link_away(buyer: AutoBuyer, cast: Cast) -> None
     assert "The purchase has ended" in buyer.person.client.get(state).get_data(as_text=True)
 
 
+def test_a_bank_that_asks_is_answered_though_the_plan_is_another_by_now(buyer: AutoBuyer) -> None:
+    """The mail about it leads here, and the purchase goes on."""
+    send(buyer)
+    buyer.switch_card(ASKS)
+    buyer.spend_down_to(100)
+    buyer.settle()
+    with unit_of_work():
+        override(buyer.team_id, "auto_purchase", enabled=False, limit=None, ends_at=None, reason="As after a downgrade")
+    shown = page(buyer)
+    assert "Your bank wants you to confirm $18.00 USD" in shown
+    assert str(buyer.newest().confirm_url) in shown
+    assert "Auto-purchase comes with larger plans" not in shown
+    buyer.answer_bank("fail")
+    buyer.settle()
+    assert "Auto-purchase comes with larger plans" in page(buyer)
+
+
+def rows(buyer: AutoBuyer) -> str:
+    """The list of automatic purchases, as it is read."""
+    return re.sub(r"<[^>]+>|\s+", " ", page(buyer).partition('id="purchases"')[2].partition("</section>")[0])
+
+
+def test_what_became_of_a_purchase_is_shown(buyer: AutoBuyer) -> None:
+    send(buyer)
+    buyer.spend_down_to(100)
+    buyer.settle()
+    assert "Bought" in rows(buyer)
+    intent = buyer.newest().payment_intent_stripe_id
+    buyer.stage.stripe("POST", "/v1/refunds", payment_intent=intent, amount=450)
+    buyer.stage.deliver_all()
+    assert "Partly refunded" in rows(buyer)
+    assert "$4.50 USD of it was refunded." in rows(buyer)
+    assert "Auto-purchase has stopped" in page(buyer)
+    assert "A payment was refunded, and its credits were taken back." in page(buyer)
+    assert "Turn on again" in page(buyer)
+    buyer.stage.stripe("POST", "/v1/refunds", payment_intent=intent)
+    buyer.stage.deliver_all()
+    assert "Refunded" in rows(buyer)
+    assert "Bought" not in rows(buyer)
+
+
+def test_a_purchase_that_the_bank_took_back_is_shown_so(buyer: AutoBuyer) -> None:
+    buyer.switch_card("pm_card_createDispute")
+    send(buyer)
+    buyer.spend_down_to(100)
+    buyer.settle()
+    buyer.settle()
+    assert "Disputed" in rows(buyer)
+    assert "A payment was disputed at the bank." in page(buyer)
+    dispute = buyer.stage.stripe("GET", "/v1/disputes", limit=1)["data"][0]["id"]
+    buyer.stage.stripe("POST", f"/v1/disputes/{dispute}", **{"evidence[uncategorized_text]": "losing_evidence"})
+    buyer.stage.stripe("GET", "/v1/events", limit=1)
+    buyer.settle()
+    assert "Dispute lost" in rows(buyer)
+    assert "Bought" not in rows(buyer)
+
+
 def test_members_see_and_others_choose(buyer: AutoBuyer, cast: Cast) -> None:
     for person in (cast.admin, cast.billing):
         assert send(buyer, person)[0] == 303
@@ -203,7 +262,34 @@ def test_it_is_not_offered_where_taxes_are_worked_out_at_checkout(
     taxed = replace(known, checkout=replace(known.checkout, automatic_tax=True))
     monkeypatch.setitem(app.extensions, "catalog", taxed)
     assert "Auto-purchase is not offered" in page(buyer)
-    assert send(buyer)[0] == 409
+    status, shown = send(buyer)
+    assert status == 409
+    assert "Auto-purchase is not offered at the moment. Nothing was changed or charged." in shown
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_it_does_not_blame_the_plan_when_it_is_not_offered_any_more(
+    app: Flask, buyer: AutoBuyer, monkeypatch: pytest.MonkeyPatch, *, begun: bool
+) -> None:
+    """Before a purchase is begun, or between that and the charge."""
+    send(buyer)
+    if begun:
+        buyer.spend_down_to(100)
+    known = app.extensions["catalog"]
+    with monkeypatch.context() as taxed:
+        checkout = replace(known.checkout, automatic_tax=True)
+        taxed.setitem(app.extensions, "catalog", replace(known, checkout=checkout))
+        buyer.spend_down_to(100)
+        buyer.settle()
+        assert buyer.states() == ([("canceled", "not_offered")] if begun else [])
+        assert (buyer.rule().state, buyer.rule().reason) == ("stopped", "not_offered")
+        if begun:
+            assert "Not charged: auto-purchase is not offered at the moment" in page(buyer)
+    shown = page(buyer)
+    assert "Auto-purchase is not offered at the moment. Nothing was charged." in shown
+    assert "Your plan does not include" not in shown
+    assert "Turn on again" in shown
+    assert send(buyer, path="/arming")[0] == 303
 
 
 def test_the_credits_page_says_how_it_stands(buyer: AutoBuyer) -> None:

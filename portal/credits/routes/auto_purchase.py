@@ -15,6 +15,7 @@ from portal.core.limits import Quota, limited
 from portal.core.unit_of_work import run_in_unit
 from portal.credits import purchase_page, purchase_rules
 from portal.credits.auto_purchase import intend_if_low
+from portal.credits.bought_charges import payments_by_start
 from portal.credits.purchase_form import AutoPurchaseForm, filled_with
 from portal.credits.purchase_rules import RuleRefused
 from portal.credits.purchase_terms import Terms, agreed_words
@@ -22,7 +23,9 @@ from portal.credits.routes.credits_page import bp
 
 CHANGED = Quota("auto-purchase", "60 per hour")
 REFUSED = {
-    "not_allowed": "The plan of this team does not include auto-purchase, or the bundle is not sold any more.",
+    "not_allowed": "The plan of this team does not include auto-purchase.",
+    "not_offered": "Auto-purchase is not offered at the moment.",
+    "not_sold": "The bundle is not sold any more at the price you agreed to. Choose one below.",
     "no_card": "There is no saved card that could be charged. Save one first.",
     "too_many": "Too many payments were refused lately. We stop here to keep cards safe: try again tomorrow.",
     "off": "There is nothing to turn on again.",
@@ -46,6 +49,7 @@ def _page(form: AutoPurchaseForm | None = None, status: int = 200, trouble: str 
         "credits/auto_purchase.html",
         team=team,
         page=page,
+        payments=payments_by_start(team.id, page.rows[-1].at) if page.rows else {},
         notice=purchase_page.notice(team, readers_zone()),
         form=form or (filled_with(page.rule, bundles) if bundles else None),
         may_buy=may(current_membership().role, Action.BUY),

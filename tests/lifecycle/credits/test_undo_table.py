@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count, permutations
 from random import Random
 
@@ -18,7 +18,7 @@ import pytest
 from flask import Flask
 
 from portal.billing.dispute_models import Dispute
-from portal.billing.models import Payment, Refund
+from portal.billing.models import Invoice, Payment, Refund
 from portal.core.database import db
 from portal.core.ids import new_id
 from portal.core.unit_of_work import unit_of_work
@@ -126,15 +126,15 @@ class Story:
             self.team_id, kind="bundle", amount=GRANTED, cause_key=f"bundle:{self.page}", source="Bundle of 1,000"
         )
 
-    def _refund(self, amount: int) -> None:
-        db.session.add(
-            Refund(
-                id=new_id("ref"), stripe_id=f"re_{next(self.numbers)}_{self.intent}", gen=1, synced_at=NOW,
-                team_id=self.team_id, payment_intent_stripe_id=self.intent, amount=amount, currency="usd",
-                status="succeeded", created_at=NOW,
-            )
+    def _refund(self, amount: int) -> Refund:
+        refund = Refund(
+            id=new_id("ref"), stripe_id=f"re_{next(self.numbers)}_{self.intent}", gen=1, synced_at=NOW,
+            team_id=self.team_id, payment_intent_stripe_id=self.intent, amount=amount, currency="usd",
+            status="succeeded", created_at=NOW,
         )  # fmt: skip
+        db.session.add(refund)
         db.session.flush()
+        return refund
 
     def _dispute(self, news: str, before: Expected) -> Expected:
         """News that it was opened may come when it is decided already: then that is what is true."""
@@ -207,6 +207,49 @@ def test_what_an_intent_alone_has_paid_for_is_undone_alike(app: Flask) -> None:
         assert (found.available, found.frozen, found.debt) == (GRANTED, 0, 0)
         session.rollback()
     db.session.remove()
+
+
+def test_what_went_with_the_rest_of_a_plan_is_not_taken_again(app: Flask) -> None:
+    """Half of it was given back, and is paid out: a refund before that is none of it, and its failure gives only its own back."""
+    story = Story(Cell("won", 0, PAID))
+    with unit_of_work() as session:
+        story._pay()
+        early = story._refund(190)
+        early.created_at = NOW - timedelta(hours=1)
+        _stands(story, 900)
+        invoice = Invoice(
+            id=new_id("inv"), stripe_id=new_id("in"), gen=1, synced_at=NOW, team_id=story.team_id, status="paid",
+            currency="usd", total=-950, amount_due=0, amount_paid=0, description="The rest", lines=[], created_at=NOW,
+        )  # fmt: skip
+        session.add(invoice)
+        lot = f"bundle:{story.page}"
+        ledger.reverse(story.team_id, lot, 500, f"given_back:{invoice.stripe_id}:{lot}")
+        _stands(story, 400)
+        late = story._refund(950)
+        _stands(story, 400)
+        dispute = Dispute(
+            id=new_id("dsp"), stripe_id=new_id("du"), gen=1, synced_at=NOW, team_id=story.team_id, status="needs_response",
+            payment_intent_stripe_id=story.intent, amount=190, currency="usd", withdrawn=0, created_at=NOW, effect="none",
+        )  # fmt: skip
+        session.add(dispute)
+        _stands(story, 300, 100)
+        dispute.status = "won"
+        _stands(story, 400)
+        early.status = "failed"
+        _stands(story, 500)
+        late.status = "failed"
+        _stands(story, 500)
+        session.rollback()
+    db.session.remove()
+
+
+def _stands(story: Story, available: int, frozen: int = 0) -> None:
+    """Bring the credits in line, twice."""
+    for _ in range(2):
+        db.session.flush()
+        undo_page(story.team_id, story.page)
+        found = balance(story.team_id)
+        assert (found.available, found.frozen, found.debt) == (available, frozen, 0)
 
 
 def _hold(story: Story, expected: Expected, heard: tuple[str, ...]) -> None:
