@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, TypeVar
 
 from sqlalchemy import select
@@ -20,7 +21,8 @@ from portal.billing.models import Customer, Invoice, Payment, PaymentMethod, Ref
 from portal.core.clock import app_now
 from portal.core.database import db
 from portal.core.ids import new_id
-from portal.core.unit_of_work import end_read
+from portal.core.statements import Statement
+from portal.core.unit_of_work import end_read, read_alone
 
 Json = dict[str, Any]
 M = TypeVar("M", Subscription, Invoice, PaymentMethod, Payment, Refund, CreditNote, Dispute)
@@ -51,10 +53,15 @@ class Fetched:
 
 
 def fetch(model: type[Any], stripe_id: str, retrieve: Callable[[str], Json]) -> Fetched:
-    """Read the row's generation, end the transaction, then ask Stripe."""
-    gen = db.session.execute(select(model.gen).where(model.stripe_id == stripe_id)).scalar()
+    """End the transaction, read the row's generation, then ask Stripe."""
     end_read()
-    return Fetched(stripe_id, gen or 0, retrieve(stripe_id))
+    found = read_alone(_generation(model.__tablename__), stripe_id=stripe_id)
+    return Fetched(stripe_id, found[0].gen if found else 0, retrieve(stripe_id))
+
+
+@cache
+def _generation(table: str) -> Statement:
+    return Statement(f"select gen from {table} where stripe_id = :stripe_id")  # noqa: S608  our own name
 
 
 def store(model: type[M], prefix: str, fetched: Fetched, values: Mapping[str, Any]) -> M:
