@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -40,8 +41,9 @@ from portal.credits.held_credits import find_hold, holds_of
 from portal.credits.holds import Held, as_held
 from portal.credits.models import CreditHold
 from portal.usage import held_uses
+from portal.usage.budgets import mark_refused
 from portal.usage.held_uses import Asked, Done, MoreThanHeld, NoCreditsTaken, NoSuchHold, Tell, WrongUnit
-from portal.usage.uses import Answer, MeteringError, Use
+from portal.usage.uses import Answer, BudgetExceeded, MeteringError, Use
 
 bp = ApiBlueprint("api_holds", __name__, description="Credits kept for uses under way")
 
@@ -150,10 +152,12 @@ def _asked(act: str, headers: dict[str, str], fields: dict[str, Any], **more: An
 def _answer(act: Callable[[Asked, Tell], Answer], asked: Asked) -> Response:
     try:
         answer = run_in_unit(lambda: _refusing(act, asked))
-    except InsufficientCredits as refused:
+    except (InsufficientCredits, BudgetExceeded) as refused:
         # In another unit, since the refused one leaves nothing behind.
-        wanting = refused
-        run_in_unit(lambda: intend_for_refused(asked.team_id, wanting))
+        if isinstance(refused, InsufficientCredits):
+            run_in_unit(partial(intend_for_refused, asked.team_id, refused))
+        elif refused.unmarked:
+            run_in_unit(partial(mark_refused, asked.team_id, [refused]))
         raise Refusals(asked.team_id).error(_use_of(asked), refused) from refused
     response = Response(answer.body, answer.status, mimetype="application/json")
     if answer.replayed:
@@ -178,6 +182,8 @@ def _refusing(act: Callable[[Asked, Tell], Answer], asked: Asked) -> Answer:
     except NoCreditsTaken as error:
         message = f"meter: Uses of {asked.meter} take no credits, so there is nothing to hold. Report them when they are done."
         raise ApiError(422, "invalid_request_error", "takes_no_credits", message, param="meter") from error
+    except BudgetExceeded:
+        raise
     except MeteringError as refused:
         raise Refusals(asked.team_id).error(_use_of(asked), refused) from refused
 

@@ -94,7 +94,8 @@ class Refusals:
         return standing(self._team_id)
 
     def _payment_required(self, refused: InsufficientCredits) -> ApiError:
-        message = f"This takes {refused.cost:,} credits and {refused.available:,} are left. Nothing was recorded."
+        owed = f", and {refused.debt:,} are owed, which the next ones repay first" if refused.debt else ""
+        message = f"This takes {refused.cost:,} credits and {refused.available:,} are left{owed}. Nothing was recorded."
         return ApiError(
             402,
             "insufficient_credits",
@@ -102,7 +103,7 @@ class Refusals:
             message,
             balance=refused.available,
             cost=refused.cost,
-            shortfall=refused.cost - refused.available,
+            shortfall=refused.shortfall,
             auto_purchase=self._auto_purchase,
             buy_url=self._buy_url,
         )

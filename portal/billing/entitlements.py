@@ -152,12 +152,12 @@ def _read(team_id: str) -> Entitlements:
         credits_frozen=standing.credits_frozen,
         seats_subscription_id=standing.seats_subscription_id,
         features=[FeatureRight(*row) for row in send(FEATURES, team_id=team_id)],
-        meters=_meters_of(plan.id if plan else None),
+        meters=meters_of(plan.id if plan else None),
     )
 
 
-def _meters_of(plan_id: str | None) -> list[MeterRight]:
-    """Every meter of the catalog, in its order, as the plan includes it."""
+def meters_of(plan_id: str | None) -> list[MeterRight]:
+    """Every meter of the catalog, in its order, as the plan includes it; None is no plan."""
     query = (
         select(Meter, PlanMeter)
         .outerjoin(PlanMeter, and_(PlanMeter.meter_id == Meter.id, PlanMeter.plan_id == plan_id))

@@ -13,7 +13,7 @@ from portal.billing.invoice_list import InvoiceRow, row_of
 from portal.billing.invoice_models import CreditNote, PaymentTry
 from portal.billing.invoice_sums import Sums, sums_of
 from portal.billing.leased_work import OPEN_STATES
-from portal.billing.metered_words import Said, line_words
+from portal.billing.metered_words import Said, line_words, meter_of
 from portal.billing.models import Invoice, Payment
 from portal.billing.pay_now import left_to_pay
 from portal.billing.payment_history import PaymentRow, rows_of
@@ -30,13 +30,14 @@ NOTE_REASONS = {
 
 @dataclass(frozen=True)
 class Line:
-    """What is billed, for which time, and what it comes to in the minor unit."""
+    """What is billed, for which time, and what it comes to in the minor unit; of metered use the meter as well."""
 
     description: str
     quantity: int | None
     since: datetime | None
     until: datetime | None
     amount: int
+    meter_key: str | None
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ def _line(line: dict[str, Any]) -> Line:
         since if lasts else None,
         until if lasts else None,
         line["amount"],
+        meter_of(line.get("price")),
     )
 
 

@@ -34,6 +34,12 @@ def line_words(line: Said) -> str:
     return f"{price.meter_name}{beyond}: {used} at {rate} for 1,000"
 
 
+def meter_of(stripe_price_id: str | None) -> str | None:
+    """The key of the meter whose use a line of this price bills; None for a line of something else."""
+    price = metered_for_stripe_price(stripe_price_id) if stripe_price_id else None
+    return price.meter_key if price else None
+
+
 def _is_included(line: Said, price: MeteredPrice) -> bool:
     if not price.included:
         return False

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 # Beyond these, series become one that is called "Other": more colours could not be told apart.
 SERIES_MAX = 4
 OTHER_COLOUR = "5"
+# Of what has not happened yet, and is in no sum with what has.
+AHEAD = "ahead"
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class Place:
 class Chart:
     """`kind` is `bars` (stacked) or `line`; `finding` says in words what one sees, `caption` what the table holds.
 
-    `head` is over the first column. With `sums` the table ends in the sum of each series, and each row in its own.
+    `head` is over the first column. With `sums` the table ends in the sum of each series, and each row in its own, into
+    which nothing goes that is only foreseen.
     """
 
     id: str
@@ -44,4 +47,10 @@ class Chart:
 
     @property
     def totals(self) -> list[int]:
+        """Of each series."""
         return [sum(place.values[index] or 0 for place in self.places) for index in range(len(self.series))]
+
+    def sum_of(self, values: Sequence[int | None]) -> int:
+        """Of a row, with a number for each series."""
+        pairs = zip(self.series, values, strict=True)
+        return sum(value or 0 for series, value in pairs if series.colour != AHEAD)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from werkzeug.exceptions import UnprocessableEntity
+
 from portal.core.authz import Action
 from portal.core.pagination import Listing
 
@@ -58,8 +60,8 @@ class Rows(Protocol):
 class Export:
     """`rows` raises `UnprocessableEntity` (or 400) for arguments that the list does not offer.
 
-    `labels` has what the list can be narrowed by beside its days, with the words of each value. `of_billing`: hidden
-    wherever billing is. `readers_days`: days are meant in the zone of whoever asks, and not of the team.
+    `labels` has what the list can be narrowed by beside its days, with the words of each value, and `instants` what of that
+    is an instant (`read_instant`). `of_billing`: hidden wherever billing is. `readers_days`: days are meant in the zone of whoever asks, and not of the team.
     """
 
     title: str
@@ -67,8 +69,23 @@ class Export:
     columns: tuple[Column, ...]
     rows: Callable[[Wanted], Rows]
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    instants: tuple[str, ...] = ()
     of_billing: bool = True
     readers_days: bool = False
+
+
+def read_instant(arguments: Mapping[str, str], name: str) -> datetime | None:
+    """Raises `UnprocessableEntity` for what no page would write."""
+    text = arguments.get(name)
+    if not text:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None or not 2000 <= found.year <= 9000:
+        raise UnprocessableEntity("An instant is written like 2026-11-25T09:30:00+00:00.")
+    return found
 
 
 def columns(

@@ -225,9 +225,13 @@ class Book:
     def spend(self, amount: int, cause_key: str) -> Posting:
         """Take `amount` from the live lots in spending order (I5), whole or not at all (I4)."""
         if amount > self.available:
-            raise InsufficientCredits(self.available, amount, buys=self.purchase_below is not None)
+            raise self.insufficient(amount)
         takes = self._take_in_order(amount)
         return self._post("spent", -amount, cause_key, None, takes)
+
+    def insufficient(self, cost: int) -> InsufficientCredits:
+        """What refuses a spend or a hold that costs more than is available."""
+        return InsufficientCredits(self.available, cost, debt=self.debt, buys=self.purchase_below is not None)
 
     def take_back(self, lot: Lot, amount: int, cause_key: str) -> None:
         """Reverse `amount` of a lot: what remains of it first, then other live lots in order, then debt (I2).
@@ -249,7 +253,7 @@ class Book:
     def hold(self, amount: int) -> dict[int, int]:
         """Hold `amount` of the live lots in spending order, whole or not at all; returns how much of which lot."""
         if amount > self.available:
-            raise InsufficientCredits(self.available, amount, buys=self.purchase_below is not None)
+            raise self.insufficient(amount)
         parts: dict[int, int] = {}
         left = amount
         for lot in self._in_order(lot for lot in self.lots.values() if lot.state == "live" and lot.free):

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from itertools import dropwhile
 
 from portal.core.charts import Chart, Place, Series
-from portal.credits.daily import credit_days
+from portal.credits.daily import CreditDay, credit_days
 from portal.credits.queries import Summary
 
 
@@ -21,6 +21,7 @@ def burn_down(team_id: str, first: date, now: datetime, now_left: Summary) -> Ch
         return None
     left = [day.left for day in days[:-1]] + [now_left.available + now_left.reserved - now_left.debt]
     spent = sum(day.spent for day in days)
+    frozen = any(day.frozen for day in days)
     return Chart(
         id="left",
         kind="line",
@@ -32,10 +33,16 @@ def burn_down(team_id: str, first: date, now: datetime, now_left: Summary) -> Ch
             Series("Added", ""),
             Series("Used", ""),
             Series("Ended or taken back", ""),
+            *([Series("Frozen, less what was set free", "")] if frozen else []),
         ],
         places=[
-            Place(f"{day.day.day} {day.day:%b}", (rest, day.added, day.spent, day.expired + day.taken_back))
+            Place(f"{day.day.day} {day.day:%b}", _values(day, rest, frozen=frozen))
             for day, rest in zip(days, left, strict=True)
         ],
         sums=False,
     )
+
+
+def _values(day: CreditDay, rest: int, *, frozen: bool) -> list[int]:
+    values = [rest, day.added, day.spent, day.expired + day.taken_back]
+    return [*values, day.frozen] if frozen else values

@@ -46,6 +46,9 @@ NO_SPENDS = Statement(
 )
 
 
+ADDING = ("granted", "adjusted")
+
+
 @dataclass(frozen=True)
 class Standing:
     """The account just before a moment: the version of its last entry then (0: none), and what was left."""
@@ -56,7 +59,11 @@ class Standing:
 
 @dataclass(frozen=True)
 class CreditDay:
-    """Whole credits; `spent`, `expired` and `taken_back` are positive. `left` is what was left when the day ended."""
+    """Whole credits; `spent`, `expired` and `taken_back` are positive. `left` is what was left when the day ended.
+
+    `frozen` is what was put out of reach, less what was set free again, also because its lot ended; that is neither lost nor
+    added.
+    """
 
     day: date
     spent: int
@@ -64,6 +71,7 @@ class CreditDay:
     expired: int
     taken_back: int
     left: int
+    frozen: int = 0
 
 
 def standing_before(team_id: str, moments: list[datetime], version: int) -> list[Standing]:
@@ -99,7 +107,7 @@ def spent_lately(team_id: str, days: int) -> dict[date, int]:
 def _day(day: date, before: Standing, after: Standing, others: list[Row]) -> CreditDay:
     mine = [row for row in others if before.version < row.version <= after.version]
     spent = sum(row.amount for row in mine) - (after.balance - before.balance)
-    added = sum(row.amount for row in mine if row.amount > 0)
-    expired = -sum(row.amount for row in mine if row.kind == "expired")
-    taken_back = -sum(row.amount for row in mine if row.amount < 0 and row.kind != "expired")
-    return CreditDay(day, spent, added, expired, taken_back, after.balance)
+    added = sum(row.amount for row in mine if row.kind in ADDING)
+    expired, taken_back = (-sum(row.amount for row in mine if row.kind == kind) for kind in ("expired", "reversed"))
+    frozen = -sum(row.amount for row in mine if row.kind in ("frozen", "thawed"))
+    return CreditDay(day, spent, added, expired, taken_back, after.balance, frozen)

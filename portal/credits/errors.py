@@ -8,16 +8,23 @@ class LedgerError(Exception):
 
 
 class InsufficientCredits(LedgerError):
-    """A spend costs more than is available; both are in credits. A spend happens whole or not at all.
+    """A spend costs more than is available; all is in credits. A spend happens whole or not at all.
 
-    `buys`: an auto-purchase waits to be begun, and this is a reason to.
+    `debt` is owed, and repaid from the next credits before any can be spent. `buys`: an auto-purchase waits to be begun,
+    and this is a reason to.
     """
 
-    def __init__(self, available: int, cost: int, *, buys: bool = False) -> None:
-        super().__init__(f"{cost} credits are needed and {available} are available")
+    def __init__(self, available: int, cost: int, *, debt: int = 0, buys: bool = False) -> None:
+        super().__init__(f"{cost} credits are needed, {available} are available and {debt} are owed")
         self.available = available
         self.cost = cost
+        self.debt = debt
         self.buys = buys
+
+    @property
+    def shortfall(self) -> int:
+        """How many more there must be for it to be paid."""
+        return self.cost + self.debt - self.available
 
 
 class CauseConflict(LedgerError):

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from portal.core.database import send
 from portal.core.statements import Statement
 from portal.credits.book import Book, Posting
-from portal.credits.daily import FEW, no_spends, standing_before
+from portal.credits.daily import ADDING, FEW, no_spends, standing_before
 from portal.credits.derivations import Derivation, Source, Term, derivation
 from portal.credits.queries import KIND_LABELS, current_plan_lot
 from portal.credits.storage import load_book
@@ -32,7 +32,6 @@ KIND_WORDS = {
 }
 # Where the history shows them; of other kinds it has no filter.
 FILTER_OF = {"granted": "grants", "adjusted": "grants", "expired": "expired", "reversed": "returns"}
-ADDING = ("granted", "adjusted")
 # Terms of their own; what is older is told together.
 TERMS_MAX = 25
 WITHOUT_PLAN = timedelta(days=30)

@@ -13,8 +13,9 @@ from portal.credits.explain_balance import KIND_WORDS, grant_words
 
 ENTRY = Statement(
     "select e.id, e.version, e.kind, e.amount, e.balance_after, e.cause_key, e.spend_order, e.at, e.grant_id,"
-    " g.cause_key as grant_cause, g.kind as grant_kind, g.source"
+    " g.cause_key as grant_cause, g.kind as grant_kind, g.source, h.id as hold_id, h.amount as held, h.meter"
     " from credit_entries e left join credit_grants g on g.team_id = e.team_id and g.id = e.grant_id"
+    " left join credit_holds h on h.team_id = e.team_id and h.entry_id = e.id"
     " where e.team_id = :team_id and e.version = :version"
 )
 TAKES = Statement(
@@ -31,8 +32,17 @@ ORDER_WORDS = {
 
 
 @dataclass(frozen=True)
+class SettledHold:
+    """The hold that an entry has settled. `plain`: it was for no meter, and there is no use beside the entry."""
+
+    id: str
+    amount: int
+    plain: bool
+
+
+@dataclass(frozen=True)
 class EntryExplained:
-    """`use_key` is the key under which the use was reported, None for what is no use."""
+    """`use_key` is the key under which the use was reported or the hold was settled, None for what is neither."""
 
     version: int
     at: datetime
@@ -41,6 +51,7 @@ class EntryExplained:
     amount: int
     rule: str
     use_key: str | None
+    hold: SettledHold | None
     grant: Source | None
     balance: Derivation
     parts: Derivation | None
@@ -62,6 +73,7 @@ def explain_entry(team_id: str, version: int) -> EntryExplained | None:
         amount=entry.amount,
         rule=ORDER_WORDS.get(entry.spend_order or "", ""),
         use_key=entry.cause_key.removeprefix(USE) if used and entry.cause_key.startswith(USE) else None,
+        hold=SettledHold(entry.hold_id, entry.held, plain=entry.meter is None) if entry.hold_id else None,
         grant=Source("grant", {"cause": entry.grant_cause}) if entry.grant_cause else None,
         balance=_balance(entry),
         parts=_parts(entry, takes),

@@ -14,6 +14,7 @@ from portal.core.authz import Role
 from portal.core.clock import app_now
 from portal.core.database import db
 from portal.credits import ledger
+from portal.credits.free_months import free_cause, is_used
 from portal.credits.models import CreditGrant, FreePeriod
 from portal.credits.periods import period_containing
 from portal.credits.storage import lock_account
@@ -33,8 +34,8 @@ def grant_free_period(team: Team, amount: int, *, now: datetime | None = None) -
     lock_account(team.id)
     start, end = period_containing(team.created_at, "month", now or clock.now())
     _look_at(team.id, end)
-    cause_key = _cause_key(team.id, start)
-    if live_subscription(team.id) is not None or _used(team.id, cause_key):
+    cause_key = free_cause(team.id, start)
+    if live_subscription(team.id) is not None or is_used(team.id, cause_key):
         return False
     return ledger.grant(
         team.id,
@@ -45,12 +46,6 @@ def grant_free_period(team: Team, amount: int, *, now: datetime | None = None) -
         effective_at=start,
         expires_at=end,
     )
-
-
-def _used(team_id: str, cause_key: str) -> bool:
-    """Whether the period was granted before, perhaps when the free plan gave another amount."""
-    query = select(CreditGrant.id).where(CreditGrant.team_id == team_id, CreditGrant.cause_key == cause_key)
-    return db.session.execute(query).scalar() is not None
 
 
 def _look_at(team_id: str, due_at: datetime) -> None:
@@ -94,7 +89,3 @@ def enrol_teams(limit: int) -> int:
     )
     rows = insert(FreePeriod).from_select(["team_id", "due_at"], owners).on_conflict_do_nothing()
     return len(db.session.execute(rows.returning(FreePeriod.team_id)).all())
-
-
-def _cause_key(team_id: str, start: datetime) -> str:
-    return f"period:free:{team_id}:{int(start.timestamp())}"

@@ -37,7 +37,7 @@ def lasting(team_id: str, present: Summary) -> Lasting | None:
     if not any(days) or not present.available:
         return None
     per_day = mean_of(days)
-    until = runs_out_at(present.grants, present.reserved, per_day, now)
+    until = runs_out_at(present.grants, per_day, now)
     left = (until - now).days
     return Lasting(
         days=min(left, DAYS_MAX),
@@ -49,20 +49,18 @@ def lasting(team_id: str, present: Summary) -> Lasting | None:
     )
 
 
-def runs_out_at(grants: Sequence[Grant], held: int, per_day: Decimal, now: datetime) -> datetime:
-    """When nothing is left of what is there now, each grant until its end. `grants` in the order they are spent.
+def runs_out_at(grants: Sequence[Grant], per_day: Decimal, now: datetime) -> datetime:
+    """When nothing is left of what can be spent now, each grant until its end. `grants` in the order they are spent.
 
-    Held credits are nobody's to spend, and are taken from the first grants. What begins later is not counted.
+    What is held or frozen of a grant is nobody's to spend. What begins later is not counted.
     """
     at, end = now, now + timedelta(days=DAYS_MAX)
     for grant in grants:
         if not grant.live:
             continue
-        own = min(held, grant.remaining)
-        held -= own
         last = min(grant.expires_at or end, end)
         if last <= at:
             continue
-        lasts = timedelta(seconds=int((grant.remaining - own) / per_day * 24 * 3600))
+        lasts = timedelta(seconds=int(grant.spendable / per_day * 24 * 3600))
         at = min(at + lasts, last)
     return at

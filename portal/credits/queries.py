@@ -9,12 +9,14 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import func, select
 
+from portal.billing.models import Subscription
 from portal.billing.subscriptions import live_subscription
 from portal.catalog.queries import plan_by_key
 from portal.core.database import db, send
 from portal.core.statements import Statement
 from portal.credits.book import SORT_KEYS, Book, Lot
 from portal.credits.errors import InsufficientCredits
+from portal.credits.free_months import free_credits_after
 from portal.credits.models import CreditGrant
 from portal.credits.storage import load_book, lot_from
 from portal.credits.upgrades import more_in_month
@@ -88,7 +90,10 @@ class Grant:
 
 @dataclass(frozen=True)
 class Summary:
-    """The credits card. `used_this_period` counts every spend since the plan's current grant began, 0 without one."""
+    """The credits card. `used_this_period` counts every spend since the plan's current grant began, 0 without one.
+
+    `next_reset_at` is None where no plan credits are on their way.
+    """
 
     available: int
     reserved: int
@@ -117,9 +122,7 @@ def shortage(team_id: str, cost: int) -> InsufficientCredits | None:
     if book is None:
         return InsufficientCredits(0, cost) if cost else None
     book.post_due()
-    if cost <= book.available:
-        return None
-    return InsufficientCredits(book.available, cost, buys=book.purchase_below is not None)
+    return None if cost <= book.available else book.insufficient(cost)
 
 
 def grants_of(team_id: str) -> list[Grant]:
@@ -206,18 +209,31 @@ def current_plan_lot(book: Book) -> Lot | None:
 
 
 def _next_reset(book: Book, lots: list[Lot], plan: Lot | None) -> tuple[datetime | None, int]:
-    """When plan credits come next and how many: a grant that waits already says so, else what is paid for then."""
+    """When plan credits come next and how many: a grant that waits already says so, else what is paid for then.
+
+    A paused plan gives nothing until it goes on, and one that has ended by then never: the free plan's follow it.
+    """
+    at, waiting = _next_lot(book, lots) or (plan.expires_at if plan else None, None)
+    subscription = live_subscription(book.team_id)
+    if subscription is not None and subscription.status == "paused":
+        return None, 0
+    ends = subscription.cancel_at if subscription else None
+    if ends is not None and (at is None or at >= ends):
+        return free_credits_after(book.team_id, ends) or (None, 0)
+    if at is None:
+        return None, 0
+    return at, waiting if waiting is not None else _amount_at(subscription, at, plan.amount if plan else 0)
+
+
+def _next_lot(book: Book, lots: list[Lot]) -> tuple[datetime, int] | None:
     for lot in lots:
         if lot.kind == "subscription" and lot.effective_at > book.now and not lot.cause_key.startswith(UPGRADE):
             return lot.effective_at, lot.amount
-    if plan is None or plan.expires_at is None:
-        return None, 0
-    return plan.expires_at, _amount_at(book.team_id, plan.expires_at, plan.amount)
+    return None
 
 
-def _amount_at(team_id: str, moment: datetime, present: int) -> int:
+def _amount_at(subscription: Subscription | None, moment: datetime, present: int) -> int:
     """Within what is paid for, and on the free plan, the present amount comes again; after it, the plan's of then."""
-    subscription = live_subscription(team_id)
     if subscription is None or subscription.current_period_end is None:
         return present
     if moment < subscription.current_period_end:

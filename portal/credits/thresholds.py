@@ -23,6 +23,8 @@ from portal.notifications import messages
 # A tenth of what was given last is hardly anything.
 LOW_PART = 10
 EXPIRING_DAYS = 7
+# From so many percent on that are used, pages say so too.
+PAGE_PERCENT = 90
 
 MOVED = Statement(
     "select a.team_id from credit_accounts a left join credit_progress p on p.team_id = a.team_id"
@@ -163,7 +165,7 @@ def _page_of(team_id: str) -> str:
     return own_address("credits.credits", team_id=team_id)
 
 
-def state_of(found: Summary) -> tuple[str, str, str] | None:
+def state_of(team_id: str, found: Summary) -> tuple[str, str, str] | None:
     """What a page says of it above everything else: its tone, its title and what it means; None while all is well."""
     if not found.grants and not found.debt:
         return None
@@ -176,4 +178,19 @@ def state_of(found: Summary) -> tuple[str, str, str] | None:
     if lots and not found.plan_left:
         words = f"{found.available:,} others are left, which are used from now on."
         return "info", "The plan credits of this month are used up", words
-    return None
+    return _nearly_used(team_id, found, lots)
+
+
+def _nearly_used(team_id: str, found: Summary, lots: Sequence[Grant]) -> tuple[str, str, str] | None:
+    """The plan's credits of the month; what a refund took back counts as little as it does for whoever is told by mail."""
+    granted, left = sum(grant.amount for grant in lots), sum(grant.remaining for grant in lots)
+    if (granted - left) * 100 < PAGE_PERCENT * granted:
+        return None
+    granted -= taken_back(team_id, lots)
+    if (granted - left) * 100 < PAGE_PERCENT * granted:
+        return None
+    others = found.available - found.plan_left
+    title = f"{left:,} of {granted:,} plan credits of this month are left"
+    if others > 0:
+        return "info", title, f"{others:,} others can be used beside them."
+    return "warn", title, "What costs more than is left is refused until there are more."

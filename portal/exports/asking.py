@@ -34,7 +34,7 @@ class TooManyToday(Exception):
 
 def narrowed_by(source: str, arguments: Mapping[str, str]) -> dict[str, str]:
     """Those of the arguments that narrow the list; everything else in an address or a form is no business of ours."""
-    known = (*sources()[source].labels, *DAYS)
+    known = (*sources()[source].labels, *sources()[source].instants, *DAYS)
     return {name: arguments[name] for name in known if arguments.get(name)}
 
 

@@ -10,6 +10,9 @@ from sqlalchemy import select
 
 from portal.accounts.models import User
 from portal.core.database import db
+from portal.core.exporting import Export as Source
+from portal.core.exporting import read_instant
+from portal.core.times import moment_words
 from portal.exports.making import FORMAT_WORDS, failure_words
 from portal.exports.models import Export
 from portal.exports.registry import sources
@@ -17,7 +20,7 @@ from portal.exports.registry import sources
 SHOWN_MAX = 50
 ARGUMENT_WORDS = {
     "type": "type:", "status": "state:", "kind": "kind:", "action": "what:", "actor": "who:", "meter": "feature:", "key": "API key:",
-    "member": "member:", "since": "from", "until": "to",
+    "member": "member:", "begin": "from", "end": "until just before", "since": "from", "until": "to",
 }  # fmt: skip
 
 
@@ -55,12 +58,20 @@ def rows_of(team_id: str, visible: Collection[str], export_id: str | None = None
 
 def narrowed_words(source: str, arguments: Mapping[str, str]) -> str:
     """`state: Paid, from 2026-11-01`; a value without words of its own is one that stood in the list."""
-    labels = sources()[source].labels
     return ", ".join(
-        f"{words} {labels[name].get(arguments[name], 'as chosen in the list') if name in labels else arguments[name]}"
+        f"{words} {_value_words(sources()[source], name, arguments)}"
         for name, words in ARGUMENT_WORDS.items()
         if name in arguments
     )
+
+
+def _value_words(source: Source, name: str, arguments: Mapping[str, str]) -> str:
+    if name in source.instants:
+        at = read_instant(arguments, name)
+        return moment_words(at, "UTC", seconds=True) if at else ""
+    if name in source.labels:
+        return source.labels[name].get(arguments[name], "as chosen in the list")
+    return arguments[name]
 
 
 def _row(export: Export, user: User) -> ExportRow:

@@ -118,7 +118,7 @@ KINDS: dict[str, Kind] = {
     ),
     "budgets": Kind(
         label="Budgets of API keys and members",
-        hint="75, 90 and 100 % of a month's budget",
+        hint="75, 90 and 100 % of a month's budget, or its first refusal before that",
         messages={"budget_threshold": Severity.WARNING},
         action=_MONEY,
     ),

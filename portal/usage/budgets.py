@@ -4,7 +4,9 @@ A budget is in credits, for a month of the plan (`periods.py`); a use counts tow
 was used is read from the daily totals, so that it costs the same however many uses there were. Credits that a key has held
 count towards its budget too: what was settled of those held for no meter, which is added up hold by hold, and, since it may
 be settled, what is held now.
-`stop` refuses what would go beyond it, whole; `warn` only tells.
+`stop` refuses what would go beyond it, whole; `warn` only tells. Since it is whole uses that are refused, a budget may refuse
+all there are before it is used up: its first refusal in a month leaves a mark, and the look that tells of thresholds takes it
+for the last of them.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from portal.billing.billing_mail import tell
 from portal.core.addresses import own_address
 from portal.core.database import send
 from portal.core.statements import Row, Statement
-from portal.credits.told import newly_reached
+from portal.credits.told import mark_told, newly_reached
 from portal.notifications import messages
 from portal.usage.uses import BudgetExceeded, Use
 
@@ -40,6 +42,11 @@ _HELD = (
     "(select cast(coalesce(sum(h.amount), 0) as bigint) from credit_holds h where h.team_id = b.team_id"
     " and h.state = 'open' and h.expires_at > app_now() and h.api_key_id = b.api_key_id)"
 )
+# What a budget of that month is told under, and whether it has refused a use in it.
+_FACT = "'budget:' || b.id || ':' || b.credits || ':' || cast(floor(extract(epoch from month.starts)) as bigint)"
+_REFUSED = (
+    f"exists (select from threshold_notices t where t.team_id = b.team_id and t.fact = {_FACT} || ':' || 'refused')"
+)
 _USED = f" cross join lateral usage_month_of(b.team_id, app_now()) month{_SPENT}"
 # Moments mostly lie in one month: sums are made for each month, not for each moment.
 STOPPING = Statement(
@@ -48,7 +55,8 @@ STOPPING = Statement(
     "  cross join lateral usage_month_of(:team_id, asked.at) month"
     "), stopping as materialized ("
     "  select b.api_key_id, b.user_id, b.credits, month.starts, recorded.credits + settled.credits + case"
-    f"    when app_now() >= month.starts and app_now() < month.ends then {_HELD} else 0 end as used"
+    f"    when app_now() >= month.starts and app_now() < month.ends then {_HELD} else 0 end as used,"
+    f"    case when {_REFUSED} then '' else {_FACT} end as unmarked"
     f"  from usage_budgets b cross join (select distinct starts, ends from moments) month{_SPENT}"
     "  where b.team_id = :team_id and b.action = 'stop'"
     "  and (b.api_key_id = any(cast(:keys as text[])) or b.user_id = any(cast(:users as text[])))"
@@ -56,7 +64,7 @@ STOPPING = Statement(
     " select moments.at, stopping.* from stopping join moments using (starts)"
 )
 OF_TEAM = Statement(
-    "select b.id, b.api_key_id, b.user_id, b.credits, b.action, month.starts,"  # noqa: S608  all of it is ours
+    f"select b.id, b.api_key_id, b.user_id, b.credits, b.action, {_FACT} as fact, {_REFUSED} as refused,"  # noqa: S608
     f" recorded.credits + settled.credits as used, {_HELD} as held,"
     " coalesce(k.name, nullif(u.name, ''), u.email) as subject_name, k.last4"
     " from usage_budgets b left join api_keys k on k.id = b.api_key_id left join users u on u.id = b.user_id"
@@ -76,13 +84,14 @@ class StoppingBudgets:
     months: dict[datetime, datetime] = field(default_factory=dict)
     left: dict[Place, int] = field(default_factory=dict)
     credits: dict[Place, int] = field(default_factory=dict)
+    unmarked: dict[Place, str] = field(default_factory=dict)
 
     def refusal(self, use: Use, cost: int, at: datetime) -> BudgetExceeded | None:
         """Why a use of that moment must not be paid; None when it may be."""
         for place in self._places(use, at):
             if cost > self.left[place]:
                 used = self.credits[place] - self.left[place]
-                return BudgetExceeded(place[0], self.credits[place], used, cost)
+                return BudgetExceeded(place[0], self.credits[place], used, cost, self.unmarked[place])
         return None
 
     @contextmanager
@@ -119,12 +128,25 @@ def stopping_budgets(team_id: str, uses: Iterable[tuple[Use, datetime]]) -> Stop
         place = kind, subject, row.starts
         found.months[row.at] = row.starts
         found.credits[place], found.left[place] = row.credits, row.credits - row.used
+        found.unmarked[place] = row.unmarked
     return found
+
+
+def mark_refused(team_id: str, outcomes: Iterable[object]) -> None:
+    """Keep, in the current unit, which budgets have refused one of these, so that they are told of.
+
+    The unit of a refused use leaves nothing behind: call this in another one, or where what is written stays.
+    """
+    facts = {one.unmarked for one in outcomes if isinstance(one, BudgetExceeded) and one.unmarked}
+    mark_told(team_id, [f"{fact}:refused" for fact in sorted(facts)])
 
 
 @dataclass(frozen=True)
 class BudgetRow:
-    """A budget with what is used of it this month, and what its key has held now, in credits."""
+    """A budget with what is used of it this month, and what its key has held now, in credits.
+
+    `refused`: it has stopped a use this month, which may have been larger than what is left.
+    """
 
     id: str
     kind: str
@@ -133,6 +155,7 @@ class BudgetRow:
     stops: bool
     used: int
     held: int
+    refused: bool
     fact: str
 
     @property
@@ -158,7 +181,8 @@ def tell_of_budgets(team_id: str) -> int:
 
 
 def _tell(team_id: str, budget: BudgetRow) -> int:
-    percent = newly_reached(team_id, budget.fact, budget.used, budget.credits)
+    stopped_early = budget.refused and budget.used < budget.credits
+    percent = newly_reached(team_id, budget.fact, budget.credits if stopped_early else budget.used, budget.credits)
     if percent is None:
         return 0
     link = own_address("usage.budgets", team_id=team_id)
@@ -172,6 +196,7 @@ def _tell(team_id: str, budget: BudgetRow) -> int:
             used=f"{budget.used:,}",
             budget=f"{budget.credits:,}",
             stops=budget.stops,
+            stopped_early=stopped_early,
             link=link,
         ),
     )
@@ -188,5 +213,6 @@ def _row(row: Row) -> BudgetRow:
         stops=row.action == "stop",
         used=row.used,
         held=row.held,
-        fact=f"budget:{row.id}:{row.credits}:{int(row.starts.timestamp())}",
+        refused=row.refused and row.action == "stop",
+        fact=row.fact,
     )

@@ -1,4 +1,7 @@
-"""Which time the usage page shows, from its address. Days are whole days in UTC, since that is how use is counted."""
+"""Which time the usage page shows, from its address. Days are whole days in UTC, since that is how use is counted.
+
+Links may name instants instead: the period of an invoice's line is as exact as a month of the plan.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from portal.accounts.models import Team
 from portal.billing.subscriptions import live_subscription
 from portal.core.times import day_words
 from portal.usage.periods import usage_month
+from portal.usage.queries import counted_since
 
 CHOICES = {
     "this": "This period",
@@ -59,6 +63,11 @@ class UsagePeriod:
         return self.choice == "this"
 
     @property
+    def of_plan(self) -> bool:
+        """Whether it is a month of the plan, which begins and ends within a day."""
+        return self.choice in ("this", "last")
+
+    @property
     def words(self) -> str:
         """`3 to 18 Nov 2026`: up to today, if it ends later."""
         last = min(self.until - timedelta(microseconds=1), self.now)
@@ -69,7 +78,26 @@ class UsagePeriod:
         """As it stands in an address."""
         if self.choice != "own":
             return {"period": self.choice}
-        return {"period": "own", "since": str(self.first_day), "until": str(self.last_day)}
+        return {"period": "own", **(self._days if self._of_days else self._instants)}
+
+    @property
+    def export_arguments(self) -> dict[str, str]:
+        """How the export of the uses is narrowed to exactly this time."""
+        if self.of_plan or not self._of_days:
+            return {"begin": self.since.isoformat(), "end": self.until.isoformat()}
+        return self._days
+
+    @property
+    def _of_days(self) -> bool:
+        return (self.since, self.until) == (_begin_of(self.first_day), _begin_of(self.last_day + timedelta(days=1)))
+
+    @property
+    def _instants(self) -> dict[str, str]:
+        return {"since": self.since.isoformat(), "until": self.until.isoformat()}
+
+    @property
+    def _days(self) -> dict[str, str]:
+        return {"since": str(self.first_day), "until": str(self.last_day)}
 
 
 def chosen_period(team: Team, arguments: Mapping[str, str], now: datetime) -> UsagePeriod:
@@ -84,7 +112,7 @@ def _span(team: Team, choice: str, arguments: Mapping[str, str], now: datetime) 
     tomorrow = _begin_of(now.astimezone(UTC).date() + timedelta(days=1))
     match choice:
         case "own":
-            return _own(arguments, tomorrow)
+            return _own(team, arguments, tomorrow)
         case "30":
             return tomorrow - timedelta(days=30), tomorrow
         case "year":
@@ -92,7 +120,11 @@ def _span(team: Team, choice: str, arguments: Mapping[str, str], now: datetime) 
             return first.replace(year=first.year - 1, day=1) + _next_month(first), tomorrow
     subscription = live_subscription(team.id)
     this = usage_month(subscription, team.created_at, now)
-    return this if choice == "this" else usage_month(subscription, team.created_at, this[0] - timedelta(seconds=1))
+    if choice == "this":
+        return this
+    since, until = usage_month(subscription, team.created_at, this[0] - timedelta(microseconds=1))
+    # Of an earlier subscription the days were counted in other months.
+    return counted_since(team.id, since), until
 
 
 def _next_month(moment: datetime) -> timedelta:
@@ -101,14 +133,27 @@ def _next_month(moment: datetime) -> timedelta:
     return (first + timedelta(days=32)).replace(day=1) - first
 
 
-def _own(arguments: Mapping[str, str], tomorrow: datetime) -> tuple[datetime, datetime]:
-    first = _day(arguments.get("since"), (tomorrow - timedelta(days=30)).date())
-    last = _day(arguments.get("until"), (tomorrow - timedelta(days=1)).date())
-    if last < first:
+def _own(team: Team, arguments: Mapping[str, str], tomorrow: datetime) -> tuple[datetime, datetime]:
+    """From and to whole days as people choose them, or instants as links have them, from which on some total was counted."""
+    begin, end = _instant(arguments.get("since")), _instant(arguments.get("until"))
+    since = begin or _begin_of(_day(arguments.get("since"), (tomorrow - timedelta(days=30)).date()))
+    until = end or _begin_of(_day(arguments.get("until"), (tomorrow - timedelta(days=1)).date()) + timedelta(days=1))
+    if until <= since:
         raise UnprocessableEntity("The last day must not lie before the first one.")
-    if (last - first).days >= DAYS_MAX:
+    if until - since > timedelta(days=DAYS_MAX):
         raise UnprocessableEntity(f"At most {DAYS_MAX} days can be looked at together.")
-    return _begin_of(first), _begin_of(last + timedelta(days=1))
+    return counted_since(team.id, begin) if begin else since, until
+
+
+def _instant(text: str | None) -> datetime | None:
+    """None for what is no more exact than a day."""
+    try:
+        found = datetime.fromisoformat(text) if text and "T" in text else None
+    except ValueError:
+        return None
+    if found is None or found.tzinfo is None or not YEARS[0] < found.year < YEARS[1]:
+        return None
+    return found.astimezone(UTC)
 
 
 def _day(text: str | None, default: date) -> date:

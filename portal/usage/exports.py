@@ -1,4 +1,6 @@
-"""The single uses as a file, narrowed as the usage page is: days are whole days in UTC."""
+"""The single uses as a file, narrowed as the usage page is: to whole days in UTC, or from `begin` until just before `end`,
+as a month of the plan has it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from sqlalchemy import Select, func, select, tuple_
 from portal.billing.list_filters import read_filters
 from portal.core.authz import Action
 from portal.core.database import db
-from portal.core.exporting import Export, Part, Wanted, columns
+from portal.core.exporting import Export, Part, Wanted, columns, read_instant
 from portal.usage.event_list import EventRow, cursor_of, events_within, place_of, rows_of
 from portal.usage.figures import Narrowed
 from portal.usage.models import UsageEvent
@@ -43,9 +45,10 @@ class _Events:
 def _events(wanted: Wanted) -> _Events:
     narrowed: Narrowed = read_narrowed(wanted.arguments)
     days = read_filters({name: wanted.arguments.get(name, "") for name in ("since", "until")}, "UTC")
-    since, until = days.span
-    last = min(until or wanted.until, wanted.until) + timedelta(microseconds=1)
-    query = events_within(wanted.team_id, since or FIRST, until or last, narrowed)
+    begins = (days.span[0], read_instant(wanted.arguments, "begin"), FIRST)
+    ends = (days.span[1], read_instant(wanted.arguments, "end"), wanted.until + timedelta(microseconds=1))
+    since, until = max(filter(None, begins)), min(filter(None, ends))
+    query = events_within(wanted.team_id, since, until, narrowed)
     # What was reported later, even for a day long past, is not in it. Old reports have no such time, and no more of them come.
     known_at = func.coalesce(UsageEvent.recorded_at, UsageEvent.occurred_at)
     return _Events(wanted.team_id, query.where(known_at <= wanted.until))
@@ -63,5 +66,6 @@ EXPORTS = {
         columns=columns(HEADER, moments=("Time",), numbers=("Units", "Credits")),
         rows=_events,
         labels={"meter": {}, "key": {}, "member": {}},
+        instants=("begin", "end"),
     )
 }

@@ -24,8 +24,8 @@ _SUMS = " cast(sum(quantity) as bigint) as quantity, cast(sum(cost) as bigint) a
 BY_DAY = Statement(
     f"select cast(starts_at at time zone 'UTC' as date) as day, meter,{_SUMS}{_WITHIN} group by 1, 2 order by 1, 2"
 )
-BY_API_KEY = Statement(f"select api_key_id as id,{_SUMS}{_WITHIN} group by 1 order by cost desc, events desc, 1")
-BY_MEMBER = Statement(f"select user_id as id,{_SUMS}{_WITHIN} group by 1 order by cost desc, events desc, 1")
+BY_API_KEY = Statement(f"select api_key_id as id, meter,{_SUMS}{_WITHIN} group by 1, 2 order by 1, 2")
+BY_MEMBER = Statement(f"select user_id as id, meter,{_SUMS}{_WITHIN} group by 1, 2 order by 1, 2")
 
 # The start of the day at which so many of the newest uses have been passed, so that a list of them looks no further back.
 ENOUGH_SINCE = Statement(
@@ -49,6 +49,11 @@ class Narrowed:
         return any(value is not None for value in (self.meter, self.api_key_id, self.user_id))
 
     @property
+    def of_team(self) -> bool:
+        """Whether it is the use of all of the team, which is what a plan includes some for."""
+        return self.api_key_id is None and self.user_id is None
+
+    @property
     def values(self) -> dict[str, str | None]:
         return {"meter": self.meter, "api_key_id": self.api_key_id, "user_id": self.user_id}
 
@@ -66,6 +71,14 @@ class Figure:
 EVERYTHING = Narrowed()
 NOTHING = Figure()
 
+# The use of each meter: the units of two of them are not to be added up.
+ByMeter = Mapping[str, Figure]
+
+
+def whole_of(figures: ByMeter) -> Figure:
+    """Calls and credits of all meters."""
+    return sum(figures.values(), NOTHING)
+
 
 def by_day(
     team_id: str, since: datetime, until: datetime, narrowed: Narrowed = EVERYTHING
@@ -75,12 +88,12 @@ def by_day(
     return {(row.day, row.meter): Figure(row.quantity, row.cost, row.events) for row in rows}
 
 
-def by_api_key(team_id: str, since: datetime, until: datetime, narrowed: Narrowed = EVERYTHING) -> dict[str, Figure]:
+def by_api_key(team_id: str, since: datetime, until: datetime, narrowed: Narrowed = EVERYTHING) -> dict[str, ByMeter]:
     """By the id of the API key, the dearest first; `""` is use that was reported without one."""
     return _by_id(BY_API_KEY, team_id, since, until, narrowed)
 
 
-def by_member(team_id: str, since: datetime, until: datetime, narrowed: Narrowed = EVERYTHING) -> dict[str, Figure]:
+def by_member(team_id: str, since: datetime, until: datetime, narrowed: Narrowed = EVERYTHING) -> dict[str, ByMeter]:
     """By the id of the member for whom it was, the dearest first; `""` is use that names nobody."""
     return _by_id(BY_MEMBER, team_id, since, until, narrowed)
 
@@ -102,6 +115,11 @@ def by_meter(days: Mapping[tuple[date, str], Figure]) -> dict[str, Figure]:
 
 def _by_id(
     statement: Statement, team_id: str, since: datetime, until: datetime, narrowed: Narrowed
-) -> dict[str, Figure]:
-    rows = send(statement, team_id=team_id, since=since, until=until, **narrowed.values)
-    return {row.id: Figure(row.quantity, row.cost, row.events) for row in rows}
+) -> dict[str, ByMeter]:
+    found: dict[str, dict[str, Figure]] = {}
+    for row in send(statement, team_id=team_id, since=since, until=until, **narrowed.values):
+        found.setdefault(row.id, {})[row.meter] = Figure(row.quantity, row.cost, row.events)
+    wholes = {row_id: whole_of(figures) for row_id, figures in found.items()}
+    # The database has put the ids in order, which is kept where nothing else decides.
+    first = sorted(found, key=lambda row_id: (-wholes[row_id].cost, -wholes[row_id].events))
+    return {row_id: found[row_id] for row_id in first}

@@ -39,15 +39,17 @@ def forecast(days: list[int], used: int, now: datetime, until: datetime) -> Fore
     mean = mean_of(days)
     more = mean * left
     spread = EIGHT_IN_TEN * (_variance(days, mean) * left).sqrt()
+    total = max(about(whole_of(used + more)), used)
     return Forecast(
         used=used,
         per_day=whole_of(mean),
         sample_days=len(days),
         days_left=left.quantize(Decimal("0.1"), ROUND_HALF_UP),
         more=whole_of(more),
-        total=max(about(whole_of(used + more)), used),
+        total=total,
         low=max(about(whole_of(used + more - spread)), used),
-        high=about(whole_of(used + more + spread)),
+        # Numbers are rounded, what is used is not: without this the range would lie below it.
+        high=max(about(whole_of(used + more + spread)), total),
         until=until,
     )
 

@@ -22,8 +22,8 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
-from functools import wraps
+from dataclasses import replace
+from functools import partial, wraps
 from typing import Any, TypeVar, cast
 
 import structlog
@@ -41,7 +41,17 @@ from portal.core.metrics import counter
 from portal.core.unit_of_work import end_read, in_transaction, run_in_unit, unit_of_work
 from portal.credits.auto_purchase import intend_for_refused
 from portal.credits.errors import InsufficientCredits
-from portal.usage.metering import MeteringError, Recorded, Refusal, UnknownMeter, Use, record, refusal_of
+from portal.usage.budgets import mark_refused
+from portal.usage.metering import (
+    BudgetExceeded,
+    MeteringError,
+    Recorded,
+    Refusal,
+    UnknownMeter,
+    Use,
+    record,
+    refusal_of,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -70,13 +80,25 @@ class MeteringUnavailable(Exception):
     """The database cannot be asked, and the meter's uses are refused meanwhile."""
 
 
-@dataclass
 class Metered:
-    """An action under way. `fail` says that it failed without raising; `quantity` may become what it came to."""
+    """An action under way. `fail` says that it failed without raising; `quantity` may become what it came to. Of an action
+    that came to nothing, 0, nothing is counted.
+    """
 
-    use: Use
-    quantity: int
-    failed: bool = field(default=False, init=False)
+    def __init__(self, use: Use) -> None:
+        self.use, self.failed = use, False
+        self.quantity = use.quantity
+
+    @property
+    def quantity(self) -> int:
+        return self._quantity
+
+    @quantity.setter
+    def quantity(self, quantity: int) -> None:
+        """Raises `ValueError` for less than nothing, where it is said and not when it is too late to be counted."""
+        if quantity < 0:
+            raise ValueError(f"an action cannot come to {quantity} uses")
+        self._quantity = quantity
 
     def fail(self) -> None:
         self.failed = True
@@ -122,13 +144,13 @@ def metering(
     user_id: str | None = None,
     api_key_id: str | None = None,
 ) -> Iterator[Metered]:
-    """Meter what is done inside. Raises `UseRefused` and `MeteringUnavailable` before it, and `UnknownMeter` for a meter
-    that the catalog does not have.
+    """Meter what is done inside. Raises `UseRefused` and `MeteringUnavailable` before it, `UnknownMeter` for a meter that
+    the catalog does not have, and `ValueError` for a quantity below 0.
     """
     known = catalog().meter(meter)
     if known is None:
         raise UnknownMeter(f"there is no meter {meter!r}")
-    action = Metered(Use(team_id, key or new_id("call"), meter, quantity, api_key_id, user_id), quantity)
+    action = Metered(Use(team_id, key or new_id("call"), meter, quantity, api_key_id, user_id))
     if _bypassed.get() == team_id:
         yield action
         return
@@ -166,31 +188,37 @@ def _ask(meter: Meter, use: Use) -> None:
         _unavailable(meter, error)
         return
     if refusal is not None:
-        _buy_what_is_missing(use, refusal)
+        _leave_behind(use, refusal)
         raise UseRefused(use, refusal)
 
 
 def _count(meter: Meter, action: Metered) -> None:
+    if not action.quantity:
+        return
     use = replace(action.use, quantity=action.quantity)
     try:
         run_in_unit(lambda: record(use, _kept))
     except (InsufficientCredits, MeteringError) as refused:
         _uncounted(meter, type(refused).__name__)
-        _buy_what_is_missing(use, refused)
+        _leave_behind(use, refused)
     except DATABASE_ERRORS as error:
         _uncounted(meter, "unavailable")
         _unavailable(meter, error)
 
 
-def _buy_what_is_missing(use: Use, refused: Refusal) -> None:
-    """In a unit of its own, since what was refused leaves nothing behind. The next one that is refused tries it again."""
-    if not isinstance(refused, InsufficientCredits) or not refused.buys:
-        return
+def _leave_behind(use: Use, refused: Refusal) -> None:
+    """Begin a purchase of what is missing, or mark the budget that was in the way, so that it is told of.
+
+    In a unit of its own, since what was refused leaves nothing behind. The next one that is refused tries it again.
+    """
     try:
-        run_in_unit(lambda: intend_for_refused(use.team_id, refused))
+        if isinstance(refused, InsufficientCredits) and refused.buys:
+            run_in_unit(partial(intend_for_refused, use.team_id, refused))
+        if isinstance(refused, BudgetExceeded) and refused.unmarked:
+            run_in_unit(partial(mark_refused, use.team_id, [refused]))
     except DATABASE_ERRORS as error:
         db.session.rollback()
-        log.warning("purchase_not_begun", team_id=use.team_id, reason=type(error).__name__)
+        log.warning("refusal_left_nothing", team_id=use.team_id, reason=type(error).__name__)
 
 
 def _kept(recorded: Recorded) -> str:

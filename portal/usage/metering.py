@@ -23,7 +23,7 @@ from portal.credits.queries import shortage
 from portal.credits.spending import Spending
 from portal.credits.storage import lock_account
 from portal.usage import storage
-from portal.usage.budgets import StoppingBudgets, stopping_budgets
+from portal.usage.budgets import StoppingBudgets, mark_refused, stopping_budgets
 from portal.usage.storage import CREATED, Found, MeterTerms, Stored
 from portal.usage.uses import (
     AHEAD_MAX,
@@ -89,6 +89,7 @@ def record_gathered(team_id: str, gather: Callable[[], Sequence[Use]], answer: B
     books = _Books(team_id, uses, storage.find(team_id, uses))
     outcomes = [books.outcome(use, answer) for use in uses]
     books.save()
+    mark_refused(team_id, outcomes)
     _buy_more(team_id, uses, outcomes, needs_purchase=books.needs_purchase)
     return outcomes
 
@@ -101,9 +102,9 @@ def _buy_more(team_id: str, uses: Sequence[Use], outcomes: Sequence[Answer | Ref
     by_key = {use.key: outcome for use, outcome in zip(uses, outcomes, strict=True)}
     refused = [outcome for outcome in by_key.values() if isinstance(outcome, InsufficientCredits)]
     if refused:
-        missing = sum(one.cost for one in refused)
-        wanted = InsufficientCredits(refused[-1].available, missing, buys=any(one.buys for one in refused))
-        intend_for_refused(team_id, wanted)
+        missing, last = sum(one.cost for one in refused), refused[-1]
+        buys = any(one.buys for one in refused)
+        intend_for_refused(team_id, InsufficientCredits(last.available, missing, debt=last.debt, buys=buys))
     else:
         intend_if_crossed(team_id, needs_purchase=needs_purchase)
 

@@ -1,8 +1,7 @@
 """What a team's metered use costs beyond what its plan includes: so far in the period, and by its end as it looks now.
 
-It is worked out as Stripe will: by the price that the subscription has, from the use that is counted at that price. A change
-of plan within the period settles what was used until then on its own invoice, so the rest of the period begins from nothing,
-with all that the new plan includes (`billing/catalog_sync.py` says why). The use of a trial is free.
+It is worked out as Stripe will: by the price that the subscription has, from the use that is counted at that price
+(`settled.py` says from when on). The use of a trial is free.
 """
 
 from __future__ import annotations
@@ -12,30 +11,31 @@ from datetime import date, datetime
 
 from sqlalchemy import func, select
 
-from portal.billing.models import PlanHistory, Subscription, SubscriptionItem
-from portal.billing.paid_change_models import PaidChange
+from portal.billing.models import Subscription, SubscriptionItem
 from portal.billing.subscriptions import live_subscription
 from portal.catalog.metered_queries import MeteredPrice, metered_prices
 from portal.core import clock
 from portal.core.database import db
 from portal.core.estimates import last_full_days
-from portal.credits.periods import period_containing
 from portal.usage.forecast import Forecast, forecast
 from portal.usage.models import UsageDay
-from portal.usage.report_models import MeterReport
+from portal.usage.periods import month_beside
+from portal.usage.settled import Settled, settled
 
 
 @dataclass(frozen=True)
 class Overage:
-    """Of one meter, from `since` until `until`. `used` units are counted at `price`, of which `over` lie beyond what is
-    included and cost `cents` so far. `ahead` is what the units will come to; None where there is too little to go by. The
-    cents of its range are `cents_low`, `cents_likely` and `cents_high`, all before tax. Nothing is charged in a `trial`.
+    """Of one meter, from `since` until `until`. `used` units are counted at `price`, without those that are `settled`; `over`
+    of them lie beyond what is included and cost `cents` so far. `ahead` is what the units will come to; None where there is
+    too little to go by. The cents of its range are `cents_low`, `cents_likely` and `cents_high`, all before tax. Nothing is
+    charged in a `trial`.
     """
 
     price: MeteredPrice
     since: datetime
     until: datetime
     used: int
+    settled: Settled
     trial: bool
     ahead: Forecast | None
 
@@ -77,15 +77,16 @@ def overages(team_id: str) -> list[Overage]:
 def _of(subscription: Subscription, item: SubscriptionItem, price: MeteredPrice, now: datetime) -> Overage:
     since, until = item.current_period_start, item.current_period_end
     if until <= now:  # of the next period we have not heard yet
-        since, until = period_containing(until, "month", now)
+        since, until = month_beside(since, until, now)
     days = _days(subscription.team_id, price.meter_key, since, until)
-    settled = _settled(subscription, price, since)
-    used = max(sum(days.values()) - settled, 0)
+    paid = settled(subscription.team_id, subscription.stripe_id, price.plan_key, price.meter_key, since, until)
+    used = paid.rest_of(sum(days.values()))
     return Overage(
         price=price,
         since=since,
         until=until,
         used=used,
+        settled=paid,
         trial=subscription.status == "trialing",
         ahead=forecast(last_full_days(days, now), used, now, until),
     )
@@ -100,37 +101,3 @@ def _days(team_id: str, meter: str, since: datetime, until: datetime) -> dict[da
         .group_by(day)
     )
     return {on: int(quantity) for on, quantity in db.session.execute(query)}
-
-
-def _changed_to(subscription: Subscription, plan_key: str) -> datetime | None:
-    """When we heard that the plan became what it is; None where it was no other one before.
-
-    A change of status has its row in the history as well: of those with the plan the first counts, however old it is.
-    """
-    ours = PlanHistory.subscription_stripe_id == subscription.stripe_id
-    other = select(func.max(PlanHistory.at)).where(ours, PlanHistory.plan_key != plan_key)
-    began = select(func.min(PlanHistory.at)).where(
-        ours, PlanHistory.plan_key == plan_key, PlanHistory.at > other.scalar_subquery()
-    )
-    return db.session.execute(began).scalar()
-
-
-def _settled(subscription: Subscription, price: MeteredPrice, since: datetime) -> int:
-    """What was reported in the period at another price, before the plan became what it is: it was billed with the change."""
-    heard_at = _changed_to(subscription, price.plan_key)
-    if heard_at is None or heard_at < since:
-        return 0
-    # Its invoice bills what was used until the instant that it was worked out for, which is before we heard of it.
-    billed_until = select(func.max(PaidChange.since)).where(
-        PaidChange.subscription_stripe_id == subscription.stripe_id,
-        PaidChange.plan_key == price.plan_key,
-        PaidChange.since.between(since, heard_at),
-    )
-    changed_at = db.session.execute(billed_until).scalar() or heard_at
-    query = select(func.coalesce(func.sum(MeterReport.quantity), 0)).where(
-        MeterReport.team_id == subscription.team_id,
-        MeterReport.meter == price.meter_key,
-        MeterReport.dated_at >= since,
-        MeterReport.dated_at < changed_at,
-    )
-    return int(db.session.execute(query).scalar_one())

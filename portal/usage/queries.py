@@ -38,17 +38,22 @@ def totals(team_id: str, since: datetime, until: datetime) -> dict[str, Total]:
     It reads the daily totals: exact from the start of a month of use until its end, and for whole days in UTC. A day that
     one of the two moments lies within counts whole.
     """
-    day = since.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    begun = select(func.max(UsageDay.starts_at)).where(
-        UsageDay.team_id == team_id, UsageDay.starts_at >= day, UsageDay.starts_at <= since
-    )
-    first = func.coalesce(begun.scalar_subquery(), since)
+    first = counted_since(team_id, since)
     query = (
         select(UsageDay.meter, func.sum(UsageDay.quantity), func.sum(UsageDay.cost))
         .where(UsageDay.team_id == team_id, UsageDay.starts_at >= first, UsageDay.starts_at < until)
         .group_by(UsageDay.meter)
     )
     return {meter: Total(int(quantity), int(cost)) for meter, quantity, cost in db.session.execute(query)}
+
+
+def counted_since(team_id: str, moment: datetime) -> datetime:
+    """When the daily total began that the moment lies within, where that was before it: what is in it cannot be told apart."""
+    day = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    begun = select(func.max(UsageDay.starts_at)).where(
+        UsageDay.team_id == team_id, UsageDay.starts_at >= day, UsageDay.starts_at <= moment
+    )
+    return db.session.execute(begun).scalar() or moment
 
 
 def events(

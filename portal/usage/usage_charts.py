@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 
-from portal.core.charts import OTHER_COLOUR, SERIES_MAX, Chart, Place, Series
+from portal.core.charts import AHEAD, OTHER_COLOUR, SERIES_MAX, Chart, Place, Series
 from portal.usage.chosen_period import UsagePeriod
 from portal.usage.figures import Figure
 from portal.usage.forecast import Forecast
@@ -40,7 +40,7 @@ def _chart(
         series.append(Series("Other", OTHER_COLOUR))
     foreseen = _foreseen(period, ahead)
     if foreseen:
-        series.append(Series("Forecast", "ahead"))
+        series.append(Series("Forecast", AHEAD))
     places = [
         Place(label, [*_row(sums.get(first, {}), shown, others=others), *([foreseen.get(first)] if foreseen else [])])
         for first, label in _labels(period)

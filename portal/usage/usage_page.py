@@ -1,4 +1,4 @@
-"""The view model of the usage page: figures of a time, from daily totals alone."""
+"""The view model of the usage page: figures of a time, from daily totals, and beside them what settled holds have taken."""
 
 from __future__ import annotations
 
@@ -7,13 +7,27 @@ from dataclasses import dataclass
 from datetime import UTC, date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
-from portal.billing.entitlements import MeterRight, effective
 from portal.core.charts import Chart
 from portal.core.estimates import SAMPLE_DAYS, last_full_days
 from portal.usage.chosen_period import UsagePeriod
-from portal.usage.figures import EVERYTHING, NOTHING, Figure, Narrowed, by_api_key, by_day, by_member, by_meter
+from portal.usage.figures import (
+    EVERYTHING,
+    NOTHING,
+    ByMeter,
+    Figure,
+    Narrowed,
+    by_api_key,
+    by_day,
+    by_member,
+    by_meter,
+    whole_of,
+)
 from portal.usage.forecast import Forecast, forecast
+from portal.usage.included import Included, included_in
 from portal.usage.names import MeterName, api_key_names, member_names, meter_names
+from portal.usage.overage import Overage, overages
+from portal.usage.settled import Settled
+from portal.usage.settled_holds import SettledHolds, settled_holds
 from portal.usage.usage_charts import Days, credits_chart, quantity_chart
 
 ROWS_MAX = 10
@@ -31,22 +45,27 @@ class MeterRow:
 
 @dataclass(frozen=True)
 class NamedRow:
-    """An API key's or a member's use; `id` is None for the line of all further ones."""
+    """An API key's or a member's use, and the `units` of it by meter; `id` is None for the line of all further ones."""
 
     id: str | None
     name: str
     figure: Figure
     share: Decimal
+    units: list[tuple[MeterName, int]]
 
 
 @dataclass(frozen=True)
 class IncludedRow:
-    """A metered meter against what the plan includes of it, in units. `over` is charged on top, or refused."""
+    """A metered meter against what the plan includes of it, in units. `over` is charged on top, or refused.
+
+    `quantity` is what counts: without what was `settled` before, when the plan was changed.
+    """
 
     meter: MeterName
     quantity: int
     included: int
     more_allowed: bool
+    settled: Settled
     ahead: Forecast | None
 
     @property
@@ -64,7 +83,9 @@ class IncludedRow:
 
 @dataclass(frozen=True)
 class UsagePage:
-    """`included` is filled only for a month of the plan, which is what the plan's figures are for."""
+    """`included` is filled only for a month of the plan, which is what the plan's figures are for; `overages` only for the
+    one under way.
+    """
 
     period: UsagePeriod
     narrowed: Narrowed
@@ -75,11 +96,18 @@ class UsagePage:
     api_keys: list[NamedRow]
     members: list[NamedRow]
     included: list[IncludedRow]
+    overages: list[Overage]
     ahead: Forecast | None
+    holds: SettledHolds
 
     @property
     def empty(self) -> bool:
-        return not self.total.events
+        return not self.total.events and not self.holds.holds
+
+    @property
+    def spent(self) -> int:
+        """All credits that were used."""
+        return self.total.cost + self.holds.credits
 
 
 def build(team_id: str, period: UsagePeriod, narrowed: Narrowed = EVERYTHING) -> UsagePage:
@@ -91,7 +119,8 @@ def build(team_id: str, period: UsagePeriod, narrowed: Narrowed = EVERYTHING) ->
     ahead = _cost_ahead(team_id, period, narrowed, total.cost)
     paid = [meter for meter in shown if not meter.metered]
     counted = [meter for meter in shown if meter.metered]
-    included = [] if narrowed.api_key_id or narrowed.user_id else _included(team_id, period, names, used, counted)
+    sold = overages(team_id) if period.under_way and narrowed.of_team else []
+    included = _included(team_id, period, used, counted, sold) if narrowed.of_team else []
     return UsagePage(
         period=period,
         narrowed=narrowed,
@@ -103,10 +132,12 @@ def build(team_id: str, period: UsagePeriod, narrowed: Narrowed = EVERYTHING) ->
             if used.get(meter.key, NOTHING).quantity
         ],
         meters=[_meter_row(meter, used.get(meter.key, NOTHING), total.cost) for meter in shown],
-        api_keys=_named(by_api_key(team_id, period.since, period.until, narrowed), total.cost, team_id),
-        members=_named(by_member(team_id, period.since, period.until, narrowed), total.cost),
+        api_keys=_named(by_api_key(team_id, period.since, period.until, narrowed), shown, total.cost, team_id),
+        members=_named(by_member(team_id, period.since, period.until, narrowed), shown, total.cost),
         included=included,
+        overages=[] if narrowed.any else sold,
         ahead=ahead,
+        holds=settled_holds(team_id, period.since, period.until, narrowed),
     )
 
 
@@ -126,27 +157,30 @@ def _cost_ahead(team_id: str, period: UsagePeriod, narrowed: Narrowed, used: int
     return forecast(sample, used, period.now, period.until) if any(sample) else None
 
 
-def _included(
-    team_id: str,
-    period: UsagePeriod,
-    names: Mapping[str, MeterName],
-    used: Mapping[str, Figure],
-    counted: list[MeterName],
-) -> list[IncludedRow]:
-    if period.choice not in ("this", "last"):
+def included_rows(team_id: str, period: UsagePeriod, narrowed: Narrowed, days: Days) -> list[IncludedRow]:
+    """Of the meter that is narrowed to, what counts against what the plan includes."""
+    if narrowed.meter is None or not narrowed.of_team:
         return []
-    keys = {meter.key for meter in counted}
-    rights = [right for right in effective(team_id).meters if right.mode == "metered" and right.key in keys]
-    return [_included_row(team_id, period, names[right.key], right, used.get(right.key, NOTHING)) for right in rights]
+    used = by_meter(days)
+    counted = [meter for meter in meter_names(used).values() if meter.metered and meter.key == narrowed.meter]
+    return _included(team_id, period, used, counted, overages(team_id) if period.under_way else [])
 
 
-def _included_row(team_id: str, period: UsagePeriod, meter: MeterName, right: MeterRight, used: Figure) -> IncludedRow:
-    ahead = None
-    if period.under_way:
+def _included(
+    team_id: str, period: UsagePeriod, used: Mapping[str, Figure], counted: list[MeterName], sold: list[Overage]
+) -> list[IncludedRow]:
+    quantities = {meter: figure.quantity for meter, figure in used.items()}
+    found = included_in(team_id, period, quantities, sold) if counted else {}
+    return [_included_row(team_id, period, meter, found[meter.key]) for meter in counted if meter.key in found]
+
+
+def _included_row(team_id: str, period: UsagePeriod, meter: MeterName, found: Included) -> IncludedRow:
+    ahead = found.ahead
+    if period.under_way and ahead is None:
         days = lately(team_id, period, Narrowed(meter=meter.key))
         sample = last_full_days({day: figure.quantity for (day, _meter), figure in days.items()}, period.now)
-        ahead = forecast(sample, used.quantity, period.now, period.until) if any(sample) else None
-    return IncludedRow(meter, used.quantity, right.included or 0, right.more_allowed, ahead)
+        ahead = forecast(sample, found.counted, period.now, period.until) if any(sample) else None
+    return IncludedRow(meter, found.counted, found.included, found.more_allowed, found.settled, ahead)
 
 
 def _row_ahead(included: list[IncludedRow], meter: MeterName) -> Forecast | None:
@@ -163,16 +197,27 @@ def _meter_row(meter: MeterName, figure: Figure, cost: int) -> MeterRow:
     return MeterRow(meter, figure, each and each.quantize(Decimal("0.01"), ROUND_HALF_UP), _share(figure.cost, cost))
 
 
-def _named(found: Mapping[str, Figure], cost: int, team_id: str | None = None) -> list[NamedRow]:
+def _named(
+    found: Mapping[str, ByMeter], meters: list[MeterName], cost: int, team_id: str | None = None
+) -> list[NamedRow]:
     """The first rows with their names, and one line for the others."""
     first, others = list(found.items())[:ROWS_MAX], list(found.items())[ROWS_MAX:]
     ids = [row_id for row_id, _figure in first]
     names = api_key_names(team_id, ids) if team_id is not None else member_names(ids)
-    rows = [NamedRow(row_id, names[row_id], figure, _share(figure.cost, cost)) for row_id, figure in first]
+    rows = [_named_row(row_id, names[row_id], figures, meters, cost) for row_id, figures in first]
     if others:
-        rest = sum((figure for _id, figure in others), NOTHING)
-        rows.append(NamedRow(None, f"{len(others):,} more", rest, _share(rest.cost, cost)))
+        rest: dict[str, Figure] = {}
+        for _id, figures in others:
+            for meter, figure in figures.items():
+                rest[meter] = rest.get(meter, NOTHING) + figure
+        rows.append(_named_row(None, f"{len(others):,} more", rest, meters, cost))
     return rows
+
+
+def _named_row(row_id: str | None, name: str, figures: ByMeter, meters: list[MeterName], cost: int) -> NamedRow:
+    whole = whole_of(figures)
+    units = [(meter, figures[meter.key].quantity) for meter in meters if meter.key in figures]
+    return NamedRow(row_id, name, whole, _share(whole.cost, cost), units)
 
 
 def _share(part: int, whole: int) -> Decimal:

@@ -17,12 +17,14 @@ from portal.billing.catalog_sync import sync_catalog
 from portal.billing.change_models import ChangePreview
 from portal.billing.gateway import gateway
 from portal.billing.jobs import check_subscriptions
-from portal.billing.models import SubscriptionItem
+from portal.billing.models import Invoice, SubscriptionItem
 from portal.billing.subscriptions import live_subscription
 from portal.catalog.current import catalog
 from portal.core.database import db
 from portal.core.times import day_words
+from portal.core.unit_of_work import unit_of_work
 from portal.settings import load_settings
+from portal.usage import thresholds
 from portal.usage.overage import Overage, overages
 from tests import services
 from tests.cast import Person
@@ -31,6 +33,7 @@ from tests.metered import METER, again, at_stripe, let_drafts_wait, report, repo
 from tests.purchases import make_buyer
 from tests.stage import WEBHOOK_SECRET, Stage, serve_sandbox
 from tests.web.api.backend import Backend, backend_of
+from tests.web.usage.uses import words
 
 pytestmark = pytest.mark.lifecycle
 
@@ -361,3 +364,80 @@ def test_who_ends_at_once_with_the_rest_given_back_pays_what_was_used(
     db.session.remove()
     assert preview is not None
     assert (preview.shown["total"], preview.amount_due) == (used["total"] + back["total"], 0)
+
+
+def used_page(person: Person, team_id: str, query: str = "", of: str = "") -> str:
+    return words(person, f"/teams/{team_id}/usage{of}?{query}")
+
+
+def told_of_included() -> list[tuple[int, int]]:
+    """What the worker tells now: the units that count, of those that are included."""
+    with unit_of_work():
+        found = thresholds.reached(10)
+    for one in found:
+        with unit_of_work():
+            assert thresholds.tell_of_included(one) == 1
+    return [(one.quantity, one.included) for one in found]
+
+
+def test_pages_and_notices_count_as_the_bill_does_after_a_change_of_plan(stage: Stage) -> None:
+    """And a past month is judged by the plan that it had."""
+    person, team_id, backend = buyer(stage, "starter")
+    pass_by(stage, TRIAL)
+    use(backend, 80_000)
+    assert told_of_included() == [(80_000, 10_000)]
+    assert "80,000 of 10,000 included" in used_page(person, team_id)
+    again(stage)
+    stage.advance(HOUR)
+    asked = person.client.post(f"/teams/{team_id}/plan/previews", data={"plan": "professional", "interval": "month"})
+    stage.advance(timedelta(seconds=5))
+    person.client.post(f"{asked.location}/agreement")
+    stage.drain()
+    stage.deliver_all()
+    page = used_page(person, team_id)
+    assert "0 of 100,000 included" in page
+    assert "80,000 before it were billed with it" in page
+    assert told_of_included() == []
+    assert the_overage(team_id).used == 0
+    explained = used_page(person, team_id, "meter=api_calls", of="/explain")
+    assert re.search(r"Billed with the change of plan .* -80,000 Counts against 100,000 included 0", explained)
+
+    stage.advance(DAY)
+    use(backend, 76_000)
+    assert told_of_included() == [(76_000, 100_000)], "75 % of the new plan is told, though that of the old one was"
+    assert told_of_included() == []
+    assert "76,000 of 100,000 included" in used_page(person, team_id)
+    asked = person.client.post(f"/teams/{team_id}/plan/previews", data={"plan": "starter", "interval": "month"})
+    person.client.post(f"{asked.location}/agreement")
+    stage.drain()
+    stage.deliver_all()
+    pass_by(stage, 31 * DAY)
+    assert "76,000 of 100,000 included" in used_page(person, team_id, "period=last")
+    assert "0 of 10,000 included" in used_page(person, team_id)
+
+
+def test_what_was_charged_on_top_leads_to_the_days_it_was_used_on(stage: Stage) -> None:
+    """So far, and on the invoice, whose line begins and ends within a day."""
+    person, team_id, backend = buyer(stage, "starter")
+    pass_by(stage, TRIAL)
+    use(backend, 10_000)
+    stage.advance(10 * DAY)
+    use(backend, 2_345)
+    counted = re.compile(r"All API calls \d+ 12,345 0")
+    for page in ("usage", "invoices/next"):
+        assert all(counted.search(days) for days in explained(person, f"/teams/{team_id}/{page}")), page
+    pass_by(stage, 21 * DAY)
+    use(backend, 500)
+    renewal = db.session.execute(select(Invoice.id).order_by(Invoice.created_at.desc())).scalars().first()
+    db.session.remove()
+    of_lines = explained(person, f"/teams/{team_id}/invoices/{renewal}")
+    assert len(of_lines) == 2
+    assert all(counted.search(days) for days in of_lines)
+
+
+def explained(person: Person, address: str) -> list[str]:
+    """The pages that the page's figures of use are explained by, as words."""
+    page = person.client.get(address).get_data(as_text=True)
+    found = [link.replace("&amp;", "&") for link in re.findall(r'href="([^"]*/usage/explain[^"]*)"', page)]
+    assert found, address
+    return [words(person, link) for link in found if "meter=" in link]

@@ -141,12 +141,8 @@ MUTANTS = (
         "overspends-by-one",
         "`>` for `>=` around the balance: one credit more than there is",
         BOOK,
-        "        if amount > self.available:\n"
-        "            raise InsufficientCredits(self.available, amount, buys=self.purchase_below is not None)\n"
-        "        takes =",
-        "        if amount > self.available + 1:\n"
-        "            raise InsufficientCredits(self.available, amount, buys=self.purchase_below is not None)\n"
-        "        takes =",
+        "        if amount > self.available:\n            raise self.insufficient(amount)\n        takes =",
+        "        if amount > self.available + 1:\n            raise self.insufficient(amount)\n        takes =",
         (LEDGER,),
     ),
     Mutant(
@@ -348,9 +344,9 @@ MUTANTS = (
     ),
     Mutant(
         "charges-while-disputed",
-        "charge what was not sent yet although an earlier purchase was undone meanwhile",
+        "charge what was not sent yet although a payment was undone meanwhile",
         "portal/credits/purchase_outcome.py",
-        '    if rule.state == "stopped":  # an earlier purchase was refunded or is disputed\n        return rule.reason\n',
+        '    if rule.state == "stopped":  # a payment was refunded or disputed meanwhile\n        return rule.reason\n',
         "",
         (AUTO_PURCHASE,),
     ),
@@ -358,8 +354,8 @@ MUTANTS = (
         "a-dead-card-again",
         "let the rule go on after a refusal",
         "portal/credits/purchase_outcome.py",
-        '        purchase_rules.stop(row.team_id, outcome.code or "failed", fingerprint=row.card_fingerprint)\n',
-        "",
+        '            purchase_rules.stop(row.team_id, outcome.code or "failed", fingerprint=row.card_fingerprint)\n',
+        "            pass\n",
         (AUTO_PURCHASE,),
     ),
     Mutant(

@@ -38,7 +38,14 @@ class ErrorAnswer(Answer):
 class CreditsMissingDetail(ErrorDetail):
     balance = fields.Integer(metadata={"description": "Credits that can be spent now.", "minimum": 0, "example": 1})
     cost = fields.Integer(metadata={"description": "Credits the use would take.", "example": 3})
-    shortfall = fields.Integer(metadata={"description": "Credits that are missing.", "minimum": 1, "example": 2})
+    shortfall = fields.Integer(
+        metadata={
+            "description": "Credits that are missing: as many as it takes beyond the balance, and what the team owes, which"
+            " the next credits repay first.",
+            "minimum": 1,
+            "example": 2,
+        }
+    )
     auto_purchase = fields.String(
         metadata={
             "description": "How auto-purchase stands where credits are missing. `under_way`: some are being bought, so report"

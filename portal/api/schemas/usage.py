@@ -101,7 +101,7 @@ class RefusedUse(Answer):
     param = fields.String(metadata={"description": "The field that is wrong."})
     balance = fields.Integer(metadata={"description": "Credits that could be spent when its turn came."})
     cost = fields.Integer(metadata={"description": "Credits the use would take."})
-    shortfall = fields.Integer(metadata={"description": "Credits that are missing."})
+    shortfall = fields.Integer(metadata={"description": "Credits that are missing, with what is owed."})
     auto_purchase = fields.String(
         metadata={"description": "How auto-purchase stands, as in a 402.", "enum": list(STANDINGS)}
     )
@@ -152,8 +152,12 @@ class MeterUsage(Answer):
     quantity = whole("How many were used.", minimum=0, example=1240)
     cost = whole("Credits they took.", minimum=0, example=1240)
     cost_credits = maybe_whole("Credits that one use takes; null when it is metered.", example=1)
-    included = maybe_whole("Units a month that the plan includes; null when uses are paid in credits.", example=None)
-    remaining = maybe_whole("Of the included, how many are left in this time.", minimum=0, example=None)
+    included = maybe_whole(
+        "Units a month that the plan includes; null when uses are paid in credits, and of a time that does not begin with a"
+        " month of the plan and end within it.",
+        example=None,
+    )
+    remaining = maybe_whole("Of the included, how many are left in this month; null with it.", minimum=0, example=None)
     more_allowed = flag("Whether there is more to be had than what is included.", example=True)
 
 

@@ -10,7 +10,7 @@ from portal.core.authz import Action, may
 from portal.core.ids import new_id
 from portal.credits import purchase_standing
 from portal.credits.queries import summary
-from portal.credits.thresholds import state_of
+from portal.usage.first_notice import first_notice
 
 # Every two seconds, while Stripe's news of what was done there is on its way.
 LOOKS = 8
@@ -39,7 +39,7 @@ def overview() -> str:
         looks_again=again,
         order=order,
         # One thing at a time: what has to be paid goes first.
-        credit_state=state_of(present) if model.banner is None else None,
+        credit_state=first_notice(team.id, present) if model.banner is None else None,
     )
 
 

@@ -23,8 +23,8 @@ from portal.credits.lasting import lasting
 from portal.credits.offers import offers
 from portal.credits.owing import owed
 from portal.credits.queries import summary
-from portal.credits.thresholds import state_of
 from portal.credits.undo_words import frozen_for
+from portal.usage.first_notice import first_notice
 
 bp = Blueprint("credits", __name__)
 
@@ -45,7 +45,7 @@ def credits_page() -> str:
         "credits/credits.html",
         team=team,
         credits=present,
-        state=state_of(present),
+        state=first_notice(team.id, present),
         lasting=lasting(team.id, present),
         chart=burn_down(team.id, now.astimezone(UTC).date() - timedelta(days=CHART_DAYS - 1), now, present),
         ending=[grant for grant in present.grants if grant.ends_within(ENDS_SOON, now)],

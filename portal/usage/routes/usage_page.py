@@ -18,10 +18,11 @@ from portal.credits.queries import summary
 from portal.usage.chosen_period import CHOICES, UsagePeriod, chosen_period
 from portal.usage.event_list import event_page
 from portal.usage.figures import Narrowed, by_api_key, by_day, by_member, by_meter
-from portal.usage.names import api_key_names, member_names, meter_names
+from portal.usage.first_notice import first_notice
+from portal.usage.names import NO_KEY, NO_MEMBER, api_key_names, member_names, meter_names
 from portal.usage.narrowing import NONE, narrowed_arguments, read_narrowed
-from portal.usage.overage import overages
-from portal.usage.usage_page import build
+from portal.usage.settled_holds import settled_holds
+from portal.usage.usage_page import build, included_rows
 
 bp = Blueprint("usage", __name__)
 
@@ -55,6 +56,8 @@ def explain_page() -> ResponseReturnValue:
         used=by_meter(days),
         meters=meter_names({meter for _day, meter in days}),
         arguments=wanted.arguments,
+        included=included_rows(team_id, period, wanted.narrowed, days),
+        holds=settled_holds(team_id, period.since, period.until, wanted.narrowed),
     )
     return page, 422 if wanted.refusal else 200
 
@@ -83,16 +86,17 @@ def _wanted() -> Wanted:
 
 def _page(wanted: Wanted) -> dict[str, Any]:
     team, period, narrowed = current_team(), wanted.period, wanted.narrowed
-    present = summary(team.id)
+    present, page = summary(team.id), build(team.id, period, narrowed)
     return {
         "team": team,
         "wanted": wanted,
         "period": period,
-        "page": build(team.id, period, narrowed),
+        "page": page,
         "events": event_page(team.id, period.since, period.until, narrowed, request.args.get("before")),
         "credits": present,
+        "state": first_notice(team.id, present),
         "lasting": lasting(team.id, present) if period.under_way and not narrowed.any else None,
-        "overages": overages(team.id) if period.under_way and not narrowed.any else [],
+        "overages": page.overages,
         "choices": CHOICES,
         "offered": _offered(team.id, period, narrowed),
         "arguments": wanted.arguments,
@@ -111,5 +115,12 @@ def _offered(team_id: str, period: UsagePeriod, narrowed: Narrowed) -> dict[str,
         "member": {user_id or NONE: name for user_id, name in member_names(members).items()},
     }
     for name, value in narrowed_arguments(narrowed).items():
-        offered[name].setdefault(value, api_key_names(team_id, [value])[value] if name == "key" else GONE)
+        offered[name].setdefault(value, _name_of(team_id, name, value))
     return offered
+
+
+def _name_of(team_id: str, name: str, value: str) -> str:
+    """Of what was chosen, though it has no use in this time."""
+    if value == NONE:
+        return {"key": NO_KEY, "member": NO_MEMBER}.get(name, GONE)
+    return api_key_names(team_id, [value])[value] if name == "key" else GONE

@@ -208,6 +208,24 @@ def test_the_quantity_may_be_known_only_afterwards(backend: Backend) -> None:
     assert booked(backend)["available"] == 90
 
 
+@pytest.mark.parametrize("meter", ["analyze_lead", "api_calls"])
+def test_an_action_that_came_to_nothing_is_not_counted(backend: Backend, meter: str) -> None:
+    before = uncounted(meter)
+    with metering(meter, backend.team_id) as action:
+        action.quantity = 0
+    assert call(backend.app, backend.team_id, metered(meter, quantity=lambda: 0)(lambda: "done")).status_code == 200
+    assert booked(backend) == NOTHING
+    assert uncounted(meter) == before
+
+
+def test_an_action_cannot_come_to_less_than_nothing(backend: Backend) -> None:
+    with pytest.raises(ValueError, match="cannot come to -1"), metering("analyze_lead", backend.team_id, quantity=-1):
+        pytest.fail("the action began")
+    with metering("analyze_lead", backend.team_id) as action, pytest.raises(ValueError, match="cannot come to -3"):
+        action.quantity = -3
+    assert booked(backend)["available"] == 98
+
+
 def test_what_is_gone_meanwhile_leaves_the_action_uncounted(backend: Backend) -> None:
     before = metered_module.UNCOUNTED.labels(meter="analyze_lead", why="InsufficientCredits")._value.get()
     with metering("analyze_lead", backend.team_id, quantity=50):
@@ -240,8 +258,8 @@ def test_a_refusal_stands_though_no_purchase_can_be_begun(
     assert answer.status_code == 402
 
 
-def uncounted() -> float:
-    counter = metered_module.UNCOUNTED.labels(meter="analyze_lead", why="unavailable")
+def uncounted(meter: str = "analyze_lead") -> float:
+    counter = metered_module.UNCOUNTED.labels(meter=meter, why="unavailable")
     return float(counter._value.get())
 
 

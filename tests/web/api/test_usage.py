@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,8 +17,9 @@ from sqlalchemy.exc import DBAPIError
 from portal.catalog.models import Meter
 from portal.core.database import db
 from portal.core.unit_of_work import unit_of_work
+from portal.credits import ledger
 from portal.credits.models import CreditEntry
-from portal.credits.queries import balance
+from portal.credits.queries import balance, shortage
 from portal.usage.models import UsageEvent, UsageKey
 from tests.web.api.backend import Backend, error_of
 
@@ -238,6 +240,25 @@ def test_too_few_credits_is_402_with_the_way_out(backend: Backend) -> None:
     assert booked(backend) == NOTHING
 
 
+def test_the_shortfall_has_what_is_owed_in_it(backend: Backend) -> None:
+    """Who buys as many as are missing can pay then: what is bought repays the debt first."""
+    with backend.app.app_context(), unit_of_work():
+        ledger.spend(backend.team_id, 100, "usage:all")
+        ledger.reverse(backend.team_id, "bundle:test", 100, "refund:1")
+    for answer in (backend.use(quantity=5, key="order-1"), backend.hold(amount=5)):
+        error = error_of(answer)
+        assert (answer.status_code, error["balance"], error["cost"], error["shortfall"]) == (402, 0, 5, 105)
+        assert "0 are left, and 100 are owed, which the next ones repay first" in error["message"]
+    with backend.app.app_context():
+        found = shortage(backend.team_id, 5)
+        assert found is not None
+        assert found.shortfall == 105
+    backend.give(104, "bundle:less")
+    assert error_of(backend.use(quantity=5, key="order-1"))["shortfall"] == 1
+    backend.give(1, "bundle:more")
+    assert backend.use(quantity=5, key="order-1").status_code == 200
+
+
 def test_after_402_the_same_key_succeeds_once_there_are_credits(backend: Backend) -> None:
     assert backend.use("generate_campaign", 21, key="order-1").status_code == 402
     backend.give(5, "bundle:more")
@@ -291,3 +312,25 @@ def test_history_cannot_be_rewritten(backend: Backend, table: str, change: str) 
     with backend.app.app_context(), pytest.raises(DBAPIError):
         db.session.execute(text(change.format(table)))
     assert booked(backend)["events"] == 1
+
+
+def test_what_is_included_is_told_of_a_month_of_the_plan_alone(backend: Backend) -> None:
+    """As it was told, which is to the millisecond, or a part of it from its beginning."""
+    assert backend.use("api_calls", 400).status_code == 200
+    month = backend.call("GET", "/usage").get_json()
+    since, until = (datetime.fromisoformat(month[name]) for name in ("since", "until"))
+    minute, today = timedelta(minutes=1), since.replace(hour=0, minute=0, second=0, microsecond=0)
+
+    def told(since: datetime, until: datetime) -> tuple[int, int | None, int | None]:
+        span = {"since": since.isoformat(), "until": until.isoformat()}
+        found = backend.call("GET", "/usage", query_string=span).get_json()
+        (meter,) = (one for one in found["meters"] if one["meter"] == "api_calls")
+        return meter["quantity"], meter["included"], meter["remaining"]
+
+    assert told(since, until) == (400, 1_000, 600)
+    assert told(since, until - timedelta(days=3)) == (400, 1_000, 600)
+    assert told(since, until + minute) == (400, None, None)
+    assert told(since + minute, until) == (400, None, None)
+    assert told(today - timedelta(days=300), until) == (400, None, None)
+    whole = backend.call("GET", "/usage", query_string={"since": month["since"], "until": month["until"]}).get_json()
+    assert whole == month

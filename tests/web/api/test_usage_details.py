@@ -230,14 +230,24 @@ ANCHORS = [
     ("month", datetime(2025, 2, 28, 12, tzinfo=UTC), datetime(2025, 3, 31, 12, tzinfo=UTC)),
     ("year", datetime(2024, 2, 29, 6, tzinfo=UTC), datetime(2025, 2, 28, 6, tzinfo=UTC)),
     ("year", datetime(2025, 3, 30, 23, tzinfo=UTC), datetime(2026, 3, 30, 23, tzinfo=UTC)),
+    ("month", datetime(2026, 2, 10, 6, tzinfo=UTC), datetime(2026, 2, 24, 6, tzinfo=UTC)),
 ]
+BEGAN = datetime(2024, 1, 31, 12, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(("interval", "starts", "ends"), ANCHORS)
 @pytest.mark.parametrize("made", [datetime(2023, 8, 31, 22, 30, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)])
+@pytest.mark.parametrize("began", [None, BEGAN])
 def test_the_database_has_the_same_months_as_the_pages(
-    app: Flask, cast: Cast, interval: str | None, starts: datetime | None, ends: datetime | None, made: datetime
+    app: Flask,
+    cast: Cast,
+    interval: str | None,
+    starts: datetime | None,
+    ends: datetime | None,
+    made: datetime,
+    began: datetime | None,
 ) -> None:
+    """And each month ends where the next one begins, also the one in which the subscription began."""
     with unit_of_work() as session:
         session.get_one(Team, cast.team_id).created_at = made
         if interval:
@@ -245,13 +255,16 @@ def test_the_database_has_the_same_months_as_the_pages(
                 text(
                     "insert into subscriptions (id, stripe_id, gen, synced_at, team_id, status, duplicate, interval, currency,"
                     " started_at, current_period_start, current_period_end)"
-                    " values ('sub_1', 'sub_1', 1, now(), :team, 'active', false, :interval, 'usd', :starts, :starts, :ends)"
+                    " values ('sub_1', 'sub_1', 1, now(), :team, 'active', false, :interval, 'usd', :began, :starts, :ends)"
                 ),
-                {"team": cast.team_id, "interval": interval, "starts": starts, "ends": ends},
+                {"team": cast.team_id, "interval": interval, "began": began or starts, "starts": starts, "ends": ends},
             )
     month = text("select starts, ends, usage_starts_at(:team, :at) from usage_month_of(:team, :at)")
-    for at in MOMENTS:
+    for at in [*MOMENTS, *(moment for moment in (starts, ends, began) if moment)]:
         begins, finishes, place = db.session.execute(month, {"team": cast.team_id, "at": at}).one()
         assert (begins, finishes) == usage_month(live_subscription(cast.team_id), made, at), at
         assert begins <= at < finishes, at
+        before = db.session.execute(month, {"team": cast.team_id, "at": begins - timedelta(microseconds=1)}).one()
+        after = db.session.execute(month, {"team": cast.team_id, "at": finishes}).one()
+        assert (before.ends, after.starts) == (begins, finishes), at
         assert place == max(begins, at.replace(hour=0, minute=0, second=0, microsecond=0)), at

@@ -6,17 +6,23 @@ import re
 from datetime import timedelta
 
 import pytest
+from flask import Flask
 from sqlalchemy import select
 
+from portal.accounts.audit import SYSTEM
 from portal.billing.models import Payment
 from portal.core import clock
 from portal.core.database import db
 from portal.core.unit_of_work import unit_of_work
+from portal.credits import holds, ledger
 from portal.credits.lot_days import count_lot_days
 from portal.credits.models import CreditGrant
+from portal.usage.budget_settings import set_budget
+from tests.auto_buyers import AutoBuyer
 from tests.cast import Cast
 from tests.stage import Stage
-from tests.web.usage.uses import give, plain, use, words
+from tests.web.api.backend import backend_of
+from tests.web.usage.uses import give, make_key, plain, use, words
 
 HTMX = {"HX-Request": "true"}
 
@@ -71,6 +77,22 @@ def test_an_entry_tells_its_lots_its_use_and_the_balance_around_it(cast: Cast, t
     assert "30 Used 30 What ends first is spent first." in shown
     assert "mail-1" in shown
     assert "E-mails sent, 30 units" in shown
+
+
+def test_an_entry_that_settled_a_hold_names_it(app: Flask, cast: Cast) -> None:
+    """And says nothing of a use where there never was one."""
+    backend = backend_of(app, cast.team_id, cast.owner)
+    backend.give(100)
+    plain_hold = backend.hold(amount=50).get_json()["id"]
+    of_meter = backend.hold(meter="send_email", quantity=10).get_json()["id"]
+    backend.settle(plain_hold, key="settled-1", amount=30)
+    backend.settle(of_meter, key="settled-2", quantity=4)
+    address = f"/teams/{cast.team_id}/credits/explain/entry?version="
+    shown = words(cast.owner, f"{address}2")
+    assert f"Reported as settled-1 The hold {plain_hold} 30 of 50 held credits were used, for no feature" in shown
+    assert "Not kept any more" not in shown
+    shown = words(cast.owner, f"{address}3")
+    assert f"The hold {of_meter} 4 of 10 held credits were used The use E-mails sent, 4 units" in shown
 
 
 def test_what_was_spent_of_a_grant_is_told_by_day_counted_or_not(cast: Cast) -> None:
@@ -154,3 +176,57 @@ def test_the_balance_day_by_day_has_its_table(cast: Cast) -> None:
     assert re.findall(r'data-value="(\d+)"', last) == ["60", "0", "40", "0"]
     assert len(re.findall(r'<th scope="row"', table)) == 3
     assert 'data-chart="line"' in page
+
+
+def test_what_is_frozen_is_neither_added_nor_taken_back(cast: Cast) -> None:
+    """A lot that ends while it is frozen is thawed for that, and has added nothing by it."""
+    give(cast.team_id, 100)
+    with unit_of_work():
+        ends = clock.now() + timedelta(days=2)
+        ledger.grant(cast.team_id, kind="gift", amount=50, cause_key="gift:disputed", source="A gift", expires_at=ends)
+        clock.advance(timedelta(days=1))
+    with unit_of_work():
+        ledger.freeze(cast.team_id, "gift:disputed", 50, "dispute:1")
+        clock.advance(timedelta(days=1))
+    use(cast.team_id, "send_email", 1)
+    page = cast.owner.client.get(f"/teams/{cast.team_id}/credits").get_data(as_text=True)
+    table = page.partition('id="left-numbers"')[2].partition("</table>")[0]
+    assert "Left at its end Added Used Ended or taken back Frozen, less what was set free" in plain(table)
+    rows = [re.findall(r'data-value="(-?\d+)"', line) for line in table.partition("<tbody>")[2].split("<tr")[1:]]
+    assert rows == [["150", "150", "0", "0", "0"], ["100", "0", "0", "0", "50"], ["99", "0", "1", "50", "-50"]]
+
+
+def test_an_automatic_purchase_leads_to_what_it_has_bought(cast: Cast, stage: Stage) -> None:
+    """Whoever may see it, may see that."""
+    buyer = AutoBuyer.subscribed(stage, cast.owner, cast.team_id)
+    buyer.turn_on()
+    buyer.spend_down_to(100)
+    buyer.settle()
+    page = cast.member.client.get(f"/teams/{cast.team_id}/credits/auto-purchase").get_data(as_text=True)
+    (explain,) = links(page, "/explain/charge/")
+    shown = words(cast.member, explain)
+    assert "Credits it bought" in shown
+    assert f"{buyer.newest().credits:,}" in shown
+
+
+def test_what_is_included_and_what_a_budget_counts_lead_to_their_days(cast: Cast) -> None:
+    key_id = make_key(cast, "Nightly jobs")
+    give(cast.team_id, 1_000)
+    with unit_of_work():
+        for subject in (f"key:{key_id}", f"member:{cast.member.user_id}"):
+            set_budget(cast.team_id, subject, 500, "warn", SYSTEM)
+        held = holds.hold(cast.team_id, 40, "usage:hold", timedelta(hours=1), api_key_id=key_id)
+        holds.settle(cast.team_id, held.id, 25, "usage:settle")
+    use(cast.team_id, "send_email", 30, api_key_id=key_id)
+    use(cast.team_id, "send_email", 7, user_id=cast.member.user_id)
+    use(cast.team_id, "api_calls", 12)
+    for address, part, told in (
+        ("usage", "meter=api_calls", "API calls 1 12 0"),
+        ("usage/budgets", f"key={key_id}", "Settled holds credits that were held for no feature 1 25"),
+        ("usage/budgets", f"key={key_id}", "E-mails sent 1 30 30"),
+        ("usage/budgets", f"member={cast.member.user_id}", "E-mails sent 1 7 7"),
+    ):
+        page = cast.member.client.get(f"/teams/{cast.team_id}/{address}").get_data(as_text=True)
+        found = [link for link in links(page, "/usage/explain") if part in link]
+        assert found, (address, part)
+        assert all(told in words(cast.member, link) for link in found)

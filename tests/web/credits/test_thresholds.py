@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from portal.accounts.models import Membership, Team
 from portal.core import clock
@@ -16,13 +17,16 @@ from portal.core.unit_of_work import unit_of_work
 from portal.credits import jobs, ledger, thresholds
 from portal.credits.free_plan import grant_free_period
 from portal.credits.lot_days import not_counted
-from portal.credits.models import CreditGrant
+from portal.credits.models import CreditGrant, FreePeriod
+from portal.credits.queries import summary
 from portal.usage import thresholds as included
 from portal.worker import tasks
+from tests.auto_buyers import DECLINES, AutoBuyer
 from tests.cast import Cast
+from tests.plan_changes import Changer
 from tests.stage import Stage
 from tests.web.notifications.news import entries_of, mailed, payloads
-from tests.web.usage.uses import give, use, words
+from tests.web.usage.uses import give, plain, use, words
 
 MONTH = timedelta(days=32)
 
@@ -259,6 +263,45 @@ def test_one_account_in_trouble_keeps_no_other_from_being_looked_at(
         assert not_counted(10) == []
 
 
+@pytest.mark.parametrize("free", [True, False])
+def test_no_credits_are_announced_for_the_day_on_which_the_plan_ends(cast: Cast, stage: Stage, free: bool) -> None:
+    """But those of the free plan, to a team that may have them."""
+    with unit_of_work() as session:
+        session.get_one(Team, cast.team_id).created_at -= timedelta(days=5)
+    team = Changer.on(stage, cast.owner, cast.team_id, wait=timedelta())
+    give(cast.team_id, 50_000)
+    for _day in range(7):
+        use(cast.team_id, "send_email", 2_000)
+        stage.advance(timedelta(days=1))
+    credits_page, overview = (f"/teams/{cast.team_id}/{page}" for page in ("credits", "billing"))
+    assert "20,000 new plan credits come on" in words(cast.owner, credits_page)
+    team.leave("cancel")
+    ends = team.mirrored().cancel_at
+    with unit_of_work() as session:
+        session.execute(delete(FreePeriod))
+        if free:
+            session.add(FreePeriod(team_id=cast.team_id, due_at=ends))
+    found = summary(cast.team_id)
+    db.session.remove()
+    assert (found.next_reset_at, found.next_reset_amount) == ((ends, 100) if free else (None, 0))
+    assert ("100 new plan credits come on" in words(cast.owner, credits_page)) == free
+    assert "20,000 new plan credits" not in words(cast.owner, credits_page)
+    assert ("100 credits, of the free plan" if free else "the plan ends before") in words(cast.owner, overview)
+    use(cast.team_id, "send_email", 4_000)
+    assert look() == 1
+    told = [payload["text"] for payload in payloads() if payload["message"] == "credits_threshold"]
+    assert all(("New plan credits come on" in text) == free for text in told)
+    assert all(("No new plan credits are on their way" in text) != free for text in told)
+
+
+def test_a_paused_plan_announces_no_credits(cast: Cast, stage: Stage) -> None:
+    team = Changer.on(stage, cast.owner, cast.team_id)
+    team.leave("pause")
+    found = summary(cast.team_id)
+    db.session.remove()
+    assert (found.next_reset_at, found.next_reset_amount) == (None, 0)
+
+
 def test_the_schedule_has_its_looks(app: Flask) -> None:
     assert {
         "credits.thresholds", "credits.ending_lots", "credits.lot_days", "usage.included", "usage.budgets"
@@ -279,3 +322,57 @@ def test_the_pages_say_what_state_the_credits_are_in(cast: Cast, stage: Stage) -
     give(cast.team_id, 400)
     for page in pages:
         assert "The plan credits of this month are used up 400 others are left" in words(cast.owner, page)
+
+
+class TestTheFirstThing:
+    """One banner at most, on each of the three pages: what matters most."""
+
+    @staticmethod
+    def shown(cast: Cast) -> str:
+        """Its words, the same on all of them."""
+        found = set()
+        for page in ("credits", "billing", "usage"):
+            html = cast.owner.client.get(f"/teams/{cast.team_id}/{page}").get_data(as_text=True)
+            banners = re.findall(r'<section class="tp-banner".*?</section>', html, re.DOTALL)
+            assert len([one for one in banners if "credits-state" in one]) <= 1
+            found.add(plain(next((one for one in banners if "credits-state" in one), "")))
+        (words_,) = found
+        return words_
+
+    def test_what_a_plan_includes_is_told_from_90_percent_on(self, cast: Cast) -> None:
+        use(cast.team_id, "api_calls", 899)
+        assert self.shown(cast) == ""
+        use(cast.team_id, "api_calls", 1)
+        shown = self.shown(cast)
+        assert "API calls: 900 of 1,000 included are used" in shown
+        assert "Look at the usage" in shown
+        use(cast.team_id, "api_calls", 100)
+        assert "More of it is refused until the next month of the plan." in self.shown(cast)
+
+    def test_credits_go_before_what_is_included_and_are_told_from_90_percent_on(self, cast: Cast) -> None:
+        month(cast.team_id)
+        use(cast.team_id, "api_calls", 1_000)
+        use(cast.team_id, "send_email", 89)
+        assert "API calls" in self.shown(cast)
+        use(cast.team_id, "send_email", 1)
+        shown = self.shown(cast)
+        assert "10 of 100 plan credits of this month are left" in shown
+        assert "Get more credits" in shown
+        use(cast.team_id, "send_email", 10)
+        assert "No credits are left" in self.shown(cast)
+
+    def test_what_a_refund_took_back_is_not_used(self, cast: Cast) -> None:
+        month(cast.team_id, 1_000)
+        take_back(cast.team_id, 950, "refund:most")
+        assert self.shown(cast) == ""
+
+    def test_an_auto_purchase_that_has_stopped_goes_before_all(self, cast: Cast, stage: Stage) -> None:
+        buyer = AutoBuyer.subscribed(stage, cast.owner, cast.team_id)
+        buyer.turn_on()
+        buyer.switch_card(DECLINES)
+        buyer.spend_down_to(100)
+        buyer.settle()
+        shown = self.shown(cast)
+        assert "Auto-purchase has stopped The bank declined the payment. Nothing was charged." in shown
+        assert "Go to auto-purchase" in shown
+        assert buyer.rule().state == "stopped"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
@@ -18,9 +19,10 @@ from portal.core.unit_of_work import unit_of_work
 from portal.credits.queries import balance
 from portal.usage.budget_settings import set_budget
 from portal.usage.budgets import budgets_of, tell_of_budgets
+from portal.usage.metered import UseRefused, metering
 from portal.usage.metering import BudgetExceeded, Use, record, record_all
 from tests.cast import Cast
-from tests.web.api.backend import backend_of, error_of, key_id_of
+from tests.web.api.backend import Backend, backend_of, error_of, key_id_of
 from tests.web.notifications.news import entries_of
 from tests.web.usage.uses import give, make_key, use, words
 
@@ -287,3 +289,86 @@ def test_each_threshold_of_a_budget_is_told_once_a_month(cast: Cast) -> None:
     assert look() == 0
     use(cast.team_id, "send_email", 95, user_id=cast.member.user_id)
     assert look() == 1
+
+
+def refused_by_api(backend: Backend, _member: str) -> None:
+    assert backend.use(quantity=40).status_code == 402
+
+
+def refused_in_a_batch(backend: Backend, _member: str) -> None:
+    uses = [{"idempotency_key": key, "meter": "send_email", "quantity": 40} for key in ("x", "y")]
+    assert backend.post("/usage/batch", {"uses": uses}).get_json()["refused"] == 2
+
+
+def refused_as_a_hold(backend: Backend, _member: str) -> None:
+    assert backend.hold(amount=40).status_code == 402
+
+
+def refused_as_a_route(backend: Backend, member: str) -> None:
+    action = metering("send_email", backend.team_id, quantity=40, user_id=member)
+    with backend.app.app_context(), pytest.raises(UseRefused), action:
+        pytest.fail("the action began")
+
+
+def refused_after_a_route(backend: Backend, member: str) -> None:
+    with backend.app.app_context(), metering("send_email", backend.team_id, user_id=member) as action:
+        action.quantity = 40
+
+
+@pytest.mark.parametrize(
+    "refuse", [refused_by_api, refused_in_a_batch, refused_as_a_hold, refused_as_a_route, refused_after_a_route]
+)
+def test_a_budget_that_refuses_before_it_is_used_up_tells_so_once_a_month(
+    app: Flask, cast: Cast, refuse: Callable[[Backend, str], None]
+) -> None:
+    """Uses of 40 against 100: it stays at 80, and refuses all there are."""
+    backend = backend_of(app, cast.team_id, cast.owner)
+    backend.give(10_000)
+    budget(cast, f"key:{key_id_of(cast.team_id)}", 100)
+    budget(cast, f"member:{cast.member.user_id}", 100)
+
+    def use_most() -> None:
+        for _time in range(2):
+            assert backend.use(quantity=40).status_code == 200
+            use(cast.team_id, "send_email", 40, user_id=cast.member.user_id)
+
+    def look() -> list[str]:
+        before = len(entries_of(cast.owner.user_id))
+        with unit_of_work():
+            tell_of_budgets(cast.team_id)
+        return [entry.title for entry in entries_of(cast.owner.user_id)[before:]]
+
+    use_most()
+    assert len(look()) == 2
+    for _time in range(2):
+        refuse(backend, cast.member.user_id)
+    (told,) = look()
+    assert told.startswith("The budget of ")
+    assert told.endswith(" has refused a use")
+    note = entries_of(cast.owner.user_id)[-1].words
+    assert note.startswith("80 of 100 credits of this month are used, and a use that is larger than what is left was")
+    refuse(backend, cast.member.user_id)
+    assert look() == []
+    assert words(cast.owner, f"/teams/{cast.team_id}/usage/budgets").count("Stops has refused a use") == 1
+    with unit_of_work():
+        clock.advance(timedelta(days=32))
+    assert look() == []
+    use_most()
+    assert len(look()) == 2
+    refuse(backend, cast.member.user_id)
+    assert len(look()) == 1
+
+
+def test_a_budget_that_is_marked_asks_for_no_more_marks(cast: Cast) -> None:
+    give(cast.team_id, 1_000)
+    mine = cast.member.user_id
+    budget(cast, f"member:{mine}", 10)
+    marks = []
+    for key in ("a", "b"):
+        with unit_of_work():
+            (refused,) = record_all(cast.team_id, [Use(cast.team_id, key, "send_email", 11, user_id=mine)], repr)
+        assert isinstance(refused, BudgetExceeded)
+        marks.append(refused.unmarked)
+    (row,) = budgets_of(cast.team_id)
+    db.session.rollback()
+    assert marks == [row.fact, ""]
