@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,8 @@ from portal.api.moments import rfc3339
 from portal.billing.entitlements import Entitlements, MeterRight
 from portal.billing.subscriptions import live_subscription
 from portal.core import clock
+from portal.usage.included import included_now
+from portal.usage.overage import overages
 from portal.usage.periods import usage_month
 from portal.usage.queries import Total, totals
 
@@ -35,18 +38,33 @@ def totals_of(team: Team, rights: Entitlements, since: datetime, until: datetime
 
 def _totals(team: Team, rights: Entitlements, since: datetime, until: datetime, *, of_month: bool) -> dict[str, Any]:
     found = totals(team.id, since, until)
+    used = {meter.key: found.get(meter.key, Total(0, 0)) for meter in rights.meters}
+    left = _left(team, rights, since, used) if of_month else {}
     return {
         "object": "usage_totals",
         "since": rfc3339(since),
         "until": rfc3339(until),
         "cost": sum(total.cost for total in found.values()),
-        "meters": [_meter(meter, found.get(meter.key, Total(0, 0)), of_month=of_month) for meter in rights.meters],
+        "meters": [_meter(meter, used[meter.key], left.get(meter.key)) for meter in rights.meters],
         "livemode": bool(current_app.config["SETTINGS"].livemode),
     }
 
 
-def _meter(meter: MeterRight, used: Total, *, of_month: bool) -> dict[str, Any]:
-    included = meter.included if of_month else None
+def _left(team: Team, rights: Entitlements, since: datetime, used: Mapping[str, Total]) -> dict[str, tuple[int, int]]:
+    """By meter, what is included and how much of it is left. Only of the month under way is it known what a change of plan
+    has settled already.
+    """
+    included = {meter.key: meter.included for meter in rights.meters}
+    counted = {meter: total.quantity for meter, total in used.items()}
+    if since == usage_month(live_subscription(team.id), team.created_at, clock.now())[0]:
+        now = included_now(team.id, counted, overages(team.id))
+        included |= {meter: one.included for meter, one in now.items()}
+        counted |= {meter: one.counted for meter, one in now.items()}
+    return {meter: (units, max(0, units - counted[meter])) for meter, units in included.items() if units is not None}
+
+
+def _meter(meter: MeterRight, used: Total, left: tuple[int, int] | None) -> dict[str, Any]:
+    included, remaining = left or (None, None)
     return {
         "object": "meter_usage",
         "meter": meter.key,
@@ -56,6 +74,6 @@ def _meter(meter: MeterRight, used: Total, *, of_month: bool) -> dict[str, Any]:
         "cost": used.cost,
         "cost_credits": meter.cost_credits,
         "included": included,
-        "remaining": None if included is None else max(0, included - used.quantity),
+        "remaining": remaining,
         "more_allowed": meter.more_allowed,
     }

@@ -407,6 +407,8 @@ def test_pages_and_notices_count_as_the_bill_does_after_a_change_of_plan(stage: 
     assert told_of_included() == [(76_000, 100_000)], "75 % of the new plan is told, though that of the old one was"
     assert told_of_included() == []
     assert "76,000 of 100,000 included" in used_page(person, team_id)
+    told = {meter["meter"]: meter for meter in backend.call("GET", "/usage").get_json()["meters"]}[METER]
+    assert (told["quantity"], told["included"], told["remaining"]) == (156_000, 100_000, 24_000)
     asked = person.client.post(f"/teams/{team_id}/plan/previews", data={"plan": "starter", "interval": "month"})
     person.client.post(f"{asked.location}/agreement")
     stage.drain()
