@@ -5,12 +5,15 @@ from __future__ import annotations
 import structlog
 from sqlalchemy import func, select, update
 
-from portal.core.unit_of_work import unit_of_work
+from portal.core.statements import Statement
+from portal.core.unit_of_work import read_alone, unit_of_work
 from portal.webhooks.models import StripeEvent
 
 log = structlog.get_logger(__name__)
 
 BATCH = 1000
+# There is hardly ever one, and every round of the worker asks.
+HELD = Statement("select from stripe_events where state = 'held' limit 1")
 
 
 def release_held() -> int:
@@ -20,7 +23,7 @@ def release_held() -> int:
     For the worker, in each of its rounds: what a web process still holds that was not yet restarted is found too.
     """
     released = 0
-    while batch := _release_batch():
+    while read_alone(HELD) and (batch := _release_batch()):
         released += batch
     if released:
         log.info("held_events_released", events=released)
