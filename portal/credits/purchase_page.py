@@ -68,7 +68,7 @@ class Notice:
 
 @dataclass(frozen=True)
 class Row:
-    """One purchase; the amount is in the minor unit."""
+    """One purchase; the amount is in the minor unit. `payment_id` is our id of what it can be taken apart by."""
 
     at: datetime
     credits: int
@@ -77,6 +77,7 @@ class Row:
     state_label: str
     tone: str
     reason: str | None
+    payment_id: str | None
     receipt_url: str | None
 
 
@@ -224,5 +225,14 @@ def _row(row: PurchaseIntent, payment: Payment | None, undone: Mapping[str, Word
     }.get(row.state)
     if row.state == "granted" and payment is not None and payment.stripe_id in undone:
         label, tone, reason = undone[payment.stripe_id]
-    receipt_url = payment.receipt_url if payment is not None else None
-    return Row(row.created_at, row.credits, row.amount, row.currency, label, tone, reason, receipt_url)
+    return Row(
+        at=row.created_at,
+        credits=row.credits,
+        amount=row.amount,
+        currency=row.currency,
+        state_label=label,
+        tone=tone,
+        reason=reason,
+        payment_id=payment.id if payment is not None else None,
+        receipt_url=payment.receipt_url if payment is not None else None,
+    )

@@ -15,7 +15,6 @@ from portal.core.limits import Quota, limited
 from portal.core.unit_of_work import run_in_unit
 from portal.credits import purchase_page, purchase_rules
 from portal.credits.auto_purchase import intend_if_low
-from portal.credits.bought_charges import payments_by_start
 from portal.credits.purchase_form import AutoPurchaseForm, filled_with
 from portal.credits.purchase_rules import RuleRefused
 from portal.credits.purchase_terms import Terms, agreed_words
@@ -49,7 +48,6 @@ def _page(form: AutoPurchaseForm | None = None, status: int = 200, trouble: str 
         "credits/auto_purchase.html",
         team=team,
         page=page,
-        payments=payments_by_start(team.id, page.rows[-1].at) if page.rows else {},
         notice=purchase_page.notice(team, readers_zone()),
         form=form or (filled_with(page.rule, bundles) if bundles else None),
         may_buy=may(current_membership().role, Action.BUY),
