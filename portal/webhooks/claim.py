@@ -24,7 +24,7 @@ from portal.core.database import db
 from portal.core.failpoints import failpoint
 from portal.core.unit_of_work import after_commit, unit_of_work
 from portal.webhooks.counters import count_event
-from portal.webhooks.models import WAITING, StripeEvent
+from portal.webhooks.models import IS_WAITING, StripeEvent
 from portal.webhooks.same import Same, settle_same
 
 log = structlog.get_logger(__name__)
@@ -83,7 +83,7 @@ def _due() -> Select[StripeEvent, timedelta, datetime]:
     return (
         select(StripeEvent, cast(func.now() - _waiting_since(), Interval), func.now())
         .where(
-            StripeEvent.state.in_(WAITING),
+            IS_WAITING,
             StripeEvent.run_at <= app_now(),
             over | liveness.is_dead(StripeEvent.lease_holder),
         )

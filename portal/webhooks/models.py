@@ -10,6 +10,8 @@ from portal.core.clock import app_now
 from portal.core.database import Model, PrefixedId, PrimaryId, UtcDateTime
 
 WAITING = ("pending", "parked")
+# The same for a query, in the words of the index.
+IS_WAITING = text("state in ('pending', 'parked')")
 
 
 class StripeEvent(Model):
@@ -18,7 +20,7 @@ class StripeEvent(Model):
     __tablename__ = "stripe_events"
     __table_args__ = (
         CheckConstraint("state in ('pending', 'held', 'parked', 'ignored', 'done', 'dead')", name="state"),
-        Index("ix_stripe_events_due", "run_at", postgresql_where=text("state in ('pending', 'parked')")),
+        Index("ix_stripe_events_due", "run_at", postgresql_where=IS_WAITING),
         Index("ix_stripe_events_held", "run_at", "id", postgresql_where=text("state = 'held'")),
         Index("ix_stripe_events_object_id", "object_id"),
     )

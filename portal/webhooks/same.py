@@ -20,7 +20,7 @@ from portal.core.database import db
 from portal.webhooks import event_types as types
 from portal.webhooks.counters import count_event
 from portal.webhooks.envelope import THIN_PREFIX
-from portal.webhooks.models import WAITING, StripeEvent
+from portal.webhooks.models import IS_WAITING, StripeEvent
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def settle_same(event_id: str, read_since: datetime, same: Iterable[Same]) -> No
         update(StripeEvent)
         .where(
             or_(*asked),
-            StripeEvent.state.in_(WAITING),
+            IS_WAITING,
             StripeEvent.lease_until.is_(None),
             StripeEvent.received_at <= read_since,
         )
