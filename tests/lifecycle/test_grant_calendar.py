@@ -207,7 +207,9 @@ class Town:
         live = self.stage.stripe("GET", f"/v1/subscriptions/{customer.subscription}")
         address = f"/v1/subscriptions/{customer.subscription}"
         if what == "cancel":
-            self.stage.stripe("POST", address, cancel_at_period_end="true")
+            # The items of a meter end with each month, and `cancel_at_period_end` means the first end of all.
+            ends = max(item["current_period_end"] for item in live["items"]["data"])
+            self.stage.stripe("POST", address, cancel_at=str(ends))
             customer.calendar.canceled_at = moment
             return
         prices = self.stage.stripe(
