@@ -10,7 +10,7 @@ from typing import Any
 bind = os.environ.get("BIND") or f"127.0.0.1:{os.environ.get('PORT') or 8000}"
 worker_class = "gthread"
 workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
-threads = int(os.environ.get("WEB_THREADS") or 8)
+threads = int(os.environ.get("WEB_THREADS") or 16)
 preload_app = False
 
 # A request may call Stripe once, for at most 8 s: whatever has taken 30 s will not come to an end.
