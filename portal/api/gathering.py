@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from psycopg.errors import LockNotAvailable
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -117,7 +118,8 @@ def _together(
     try:
         return [*run_in_unit(lambda: record_gathered(group[0].use.team_id, uses, answer))]
     except (OperationalError, PoolTimeout) as error:
-        gather()  # nobody is to wait for the same lock again
+        if isinstance(error, PoolTimeout) or isinstance(error.orig, LockNotAvailable):
+            gather()  # nobody is to wait for the same in vain again
         return [error] * len(group)
     except Exception:
         if len(group) == 1:

@@ -78,7 +78,13 @@ def record(use: Use, answer: Body) -> Answer:
 
 
 def record_all(team_id: str, uses: Sequence[Use], answer: Body) -> list[Answer | Refusal]:
-    """Record uses of one team in their order; for each its answer, or what `record` would raise for it."""
+    """Record uses of one team in their order; for each its answer, or what `record` would raise for it.
+
+    Where all of them are recorded already, or cannot be, that is told without the account's lock.
+    """
+    found = storage.find(team_id, uses)
+    if not any(_is_open(use, found) for use in uses):
+        return [_settled(use, found) for use in uses]
     return record_gathered(team_id, lambda: uses, answer)
 
 

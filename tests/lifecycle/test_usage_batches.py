@@ -25,7 +25,7 @@ from portal.credits import ledger
 from portal.credits.errors import InsufficientCredits
 from portal.credits.queries import balance
 from portal.credits.verify import verify
-from portal.usage.metering import Answer, MeteringError, Recorded, Use, record, record_all
+from portal.usage.metering import Answer, MeteringError, Recorded, UnknownMeter, Use, record, record_all
 from tests.cast import Cast, make_team_of, make_user
 from tests.conftest import empty_tables
 
@@ -168,7 +168,7 @@ def test_batches_and_singles_at_once_on_one_account_leave_it_exact(app: Flask) -
     assert_sound()
 
 
-STATEMENTS_OF_A_BATCH = 6
+STATEMENTS_OF_A_BATCH = 7
 
 
 @pytest.mark.parametrize("place", range(STATEMENTS_OF_A_BATCH))
@@ -204,6 +204,18 @@ def test_a_batch_that_breaks_anywhere_leaves_nothing(
     assert [outcome.body for outcome in together(uses)] == [outcome.body for outcome in outcomes]
     assert balance(team_id).available == 35
     assert_sound()
+
+
+def test_a_batch_that_is_recorded_is_answered_while_the_account_is_locked(app: Flask) -> None:
+    team_id = new_team(50)
+    uses = [Use(team_id, f"use-{number}", "send_email", 3) for number in range(5)]
+    uses.append(Use(team_id, "fax", "send_fax", 1))
+    first = together(uses)
+    with db.engine.connect() as holder:
+        holder.execute(text("select from credit_accounts where team_id = :team for update"), {"team": team_id})
+        again = together(uses)
+    assert [told(outcome) for outcome in again[:5]] == [replace(one, replayed=True) for one in first[:5]]
+    assert isinstance(again[5], UnknownMeter)
 
 
 def test_the_totals_are_part_of_the_unit(app: Flask) -> None:
