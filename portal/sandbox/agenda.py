@@ -1,7 +1,7 @@
 """What has come due, carried out in the order of time, whatever it belongs to.
 
-Each thing is carried out by itself. What fails is taken back, logged and set aside: it is not tried again before its
-object is changed, and everything else goes on.
+Each thing is carried out by itself. What fails is taken back, logged and set aside: it is not tried again before it
+is lifted because its schedule or subscription has changed, and everything else goes on.
 """
 
 import logging
@@ -12,6 +12,7 @@ from itertools import count
 from typing import Any
 
 from portal.sandbox.call import Call
+from portal.sandbox.store import path_sql
 
 _LOG = logging.getLogger("sandbox")
 
@@ -77,5 +78,10 @@ def is_open(call: Call, due: Due) -> bool:
 
 
 def lift(call: Call, object_id: str) -> None:
-    """Let what was set aside with an object be tried again, because the object is another one by now."""
-    call.store.execute("DELETE FROM set_aside WHERE object_id = ?", (object_id,))
+    """Let what was set aside with an object be tried again, because the object is another one by now.
+
+    What was set aside with an invoice of a subscription is lifted with that.
+    """
+    of_it = f"type = 'invoice' AND {path_sql('parent.subscription_details.subscription')} = ?"
+    sql = f"DELETE FROM set_aside WHERE object_id = ? OR object_id IN (SELECT id FROM objects WHERE {of_it})"  # noqa: S608  all of it is ours
+    call.store.execute(sql, (object_id, object_id))

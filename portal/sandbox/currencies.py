@@ -9,9 +9,12 @@ _SCHEDULED = one_of("status", ("active", "not_started"))
 _WAITING = Condition("json_extract(body, '$.invoice') IS NULL")
 
 
-def require(call: Call, customer_id: str, currency: str, param: str) -> None:
-    """Raise 400 when something active of a customer is in another currency; `param` names what asks for this one."""
-    other = next((one for one in _of_customer(call, customer_id) if one not in (None, currency)), None)
+def require(call: Call, customer_id: str, currency: str, param: str, *, apart_from: str | None = None) -> None:
+    """Raise 400 when something active of a customer is in another currency; `param` names what asks for this one.
+
+    What is about to be changed is left out by its id, `apart_from`.
+    """
+    other = next((one for one in _of_customer(call, customer_id, apart_from) if one not in (None, currency)), None)
     if other is not None:
         raise invalid(
             "You cannot combine currencies on a single customer. This customer has an active subscription, "
@@ -20,9 +23,10 @@ def require(call: Call, customer_id: str, currency: str, param: str) -> None:
         )
 
 
-def _of_customer(call: Call, customer_id: str) -> set[str | None]:
+def _of_customer(call: Call, customer_id: str, apart_from: str | None) -> set[str | None]:
     def found(type_name: str, condition: Condition) -> list[Object]:
-        return call.store.find(type_name, [equals("customer", customer_id), condition])
+        every = call.store.find(type_name, [equals("customer", customer_id), condition])
+        return [one for one in every if one["id"] != apart_from]
 
     schedules = found("subscription_schedule", _SCHEDULED)
     named = found("subscription", _LIVING) + found("quote", equals("status", "open")) + found("invoiceitem", _WAITING)

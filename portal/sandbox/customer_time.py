@@ -26,6 +26,13 @@ def call_for(call: Call, owner: Object | None) -> Call:
     return on_clock(call, clock_id, clock["frozen_time"])
 
 
+def as_it_stands(call: Call, owner: Object) -> Call:
+    """Return the call by the clock of what belongs to a customer, to show it: wherever that clock stands, moving or not."""
+    clock_id = owner["test_clock"]
+    clock = None if clock_id in (None, call.test_clock) else call.store.get("test_helpers.test_clock", clock_id)
+    return on_clock(call, clock_id, clock["frozen_time"]) if clock else call
+
+
 def on_clock(call: Call, clock_id: str, at: int) -> Call:
     """Return the call by a test clock that stands at an instant."""
     return replace(call, clock=StoppedClock(call.store, at), test_clock=clock_id)

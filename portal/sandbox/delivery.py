@@ -162,10 +162,18 @@ class Deliverer:
                 self._attempt(delivery)
             except sqlite3.ProgrammingError:
                 return
+            except Exception:  # noqa: BLE001  (one sender less for each of these, and in the end there were none)
+                _LOG.exception("the delivery %d failed", delivery["id"])
+                self._rest()
             finally:
                 with self._wakeup:
                     self._in_flight.pop(delivery["id"], None)
                 self.wake()
+
+    def _rest(self) -> None:
+        """Wait a little, so that what has just failed, and is held here meanwhile, is not tried again at once."""
+        with self._wakeup:
+            self._wakeup.wait_for(lambda: self._stopping, timeout=IDLE_SECONDS)
 
     def _attempt(self, delivery: sqlite3.Row) -> None:
         event = self._store.get("event", delivery["event_id"])

@@ -6,6 +6,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from portal.sandbox import checkout_taxes, events
 from portal.sandbox.call import Call
+from portal.sandbox.endpoints import Values
 from portal.sandbox.errors import ApiError, invalid
 from portal.sandbox.parameters import Array, Hash, Text
 from portal.sandbox.registry import fetch
@@ -142,44 +143,59 @@ DISCOUNTS = Array(
 )
 
 
-def give(call: Call, subscription: Object, sent: list[dict[str, str]] | None, amount: int) -> None:
+def give(call: Call, subscription: Object, sent: list[Values] | None, amount: int) -> None:
     """Give a subscription another discount, or none; what it has may be sent again by its id.
 
-    `amount` is what a period of it costs before.
+    `amount` is what a period of it costs before. What is `_scheduled` was checked when its schedule was asked for, by
+    whom it can be used and for what; if it is over by now, it is left away.
     """
     purchase = Purchase(subscription["customer"], subscription["currency"], amount)
-    found = [_discount_named(call, subscription, purchase, number, one) for number, one in enumerate(sent or [])]
+    wanted = [one for one in sent or [] if not (one.get("_scheduled") and _is_over(call, one))]
+    found = [_discount_named(call, subscription, purchase, number, one) for number, one in enumerate(wanted)]
     for gone in subscription["discounts"]:
         if gone not in found:
             events.emit(call, "customer.discount.deleted", fetch(call, "discount", gone))
     subscription["discounts"] = found
 
 
-def _discount_named(call: Call, subscription: Object, purchase: Purchase, number: int, sent: dict[str, str]) -> str:
-    if len(sent) != 1:
+def _is_over(call: Call, sent: Values) -> bool:
+    """Say whether nobody can use any more what was named; a discount that somebody has is never over so."""
+    if "promotion_code" in sent:
+        return not promotion_codes.is_usable(call, fetch(call, "promotion_code", sent["promotion_code"]))
+    return "coupon" in sent and not coupons.is_valid(call, fetch(call, "coupon", sent["coupon"], with_deleted=True))
+
+
+def _discount_named(call: Call, subscription: Object, purchase: Purchase, number: int, sent: Values) -> str:
+    named = {name: value for name, value in sent.items() if name != "_scheduled"}
+    if len(named) != 1:
         raise invalid("Name a coupon, a promotion code or a discount, one of them.", f"discounts[{number}]")
-    name, chosen = next(iter(sent.items()))
+    name, chosen = next(iter(named.items()))
     param = f"discounts[{number}][{name}]"
     if name == "discount":
         if chosen not in subscription["discounts"]:
             raise invalid("The subscription has no such discount.", param)
-        return chosen
-    coupon, promotion = usable(call, name, chosen, purchase, param)
+        return str(chosen)
+    coupon, promotion = usable(call, name, chosen, purchase, param, scheduled=sent.get("_scheduled", False))
     discount = count_use(call, coupon, promotion, discounts.For(subscription["customer"], subscription["id"]))
     events.emit(call, "customer.discount.created", discount)
     return str(discount["id"])
 
 
-def usable(call: Call, name: str, chosen: str, purchase: Purchase, param: str) -> tuple[Object, Object | None]:
-    """Return the coupon that was named, itself or by a promotion code, or raise the 400 when it cannot be used."""
-    if name == "promotion_code":
-        promotion = fetch(call, "promotion_code", chosen, param)
+def usable(
+    call: Call, name: str, chosen: str, purchase: Purchase, param: str, *, scheduled: bool = False
+) -> tuple[Object, Object | None]:
+    """Return the coupon that was named, itself or by a promotion code, or raise the 400 when it cannot be used.
+
+    Of a code that was `scheduled` it is not asked again whose it is, and whether the order is large or the first.
+    """
+    promotion = fetch(call, "promotion_code", chosen, param) if name == "promotion_code" else None
+    if promotion is not None and not scheduled:
         _refuse(refusal_for(call, purchase, promotion), param)
-        return fetch(call, "coupon", promotion["promotion"]["coupon"]), promotion
-    coupon = fetch(call, "coupon", chosen, param)
-    _refuse(None if coupons.is_valid(call, coupon) else OVER, param)
+    coupon = fetch(call, "coupon", promotion["promotion"]["coupon"] if promotion else chosen, param)
+    still = promotion_codes.is_usable(call, promotion) if promotion else coupons.is_valid(call, coupon)
+    _refuse(None if still else OVER, param)
     _refuse(None if coupon["currency"] in (None, purchase.currency) else NOT_FOR_THIS, param)
-    return coupon, None
+    return coupon, promotion
 
 
 def use_up(call: Call, subscription: Object, *, billed: bool) -> None:

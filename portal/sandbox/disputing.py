@@ -92,7 +92,10 @@ def submit(dispute: Object) -> None:
 
 
 def decided(call: Call) -> list[Due]:
-    """Find the disputes whose verdict is due, and those that were not answered in time."""
+    """Find the disputes whose verdict is due, and those that were not answered in time.
+
+    One can be both, so each act looks at its dispute again: the first of them closes it.
+    """
     # Asked at every request, and mostly there is none.
     if not call.store.find("dispute", [one_of("status", _UNDECIDED)], limit=1):
         return []
@@ -100,33 +103,40 @@ def decided(call: Call) -> list[Due]:
     old = Condition("created <= ?", (call.now() - INQUIRY_SECONDS,))
     verdicts = [one_of("_awaits", ("won", "lost", "warning_closed", "needs_response"))]
     found = [
-        Due(call.now(), "decide", one["id"], partial(_decide, dispute=one))
+        Due(call.now(), "decide", one["id"], partial(_decide, dispute_id=one["id"]))
         for one in call.store.find("dispute", verdicts, oldest_first=True)
     ]
     found += [
-        Due(one["evidence_details"]["due_by"], "miss", one["id"], partial(_miss, dispute=one))
+        Due(one["evidence_details"]["due_by"], "miss", one["id"], partial(_miss, dispute_id=one["id"]))
         for one in call.store.find("dispute", [equals("status", "needs_response"), late], oldest_first=True)
     ]
     found += [
-        Due(one["created"] + INQUIRY_SECONDS, "forget", one["id"], partial(_forget, dispute=one))
+        Due(one["created"] + INQUIRY_SECONDS, "forget", one["id"], partial(_forget, dispute_id=one["id"]))
         for one in call.store.find("dispute", [one_of("status", _INQUIRIES), old], oldest_first=True)
     ]
     return found
 
 
-def _miss(call: Call, dispute: Object) -> None:
+def _miss(call: Call, dispute_id: str) -> None:
     """Lose a dispute that was not answered in time."""
-    dispute["evidence_details"]["past_due"] = True
-    end(call, dispute, "lost")
+    dispute = fetch(call, "dispute", dispute_id)
+    if dispute["status"] == "needs_response":
+        dispute["evidence_details"]["past_due"] = True
+        end(call, dispute, "lost")
 
 
-def _forget(call: Call, dispute: Object) -> None:
+def _forget(call: Call, dispute_id: str) -> None:
     """Close an inquiry that led to nothing."""
-    end(call, dispute, "warning_closed")
+    dispute = fetch(call, "dispute", dispute_id)
+    if dispute["status"] in _INQUIRIES:
+        end(call, dispute, "warning_closed")
 
 
-def _decide(call: Call, dispute: Object) -> None:
-    verdict = dispute.pop("_awaits")
+def _decide(call: Call, dispute_id: str) -> None:
+    dispute = fetch(call, "dispute", dispute_id)
+    verdict = dispute.pop("_awaits", None)
+    if verdict is None:
+        return  # It was closed just before.
     if verdict == "needs_response":
         _escalate(call, dispute)
         return

@@ -69,7 +69,7 @@ def read(call: Call, schedule: Object, sent: list[Values], start: int) -> list[O
         start = phase["end_date"]
     if len({phase["currency"] for phase in phases}) > 1:
         raise invalid("All phases of a schedule must have the same currency.", "phases")
-    currencies.require(call, schedule["customer"], phases[0]["currency"], "phases")
+    currencies.require(call, schedule["customer"], phases[0]["currency"], "phases", apart_from=schedule["id"])
     return phases
 
 

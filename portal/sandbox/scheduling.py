@@ -61,8 +61,11 @@ def _card(call: Call, owner: Object, settings: Object) -> str | None:
     return chosen if chosen and payment_methods.is_of_customer(call, chosen, owner["customer"]) else None
 
 
-def _sent(discounts: list[Object]) -> list[dict[str, str]]:
-    return [{name: value for name, value in one.items() if value is not None} for one in discounts]
+def _sent(discounts: list[Object]) -> list[Values]:
+    """Return what a phase takes off as a subscription is asked for it; it was checked when the phase was asked for."""
+    return [
+        {name: value for name, value in one.items() if value is not None} | {"_scheduled": True} for one in discounts
+    ]
 
 
 def attach(call: Call, schedule: Object, subscription: Object) -> None:

@@ -60,7 +60,9 @@ def _tell_session(call: Call, session: Object, intent: Object) -> None:
     if intent["status"] != "succeeded":
         events.emit(call, "checkout.session.async_payment_failed", session)
         return
-    customer = fetch(call, "customer", session["customer"]) if session["customer"] else None
+    customer = fetch(call, "customer", session["customer"], with_deleted=True) if session["customer"] else None
+    if customer is not None and customer.get("deleted"):
+        customer = None  # Nobody is there any more for whom an invoice could be written.
     discount = fetch(call, "discount", session["_discount"]) if session.get("_discount") else None
     invoice = completion.invoice_for_purchase(call, session, customer, intent, discount)
     session |= {"invoice": invoice, "payment_status": "paid"}

@@ -108,3 +108,13 @@ def test_a_change_waits_for_a_confirmation(sandbox: Driver) -> None:
     sandbox.post(f"/v1/payment_intents/{intent}/confirm", {"payment_method": card})
     assert sandbox.subscription(begun)["status"] == "active"
     assert sandbox.latest_invoice(begun)["status"] == "paid"
+
+
+def test_the_card_that_pays_a_change_is_kept_where_that_is_asked_for(sandbox: Driver) -> None:
+    begun = sandbox.begin()
+    card = sandbox.card(begun)
+    sandbox.post(f"/v1/customers/{begun['customer']}", {"invoice_settings[default_payment_method]": card})
+    keep = {"payment_settings[save_default_payment_method]": "on_subscription"}
+    assert sandbox.change(begun, default_payment_method="", **keep)["default_payment_method"] is None
+    changed = sandbox.change(begun, quantity=2, proration_behavior="always_invoice")
+    assert (changed["status"], changed["default_payment_method"]) == ("active", card)

@@ -197,3 +197,13 @@ def test_a_debit_pays_nothing_that_comes_again(sandbox: Driver) -> None:
 
 def test_the_test_accounts_are_valid_numbers() -> None:
     assert all(is_iban(iban) for iban in BY_IBAN)
+
+
+def test_the_bank_pays_for_a_customer_who_is_deleted_by_then(sandbox: Driver) -> None:
+    sale = _sale(sandbox, customer=sandbox.post("/v1/customers")["id"], **{"invoice_creation[enabled]": "true"})
+    done = _debit(sandbox, sale)
+    sandbox.call("DELETE", f"/v1/customers/{done['customer']}")
+    sandbox.pass_seconds(180)
+    paid = sandbox.get(f"/v1/checkout/sessions/{done['id']}")
+    assert (paid["payment_status"], paid["invoice"]) == ("paid", None)
+    assert sandbox.event_types()[-1] == "checkout.session.async_payment_succeeded"

@@ -11,7 +11,8 @@ import pytest
 import stripe
 from flask import Flask
 
-from portal.sandbox import create_sandbox
+from portal.sandbox import create_sandbox, delivery
+from portal.sandbox.chaos import deliveries
 from portal.sandbox.delivery import KEPT_BODY_BYTES, post
 from tests.sandbox.driving import KEY, Driver, Receiver, receiving
 
@@ -167,3 +168,40 @@ def test_an_event_that_cannot_be_told_does_not_stop_the_others(
     _settled(driver, "failed", 20)
     told = "SELECT DISTINCT error FROM attempts WHERE error IS NOT NULL"
     assert _rows(driver, told) == [("RuntimeError: this cannot be said in an older version",)]
+
+
+def test_the_senders_outlive_what_goes_wrong(
+    driver: Driver, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried, look_up = [], deliveries.of_delivery
+
+    def fail(store: Any, delivery_id: int) -> Any:
+        tried.append(delivery_id)
+        if len(tried) <= delivery.SENDERS:
+            raise RuntimeError("this cannot be looked up")
+        return look_up(store, delivery_id)
+
+    monkeypatch.setattr(deliveries, "of_delivery", fail)
+    monkeypatch.setattr(delivery, "IDLE_SECONDS", 0.01)
+    driver.post("/v1/customers")
+    receiver.wait_for(1)
+    assert len(tried) == delivery.SENDERS + 1
+
+
+def test_what_goes_wrong_is_not_tried_again_at_once(
+    driver: Driver, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried, look_up = [], deliveries.of_delivery
+
+    def fail(store: Any, delivery_id: int) -> Any:
+        tried.append(delivery_id)
+        if delivery_id == tried[0]:
+            raise RuntimeError("this cannot be looked up")
+        return look_up(store, delivery_id)
+
+    monkeypatch.setattr(deliveries, "of_delivery", fail)
+    monkeypatch.setattr(delivery, "IDLE_SECONDS", 30)
+    for _ in range(20):
+        driver.post("/v1/customers")
+    receiver.wait_for(19)
+    assert tried.count(tried[0]) == 1

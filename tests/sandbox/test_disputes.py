@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.sandbox.driving import Driver, Json
+from tests.sandbox.driving import Driver, Json, Wall
 
 
 def dispute_by(sandbox: Driver, card: str) -> Json:
@@ -132,3 +132,15 @@ def test_a_renewal_can_be_disputed_too(sandbox: Driver) -> None:
     charges = sandbox.get("/v1/charges")["data"]
     assert [charge["disputed"] for charge in charges] == [True, True]
     assert sandbox.get("/v1/disputes", charge=charges[0]["id"])["data"][0]["charge"] == charges[0]["id"]
+
+
+@pytest.mark.parametrize("evidence", ["winning_evidence", "escalate_inquiry_evidence"])
+def test_an_inquiry_that_is_forgotten_is_not_decided_too(sandbox: Driver, wall: Wall, evidence: str) -> None:
+    dispute = dispute_by(sandbox, "pm_card_createDisputeInquiry")
+    path = f"/v1/disputes/{dispute['id']}"
+    sandbox.post(path, {"evidence[uncategorized_text]": evidence})
+    seen = len(sandbox.app.extensions["sandbox"].store.query("SELECT id FROM objects WHERE type = 'event'"))
+    wall.at += 121 * 86400
+    closed = sandbox.get(path)
+    assert (closed["status"], closed["balance_transactions"]) == ("warning_closed", [])
+    assert new_events(sandbox, seen) == [CLOSED]

@@ -182,11 +182,10 @@ def test_a_phase_keeps_the_price_that_was_archived_meanwhile(sandbox: Driver) ->
     assert sandbox.subscription(begun)["description"] == "cheaper"
 
 
-def test_a_phase_that_fails_leaves_its_subscription_as_it_is(sandbox: Driver) -> None:
+def test_a_phase_that_fails_leaves_its_subscription_as_it_is(sandbox: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, other = sandbox.begin(), sandbox.begin()
-    coupon = sandbox.post("/v1/coupons", {"percent_off": 50, "duration": "once"})["id"]
-    schedule = _next_phase(sandbox, begun, sandbox.price(900)["id"], **{"phases[1][discounts][0][coupon]": coupon})
-    sandbox.call("DELETE", f"/v1/coupons/{coupon}")
+    schedule = _next_phase(sandbox, begun, sandbox.price(900)["id"])
+    monkeypatch.setattr("portal.sandbox.scheduling.apply_phase", lambda *_: 1 / 0)
     sandbox.pass_until(MARCH)
     assert (sandbox.latest_invoice(begun)["amount_paid"], sandbox.latest_invoice(begun)["created"]) == (2900, MARCH)
     assert sandbox.latest_invoice(other)["created"] == MARCH
@@ -194,6 +193,16 @@ def test_a_phase_that_fails_leaves_its_subscription_as_it_is(sandbox: Driver) ->
     # Its owner mends it.
     sandbox.post(f"{SCHEDULES}/{schedule['id']}/release")
     assert sandbox.subscription(begun)["schedule"] is None
+
+
+def test_a_coupon_that_is_deleted_before_its_phase_begins_is_left_away(sandbox: Driver) -> None:
+    begun = sandbox.begin()
+    coupon = sandbox.post("/v1/coupons", {"percent_off": 50, "duration": "once"})["id"]
+    _next_phase(sandbox, begun, sandbox.price(900)["id"], **{"phases[1][discounts][0][coupon]": coupon})
+    sandbox.call("DELETE", f"/v1/coupons/{coupon}")
+    assert sandbox.post("/v1/invoices/create_preview", {"subscription": begun["id"]})["total"] == 900
+    sandbox.pass_until(FEBRUARY)
+    assert sandbox.latest_invoice(begun)["amount_paid"] == 900
 
 
 def test_a_card_that_was_detached_before_its_phase_begins_pays_nothing(sandbox: Driver) -> None:
@@ -254,3 +263,24 @@ def test_a_year_of_many_is_carried_out_in_order_and_at_once(sandbox: Driver) -> 
     sandbox.pass_by(365)
     told = _ordered(sandbox, number)
     assert [one["type"] for one in told].count("invoice.paid") == 12 * len(begun)
+
+
+@pytest.mark.parametrize("verb", ["change", "resume"])
+def test_a_retry_that_failed_is_made_again_once_its_subscription_is_changed(
+    sandbox: Driver, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    begun = sandbox.begin()
+    sandbox.change(begun, default_payment_method=sandbox.card(begun, "pm_card_chargeCustomerFail"))
+    sandbox.pass_until(FEBRUARY)
+    path = f"/v1/invoices/{sandbox.latest_invoice(begun)['id']}"
+    monkeypatch.setattr("portal.sandbox.standing.collect", lambda *_: 1 / 0)
+    sandbox.pass_by(1)
+    monkeypatch.undo()
+    assert sandbox.get(path)["attempt_count"] == 1
+    if verb == "resume":
+        sandbox.post(f"/v1/subscriptions/{begun['id']}/pause")
+        assert sandbox.get(path)["attempt_count"] == 1
+        sandbox.post(f"/v1/subscriptions/{begun['id']}/resume")
+    else:
+        sandbox.change(begun, description="changed, and so it is tried again")
+    assert sandbox.get(path)["attempt_count"] == 2

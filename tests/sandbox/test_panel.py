@@ -356,3 +356,14 @@ def test_what_a_test_clock_cannot_do_is_said(driver: Driver) -> None:
     assert press(driver, "/clock", by="day", clock="clock_none").status_code == 404
     driver.call("DELETE", f"{CLOCKS}/{clock}")
     assert "Test clocks" not in page(driver, "/clock")
+
+
+def test_a_test_clock_gets_as_far_as_one_step_may_lead_it(driver: Driver) -> None:
+    clock = driver.post(CLOCKS, {"frozen_time": JANUARY})["id"]
+    customer = driver.post("/v1/customers", {"test_clock": clock, "payment_method": "pm_card_visa"})["id"]
+    price = driver.price(interval="day")["id"]
+    driver.post("/v1/subscriptions", {"customer": customer, "items[0][price]": price, "trial_period_days": 30})
+    for by, days in (("next", 2), ("month", 4)):
+        assert press(driver, "/clock", by=by, clock=clock).status_code == 303
+        page(driver, "/clock")
+        assert driver.get(f"{CLOCKS}/{clock}")["frozen_time"] == JANUARY + days * DAY

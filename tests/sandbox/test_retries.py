@@ -342,3 +342,16 @@ def test_a_refused_card_leaves_what_was_written_off(sandbox: Driver) -> None:
     sandbox.error("POST", f"{path}/pay", {"payment_method": sandbox.card(begun, FAILING)})
     after = sandbox.get(path)
     assert (after["status"], after["auto_advance"], after["next_payment_attempt"]) == ("uncollectible", False, None)
+
+
+def test_a_card_from_the_page_is_the_customers_before_it_is_the_default(sandbox: Driver) -> None:
+    begun = _unpaid(sandbox)
+    sandbox.change(begun, **{"payment_settings[save_default_payment_method]": "on_subscription"})
+    seen = len(sandbox.events())
+    assert sandbox.client.post(f"/i/{sandbox.latest_invoice(begun)['id']}/pay", data=GOOD_CARD).status_code == 303
+    after = sandbox.subscription(begun)
+    card = sandbox.get(f"/v1/payment_methods/{after['default_payment_method']}")
+    assert (after["status"], card["customer"]) == ("active", begun["customer"])
+    told = sandbox.events()[seen:]
+    kept = ["default_payment_method" in one["data"].get("previous_attributes", {}) for one in told].index(True)
+    assert "payment_method.attached" in [one["type"] for one in told[:kept]]

@@ -326,3 +326,54 @@ def test_a_schedule_does_not_outlive_what_was_never_paid(sandbox: Driver) -> Non
     told = sandbox.events(type="customer.subscription.updated")[-1]["data"]["previous_attributes"]
     assert told == {"ended_at": None, "schedule": schedule["id"], "status": "incomplete"}
     assert "subscription_schedule.canceled" in sandbox.event_types()
+
+
+def _first_orders_only(sandbox: Driver, **more: Any) -> str:
+    coupon = sandbox.post("/v1/coupons", {"percent_off": 50, "duration": "once"})["id"]
+    sent = {"promotion[type]": "coupon", "promotion[coupon]": coupon, "restrictions[first_time_transaction]": "true"}
+    return str(sandbox.post("/v1/promotion_codes", sent | more)["id"])
+
+
+def _with_code(sandbox: Driver, code: str, *, twice: bool) -> Json:
+    """Begin a schedule of a new customer whose second phase has a code, and the first one as well if `twice`."""
+    customer = sandbox.post("/v1/customers", {"payment_method": "pm_card_visa"})["id"]
+    card = sandbox.get("/v1/payment_methods", customer=customer)["data"][0]["id"]
+    price = sandbox.price(1000)["id"]
+    sent = {"customer": customer, "start_date": "now", "default_settings[default_payment_method]": card}
+    coded: dict[str, Any] = {"discounts__0__promotion_code": code}
+    sent |= _phase(0, price, duration__interval="month", **(coded if twice else {}))
+    return sandbox.post(SCHEDULES, sent | _phase(1, price, duration__interval="month", **coded))
+
+
+@pytest.mark.parametrize(
+    ("twice", "limits", "paid"),
+    [(False, {}, [1000, 500]), (True, {}, [500, 500]), (True, {"max_redemptions": 1}, [500, 1000])],
+)
+def test_a_code_is_still_for_a_first_order_when_its_phase_begins(
+    sandbox: Driver, twice: bool, limits: Json, paid: list[int]
+) -> None:
+    made = _with_code(sandbox, _first_orders_only(sandbox, **limits), twice=twice)
+    begun = {"id": made["subscription"]}
+    seen = [sandbox.latest_invoice(begun)["amount_paid"], sandbox.post(PREVIEW, {"schedule": made["id"]})["total"]]
+    sandbox.pass_until(FEBRUARY)
+    assert (seen, sandbox.latest_invoice(begun)["amount_paid"]) == (paid, paid[1])
+    assert sandbox.get(f"{SCHEDULES}/{made['id']}")["current_phase"]["start_date"] == FEBRUARY
+
+
+def test_a_code_is_for_a_first_order_when_its_phase_is_asked_for(sandbox: Driver) -> None:
+    begun, code = sandbox.begin(), _first_orders_only(sandbox)
+    made = sandbox.post(SCHEDULES, {"from_subscription": begun["id"]})
+    price = begun["items"]["data"][0]["price"]["id"]
+    sent = _phase(0, price, start_date=JANUARY, end_date=FEBRUARY) | _phase(1, price, discounts__0__promotion_code=code)
+    status, error = sandbox.error("POST", f"{SCHEDULES}/{made['id']}", sent)
+    assert (status, error["param"]) == (400, "phases[1][discounts][0][promotion_code]")
+
+
+def test_a_schedule_that_has_not_begun_may_change_its_currency(sandbox: Driver) -> None:
+    customer = sandbox.post("/v1/customers")["id"]
+    sent = {"customer": customer, "start_date": MARCH} | _phase(0, sandbox.price()["id"])
+    made = sandbox.post(SCHEDULES, sent)
+    euros = _phase(0, sandbox.price(currency="eur")["id"])
+    assert sandbox.post(f"{SCHEDULES}/{made['id']}", euros)["phases"][0]["currency"] == "eur"
+    # What else the customer has still counts.
+    assert sandbox.error("POST", SCHEDULES, sent)[1]["param"] == "phases"

@@ -134,3 +134,14 @@ def test_a_checkout_of_a_customer_on_a_clock(sandbox: Driver, clock: Json) -> No
     customer = sandbox.post("/v1/customers", {"test_clock": clock["id"]})
     paid = sandbox.paid(sandbox.session(customer=customer["id"]))
     assert sandbox.get(f"/v1/subscriptions/{paid['subscription']}")["created"] == JANUARY
+
+
+def test_a_discount_lasts_by_the_clock(sandbox: Driver, clock: Json) -> None:
+    coupon = sandbox.post("/v1/coupons", {"percent_off": 50, "duration": "repeating", "duration_in_months": 1})["id"]
+    begun = _on(sandbox, clock, **{"discounts[0][coupon]": coupon})
+    assert len(begun["discounts"]) == 1
+    sandbox.pass_by(4 * 365)
+    assert sandbox.subscription(begun)["discounts"] == begun["discounts"]
+    assert sandbox.get("/v1/subscriptions", test_clock=clock["id"])["data"][0]["discounts"] == begun["discounts"]
+    sandbox.post(f"{CLOCKS}/{clock['id']}/advance", {"frozen_time": JANUARY + DAY})
+    assert sandbox.subscription(begun)["discounts"] == begun["discounts"]  # The clock is moving.

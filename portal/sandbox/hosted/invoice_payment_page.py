@@ -62,9 +62,10 @@ def settle(call: Call, invoice: Object, payment_method: Object, error: ApiError 
     """Note what became of a payment; a card that has paid is kept for the customer."""
     intent = collecting.intent_of(call, invoice)
     assert intent is not None
-    standing.after_confirmation(call, intent, error)
+    # A subscription may make the card its default, which only a card of the customer can be.
     if error is None and payment_method["customer"] is None:
         payment_methods.attach_to(call, payment_method, fetch(call, "customer", invoice["customer"]))
+    standing.after_confirmation(call, intent, error)
 
 
 def _form(

@@ -2,7 +2,7 @@
 
 from copy import deepcopy
 
-from portal.sandbox import changing, collecting, events, pausing, standing
+from portal.sandbox import agenda, changing, collecting, events, pausing, standing
 from portal.sandbox.call import Call
 from portal.sandbox.customer_time import by_clock_of
 from portal.sandbox.endpoints import Endpoint, Values
@@ -86,6 +86,7 @@ def resume(call: Call, values: Values, subscription_id: str) -> Object:
     before = render(call, deepcopy(subscription))
     invoice = pausing.prepare_resume(call, subscription, values)
     call.store.save(subscription)
+    agenda.lift(call, subscription["id"])
     events.emit(call, "customer.subscription.resumed", subscription)
     events.emit_update(call, "customer.subscription.updated", before, subscription)
     if invoice is not None:

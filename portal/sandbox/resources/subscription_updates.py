@@ -113,7 +113,9 @@ def change(call: Call, subscription: Object, values: Values) -> Object:
     events.emit_update(call, "customer.subscription.updated", before, subscription)
     if "items" in values:
         schedule_phases.follow_change(call, subscription)
-    if invoice is not None and invoice["status"] == "open" and invoice["attempted"]:
+    if invoice is not None and invoice["status"] == "paid":
+        standing.after_payment(call, invoice)
+    elif invoice is not None and invoice["status"] == "open" and invoice["attempted"]:
         standing.after_refusal(call, invoice)
     return fetch(call, "subscription", subscription["id"])
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from portal.sandbox import collecting, events, ids, schedule_phases, tax_settings
 from portal.sandbox.call import Call
+from portal.sandbox.customer_time import as_it_stands
 from portal.sandbox.endpoints import Endpoint, Values, member_equals, page
 from portal.sandbox.parameters import (
     CREATED_PAGING,
@@ -136,9 +137,11 @@ def _anchor_config(values: Values) -> Object | None:
 
 
 def _render(call: Call, subscription: Object) -> Object:
+    by_its_clock = as_it_stands(call, subscription)
+    found = [fetch(call, "discount", one) for one in subscription["discounts"]]
     return public(call, subscription) | {
         "default_tax_rates": tax_settings.shown(call, subscription["default_tax_rates"]),
-        "discounts": [one for one in subscription["discounts"] if discounts.lasts(call, fetch(call, "discount", one))],
+        "discounts": [one["id"] for one in found if discounts.lasts(by_its_clock, one)],
         "items": subscription_items.embedded_list(call, subscription["id"]),
     }
 

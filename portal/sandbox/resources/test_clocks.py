@@ -63,10 +63,10 @@ def advance(call: Call, values: Values, clock_id: str) -> Object:
         raise invalid(f"The test clock is {clock['status']}; wait until its status is ready.")
     if target <= clock["frozen_time"]:
         raise invalid("A test clock only moves forward.", "frozen_time")
-    latest = _latest(call, clock)
-    if target > latest:
+    furthest = latest(call, clock)
+    if target > furthest:
         raise invalid(
-            f"A test clock moves by {PERIODS_MAX} periods of its shortest subscription at most; the latest is {latest}.",
+            f"A test clock moves by {PERIODS_MAX} periods of its shortest subscription at most; the latest is {furthest}.",
             "frozen_time",
         )
     clock |= {"status": "advancing", "status_details": {"advancing": {"target_frozen_time": target}}}
@@ -75,7 +75,8 @@ def advance(call: Call, values: Values, clock_id: str) -> Object:
     return render(call, clock)
 
 
-def _latest(call: Call, clock: Object) -> int:
+def latest(call: Call, clock: Object) -> int:
+    """Return the instant that a clock gets to in one step at most."""
     ends = [add_interval(clock["frozen_time"], "year", PERIODS_MAX)]
     for subscription in call.store.find("subscription", [equals("test_clock", clock["id"])]):
         if subscription["status"] in subscriptions.ENDED:
