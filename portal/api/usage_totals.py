@@ -1,4 +1,4 @@
-"""What a team used within a time, by meter, beside what its plan includes in a month."""
+"""What a team used within a time, by meter, beside what its plan includes, or included, in that month."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from portal.api.moments import rfc3339
 from portal.billing.entitlements import Entitlements, MeterRight
 from portal.billing.subscriptions import live_subscription
 from portal.core import clock
-from portal.usage.included import included_now
+from portal.usage.chosen_period import UsagePeriod, chosen_period
+from portal.usage.included import Included, included_in
 from portal.usage.overage import overages
 from portal.usage.periods import usage_month
 from portal.usage.queries import Total, totals
@@ -24,47 +25,46 @@ TOLD_TO = timedelta(milliseconds=1)
 
 def month_of(team: Team, rights: Entitlements) -> dict[str, Any]:
     """The month under way."""
-    since, until = usage_month(live_subscription(team.id), team.created_at, clock.now())
-    return _totals(team, rights, since, until, of_month=True)
+    month = chosen_period(team, {"period": "this"}, clock.now())
+    return _totals(team, rights, month.since, month.until, month)
 
 
 def totals_of(team: Team, rights: Entitlements, since: datetime, until: datetime) -> dict[str, Any]:
-    """What the plan includes is for one of its months: it is told of a time from the start of one, and ending within it."""
+    """What the plan includes is told of a time from the start of the month under way, or of the last one, and ending within it."""
     starts, ends = usage_month(live_subscription(team.id), team.created_at, since + TOLD_TO)
     if abs(starts - since) >= TOLD_TO or until > ends:
-        return _totals(team, rights, since, until, of_month=False)
-    return _totals(team, rights, starts, until, of_month=True)
+        return _totals(team, rights, since, until, None)
+    months = (chosen_period(team, {"period": choice}, clock.now()) for choice in ("this", "last"))
+    return _totals(team, rights, starts, until, next((month for month in months if month.until == ends), None))
 
 
-def _totals(team: Team, rights: Entitlements, since: datetime, until: datetime, *, of_month: bool) -> dict[str, Any]:
+def _totals(
+    team: Team, rights: Entitlements, since: datetime, until: datetime, month: UsagePeriod | None
+) -> dict[str, Any]:
     found = totals(team.id, since, until)
-    used = {meter.key: found.get(meter.key, Total(0, 0)) for meter in rights.meters}
-    left = _left(team, rights, since, used) if of_month else {}
+    included: dict[str, Included] = {}
+    if month is not None:
+        whole = found if until == month.until else totals(team.id, month.since, month.until)
+        included = _included(team, month, whole)
     return {
         "object": "usage_totals",
         "since": rfc3339(since),
         "until": rfc3339(until),
         "cost": sum(total.cost for total in found.values()),
-        "meters": [_meter(meter, used[meter.key], left.get(meter.key)) for meter in rights.meters],
+        "meters": [
+            _meter(meter, found.get(meter.key, Total(0, 0)), included.get(meter.key)) for meter in rights.meters
+        ],
         "livemode": bool(current_app.config["SETTINGS"].livemode),
     }
 
 
-def _left(team: Team, rights: Entitlements, since: datetime, used: Mapping[str, Total]) -> dict[str, tuple[int, int]]:
-    """By meter, what is included and how much of it is left. Only of the month under way is it known what a change of plan
-    has settled already.
-    """
-    included = {meter.key: meter.included for meter in rights.meters}
-    counted = {meter: total.quantity for meter, total in used.items()}
-    if since == usage_month(live_subscription(team.id), team.created_at, clock.now())[0]:
-        now = included_now(team.id, counted, overages(team.id))
-        included |= {meter: one.included for meter, one in now.items()}
-        counted |= {meter: one.counted for meter, one in now.items()}
-    return {meter: (units, max(0, units - counted[meter])) for meter, units in included.items() if units is not None}
+def _included(team: Team, month: UsagePeriod, used: Mapping[str, Total]) -> dict[str, Included]:
+    """By meter, as the usage page has it: `used` is the use of the whole month, so far."""
+    quantities = {meter: total.quantity for meter, total in used.items()}
+    return included_in(team.id, month, quantities, overages(team.id) if month.under_way else [])
 
 
-def _meter(meter: MeterRight, used: Total, left: tuple[int, int] | None) -> dict[str, Any]:
-    included, remaining = left or (None, None)
+def _meter(meter: MeterRight, used: Total, found: Included | None) -> dict[str, Any]:
     return {
         "object": "meter_usage",
         "meter": meter.key,
@@ -73,7 +73,7 @@ def _meter(meter: MeterRight, used: Total, left: tuple[int, int] | None) -> dict
         "quantity": used.quantity,
         "cost": used.cost,
         "cost_credits": meter.cost_credits,
-        "included": included,
-        "remaining": remaining,
+        "included": found.included if found else None,
+        "remaining": max(0, found.included - found.counted) if found else None,
         "more_allowed": meter.more_allowed,
     }

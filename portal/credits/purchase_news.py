@@ -52,10 +52,11 @@ def tell_of_question(row: PurchaseIntent) -> None:
     )
 
 
-def tell_of_failure(row: PurchaseIntent, code: str) -> None:
-    """Once a purchase that has failed, which has stopped the rule."""
+def tell_of_failure(row: PurchaseIntent, code: str, waits_for: str | None) -> None:
+    """Once a purchase that has failed, which has stopped the rule, unless it `waits_for` a person for another reason already."""
+    way_out = OTHER_CARD if waits_for is None else " ".join(stop_words(waits_for))
     _tell_stopped(
-        row.team_id, f"failed:{row.id}", money_words(row.amount, row.currency), (failure_words(code), OTHER_CARD)
+        row.team_id, f"failed:{row.id}", money_words(row.amount, row.currency), (failure_words(code), way_out)
     )
 
 

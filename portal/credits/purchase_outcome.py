@@ -111,9 +111,10 @@ def _follow(row: PurchaseIntent, outcome: Outcome, purchase: Purchase | None) ->
     """
     rule = purchase_rules.rule_of(row.team_id)
     if outcome.state == "failed" and rule is not None:
-        if not purchase_rules.waits_for_person(rule):
+        waits_for = rule.reason if purchase_rules.waits_for_person(rule) else None
+        if waits_for is None:
             purchase_rules.stop(row.team_id, outcome.code or "failed", fingerprint=row.card_fingerprint)
-        purchase_news.tell_of_failure(row, outcome.code or "")
+        purchase_news.tell_of_failure(row, outcome.code or "", waits_for)
         detail = {"amount_cents": row.amount, "currency": row.currency, "reason": outcome.code}
         audit.record(audit.SYSTEM, "auto_purchase.failed", team_id=row.team_id, target=row.id, **detail)
     elif outcome.code in purchase_rules.NOT_OFFERED and rule is not None and rule.state == "armed":

@@ -11,7 +11,7 @@ from portal.credits import purchase_news, purchase_rules
 from portal.credits.claims import claims_on
 from portal.credits.storage import lock_account
 
-# A claim by its id at Stripe, and how it stands: `refunded` (it has taken credits back), `disputed`, or `lost`.
+# A claim by its id at Stripe, and how it stands: `refunded`, `disputed`, or `lost`.
 Standing = tuple[str, str]
 
 
@@ -21,7 +21,7 @@ def standings(intents: list[str]) -> set[Standing]:
     for claim in claims_on(intents):
         if claim.kind == "dispute" and (claim.open or claim.counts):
             found.add((claim.row.stripe_id, "disputed" if claim.open else "lost"))
-        elif claim.kind == "refund" and claim.counts and claim.row.effect == "taken":
+        elif claim.kind == "refund" and claim.counts:
             found.add((claim.row.stripe_id, "refunded"))
     return found
 
@@ -29,7 +29,7 @@ def standings(intents: list[str]) -> set[Standing]:
 def stop_if_undone(payments: list[Payment], before: set[Standing]) -> None:
     """Stop the rule of the team that made these payments if more has come back of them, or may, than `before`.
 
-    A dispute stops it though nothing of its credits is left to be frozen, and once more when it is lost.
+    Both stop it though no credits were bought with it, or none of them are left; a dispute does once more when it is lost.
     """
     intents = [payment.payment_intent_stripe_id for payment in payments if payment.payment_intent_stripe_id]
     new = {how for _stripe_id, how in standings(intents) - before}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from portal.billing.failure_words import payment_failure
 
-# What somebody should know who turns it on again after credits were taken back.
+# What somebody should know who turns it on again after a payment was undone.
 MISSING = "It then buys what is missing, and that includes what is owed."
 # Why it does not buy, and what is to be done. Of a bank's own codes `payment_failure` knows the words.
 STOPPED = {
@@ -17,7 +17,7 @@ STOPPED = {
         "Look at the new price and agree to it, or choose another bundle.",
     ),
     "refunded": (
-        "A payment was refunded, and its credits were taken back.",
+        "A payment was refunded.",
         f"So that the same is not simply bought again, it waits for you: turn it on again if you want it. {MISSING}",
     ),
     "disputed": (

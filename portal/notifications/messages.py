@@ -338,7 +338,7 @@ def included_threshold(
 def budget_threshold(
     recipient: str,
     *,
-    percent: int,
+    percent: int | None,
     subject_name: str,
     used: str,
     budget: str,
@@ -346,8 +346,8 @@ def budget_threshold(
     stopped_early: bool,
     link: str,
 ) -> Message:
-    """75, 90 or 100 % of the budget of an API key or a member are used in a month; once each. `stopped_early`: less than all of
-    it is, but the budget has refused what would go beyond it.
+    """75, 90 or 100 % of the budget of an API key or a member are used in a month; once each. `stopped_early`, once as well: less
+    than all of it is, whatever the `percent`, but the budget has refused what would go beyond it.
     """
     return _render(
         "budget_threshold",

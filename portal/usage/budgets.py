@@ -5,8 +5,8 @@ was used is read from the daily totals, so that it costs the same however many u
 count towards its budget too: what was settled of those held for no meter, which is added up hold by hold, and, since it may
 be settled, what is held now.
 `stop` refuses what would go beyond it, whole; `warn` only tells. Since it is whole uses that are refused, a budget may refuse
-all there are before it is used up: its first refusal in a month leaves a mark, and the look that tells of thresholds takes it
-for the last of them.
+all there are before it is used up: its first refusal in a month leaves a mark, and the look that tells of thresholds tells of
+that too, once, beside them.
 """
 
 from __future__ import annotations
@@ -176,19 +176,21 @@ def teams_with_budgets() -> list[str]:
 
 
 def tell_of_budgets(team_id: str) -> int:
-    """Tell which budgets have reached a threshold, in the current unit; returns how many."""
+    """Tell which budgets have reached a threshold or refused a use before, in the current unit; returns how many."""
     return sum(_tell(team_id, budget) for budget in budgets_of(team_id))
 
 
 def _tell(team_id: str, budget: BudgetRow) -> int:
-    stopped_early = budget.refused and budget.used < budget.credits
-    percent = newly_reached(team_id, budget.fact, budget.credits if stopped_early else budget.used, budget.credits)
-    if percent is None:
+    """Where a threshold and a refusal are both new, the refusal alone is told: it has the figures too."""
+    refusal = f"{budget.fact}:refused_told"
+    stopped_early = budget.refused and budget.used < budget.credits and bool(mark_told(team_id, [refusal]))
+    percent = newly_reached(team_id, budget.fact, budget.used, budget.credits)
+    if percent is None and not stopped_early:
         return 0
     link = own_address("usage.budgets", team_id=team_id)
     tell(
         team_id,
-        f"{budget.fact}:{percent}",
+        refusal if stopped_early else f"{budget.fact}:{percent}",
         lambda to: messages.budget_threshold(
             to,
             percent=percent,

@@ -30,8 +30,9 @@ def first_notice(team_id: str, credits: Summary) -> Notice | None:  # noqa: A002
 
 
 def _of_auto_purchase(team_id: str) -> Notice | None:
+    """None where the team may not have it any more: it would hide for good what can be mended."""
     rule = purchase_rules.rule_of(team_id)
-    if rule is None or purchase_standing.state_of(rule) != "stopped":
+    if rule is None or purchase_standing.state_of(rule) != "stopped" or not purchase_rules.is_offered(team_id):
         return None
     return Notice("auto_purchase", "bad", "Auto-purchase has stopped", " ".join(stop_words(str(rule.reason))))
 

@@ -1,5 +1,6 @@
 """Telling that what a plan includes of a meter is nearly used: each of 75, 90 and 100 % once in a month of the plan, and again
-after a change of plan, with which the count begins anew.
+after a change of plan, with which the count begins anew. Of what is sold on top nothing is told in a trial, in which use is
+neither charged nor refused.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ _COUNTED = (
     "   select max(percent) as percent from unnest(cast(:percents as integer[])) percent"
     "   where spell.included > 0 and counted.quantity * 100 >= percent * spell.included"
     " ) reached"
-    " where reached.percent is not null"
+    " where reached.percent is not null and (not spell.more or st.status is distinct from 'trialing')"
 )
 _FOUND = (
     " select spell.team_id, spell.meter, m.name, spell.included, spell.more, counted.quantity,"

@@ -39,6 +39,14 @@ def payment_for(buyer: AutoBuyer, description: str) -> str:
     return found
 
 
+def newest_payment(buyer: AutoBuyer) -> str:
+    query = select(Payment.stripe_id, Payment.amount).where(Payment.team_id == buyer.team_id)
+    stripe_id, amount = db.session.execute(query.order_by(Payment.occurred_at.desc()).limit(1)).one()
+    db.session.remove()
+    assert amount == 2_500
+    return str(stripe_id)
+
+
 def refund(buyer: AutoBuyer, intent: str, **amount: int) -> None:
     buyer.stage.stripe("POST", "/v1/refunds", payment_intent=intent, **amount)
     buyer.stage.deliver_all()
@@ -116,6 +124,29 @@ def test_a_refund_of_what_was_bought_by_hand_is_not_made_up_for_by_the_card(
     buyer.arm_again()
     buyer.pass_time(A_MINUTE)
     assert [(row.state, row.credits) for row in buyer.intents()] == [("granted", back)]
+    for event in stage.stripe("GET", "/v1/events", type="charge.refunded", limit=1)["data"]:
+        tell(stage, [event])
+    assert buyer.rule().state == "armed", "what is told again is no news"
+
+
+def test_a_refund_of_what_bought_no_credits_stops_it_once(cast: Cast, stage: Stage) -> None:
+    """Something that was billed by hand: nothing can be taken back, and still a person has to say so."""
+    buyer = AutoBuyer.subscribed(stage, cast.owner, cast.team_id)
+    customer = buyer.customer()
+    stage.stripe("POST", "/v1/invoiceitems", customer=customer, amount=2_500, currency="usd", description="Training")
+    made = stage.stripe("POST", "/v1/invoices", customer=customer, pending_invoice_items_behavior="include")
+    stage.stripe("POST", f"/v1/invoices/{made['id']}/finalize")
+    stage.stripe("POST", f"/v1/invoices/{made['id']}/pay", payment_method=buyer.switch_card(WORKS))
+    stage.deliver_all()
+    buyer.turn_on()
+    buyer.spend_down_to(600)
+    refund(buyer, newest_payment(buyer))
+    assert (buyer.balance(), stopped(buyer)) == (600, ("stopped", "refunded", None))
+    (mail,) = stop_mails(buyer)
+    assert "taken back" not in mail
+    assert not buyer.intents()
+
+    buyer.arm_again()
     for event in stage.stripe("GET", "/v1/events", type="charge.refunded", limit=1)["data"]:
         tell(stage, [event])
     assert buyer.rule().state == "armed", "what is told again is no news"
@@ -215,6 +246,11 @@ def test_a_purchase_that_fails_meanwhile_does_not_let_another_card_go_on(cast: C
     buyer.settle()
     assert buyer.states() == [("failed", "not_confirmed")]
     assert stopped(buyer) == ("stopped", "refunded", None)
+    told = stop_mails(buyer)[-1]
+    assert "The bank wanted the payment to be confirmed" in told
+    assert "another card" not in told
+    for words in stop_words("refunded"):
+        assert words in told
     buyer.switch_card(WORKS)
     buyer.pass_time(TWO_HOURS)
     assert (buyer.rule().state, len(buyer.intents())) == ("stopped", 1)

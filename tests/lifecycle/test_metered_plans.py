@@ -120,6 +120,8 @@ def test_from_the_trial_over_an_overage_and_an_upgrade_to_the_end(stage: Stage) 
     report()
     tried = the_overage(team_id)
     assert (tried.used, tried.over, tried.cents, tried.trial) == (12_000, 2_000, 0, True)
+    assert told_of_included() == []
+    assert "included are used" not in used_page(person, team_id), "in a trial nothing is charged on top"
     pass_by(stage, TRIAL)
     assert [invoice["total"] for invoice in invoices(stage)] == [4_900, 0]
 
@@ -380,6 +382,13 @@ def told_of_included() -> list[tuple[int, int]]:
     return [(one.quantity, one.included) for one in found]
 
 
+def told_by_api(backend: Backend, since: str, until: str) -> tuple[int, int | None, int | None]:
+    """What the API tells of a time: what was used, what is included, and what is left of that."""
+    found = backend.call("GET", "/usage", query_string={"since": since, "until": until}).get_json()["meters"]
+    (meter,) = (one for one in found if one["meter"] == METER)
+    return meter["quantity"], meter["included"], meter["remaining"]
+
+
 def test_pages_and_notices_count_as_the_bill_does_after_a_change_of_plan(stage: Stage) -> None:
     """And a past month is judged by the plan that it had."""
     person, team_id, backend = buyer(stage, "starter")
@@ -409,12 +418,19 @@ def test_pages_and_notices_count_as_the_bill_does_after_a_change_of_plan(stage: 
     assert "76,000 of 100,000 included" in used_page(person, team_id)
     told = {meter["meter"]: meter for meter in backend.call("GET", "/usage").get_json()["meters"]}[METER]
     assert (told["quantity"], told["included"], told["remaining"]) == (156_000, 100_000, 24_000)
+    month = backend.call("GET", "/usage").get_json()
+    stage.advance(5 * DAY)
+    until = datetime.fromisoformat(month["since"]) + 3 * DAY
+    assert told_by_api(backend, month["since"], until.isoformat()) == (156_000, 100_000, 24_000)
+    use(backend, 1_000)
+    assert told_by_api(backend, month["since"], until.isoformat()) == (156_000, 100_000, 23_000), "what is left now"
     asked = person.client.post(f"/teams/{team_id}/plan/previews", data={"plan": "starter", "interval": "month"})
     person.client.post(f"{asked.location}/agreement")
     stage.drain()
     stage.deliver_all()
     pass_by(stage, 31 * DAY)
-    assert "76,000 of 100,000 included" in used_page(person, team_id, "period=last")
+    assert "77,000 of 100,000 included" in used_page(person, team_id, "period=last")
+    assert told_by_api(backend, month["since"], month["until"]) == (157_000, 100_000, 23_000), "by the plan it had"
     assert "0 of 10,000 included" in used_page(person, team_id)
 
 

@@ -436,8 +436,8 @@ MUTANTS = (
         "an-older-answer-wins",
         "write the mirror without looking at the generation",
         "portal/billing/mirror.py",
-        'set_={**row, "gen": model.gen + 1}, where=model.gen == fetched.gen',
-        'set_={**row, "gen": model.gen + 1}',
+        "values, model.gen == fetched.gen)",
+        "values)",
         (FAULTS_ORDER,),
     ),
     Mutant(

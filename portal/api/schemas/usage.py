@@ -153,11 +153,15 @@ class MeterUsage(Answer):
     cost = whole("Credits they took.", minimum=0, example=1240)
     cost_credits = maybe_whole("Credits that one use takes; null when it is metered.", example=1)
     included = maybe_whole(
-        "Units a month that the plan includes; null when uses are paid in credits, and of a time that does not begin with a"
-        " month of the plan and end within it.",
+        "Units that the plan includes in the month, or included in the last one; null when uses are paid in credits, and of"
+        " a time that does not begin with one of these two months and end within it.",
         example=None,
     )
-    remaining = maybe_whole("Of the included, how many are left in this month; null with it.", minimum=0, example=None)
+    remaining = maybe_whole(
+        "Of the included, how many are left now, or were at the end of the last month, wherever `until` lies; null with it.",
+        minimum=0,
+        example=None,
+    )
     more_allowed = flag("Whether there is more to be had than what is included.", example=True)
 
 

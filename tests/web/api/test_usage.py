@@ -15,6 +15,7 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from portal.catalog.models import Meter
+from portal.core import clock
 from portal.core.database import db
 from portal.core.unit_of_work import unit_of_work
 from portal.credits import ledger
@@ -329,8 +330,32 @@ def test_what_is_included_is_told_of_a_month_of_the_plan_alone(backend: Backend)
 
     assert told(since, until) == (400, 1_000, 600)
     assert told(since, until - timedelta(days=3)) == (400, 1_000, 600)
+    assert told(until, until + timedelta(days=3)) == (0, None, None)
     assert told(since, until + minute) == (400, None, None)
     assert told(since + minute, until) == (400, None, None)
     assert told(today - timedelta(days=300), until) == (400, None, None)
     whole = backend.call("GET", "/usage", query_string={"since": month["since"], "until": month["until"]}).get_json()
     assert whole == month
+
+
+def test_what_is_left_is_of_the_whole_month_and_of_no_month_before_the_last(backend: Backend) -> None:
+    def told(month: dict[str, str], **until: str) -> tuple[int, int | None, int | None]:
+        span = {"since": month["since"], "until": month["until"]} | until
+        found = backend.call("GET", "/usage", query_string=span).get_json()
+        (meter,) = (one for one in found["meters"] if one["meter"] == "api_calls")
+        return meter["quantity"], meter["included"], meter["remaining"]
+
+    def pass_by(days: int) -> None:
+        with backend.app.app_context(), unit_of_work():
+            clock.advance(timedelta(days=days))
+
+    first = backend.call("GET", "/usage").get_json()
+    pass_by(10)
+    early = (datetime.fromisoformat(first["since"]) + timedelta(days=5)).isoformat()
+    assert backend.use("api_calls", 400).status_code == 200
+    assert told(first, until=early) == (0, 1_000, 600), "what is left now"
+    pass_by(30)
+    assert told(first) == (400, 1_000, 600)
+    assert told(first, until=early) == (0, 1_000, 600), "what was left at its end"
+    pass_by(30)
+    assert told(first) == (400, None, None)

@@ -10,11 +10,12 @@ from flask import Flask
 from sqlalchemy import delete, select
 
 from portal.accounts.models import Membership, Team
+from portal.billing.entitlement_overrides import override
 from portal.core import clock
 from portal.core.database import db
 from portal.core.schedule import SomeFailed
 from portal.core.unit_of_work import unit_of_work
-from portal.credits import jobs, ledger, thresholds
+from portal.credits import jobs, ledger, purchase_rules, thresholds
 from portal.credits.free_plan import grant_free_period
 from portal.credits.lot_days import not_counted
 from portal.credits.models import CreditGrant, FreePeriod
@@ -376,3 +377,16 @@ class TestTheFirstThing:
         assert "Auto-purchase has stopped The bank declined the payment. Nothing was charged." in shown
         assert "Go to auto-purchase" in shown
         assert buyer.rule().state == "stopped"
+
+    def test_one_that_the_team_may_not_have_any_more_hides_nothing(self, cast: Cast, stage: Stage) -> None:
+        """With another plan it stays stopped for good."""
+        buyer = AutoBuyer.subscribed(stage, cast.owner, cast.team_id)
+        buyer.turn_on()
+        with unit_of_work():
+            purchase_rules.stop(cast.team_id, "not_allowed")
+        buyer.spend_down_to(0)
+        assert "Auto-purchase has stopped" in self.shown(cast)
+        with unit_of_work():
+            override(cast.team_id, "auto_purchase", enabled=False, limit=None, ends_at=None, reason="Another plan")
+        assert buyer.rule().state == "stopped"
+        assert "No credits are left" in self.shown(cast)

@@ -18,7 +18,7 @@ from portal.core.database import db
 from portal.core.unit_of_work import unit_of_work
 from portal.credits.queries import balance
 from portal.usage.budget_settings import set_budget
-from portal.usage.budgets import budgets_of, tell_of_budgets
+from portal.usage.budgets import budgets_of, mark_refused, tell_of_budgets
 from portal.usage.metered import UseRefused, metering
 from portal.usage.metering import BudgetExceeded, Use, record, record_all
 from tests.cast import Cast
@@ -357,6 +357,41 @@ def test_a_budget_that_refuses_before_it_is_used_up_tells_so_once_a_month(
     assert len(look()) == 2
     refuse(backend, cast.member.user_id)
     assert len(look()) == 1
+
+
+@pytest.mark.parametrize("used_before_the_look", [0, 80])
+def test_a_refusal_leaves_the_thresholds_to_be_told_when_they_are_reached(
+    cast: Cast, used_before_the_look: int
+) -> None:
+    """One use was too large for all of it. Both in one look are one message."""
+    give(cast.team_id, 10_000)
+    mine = cast.member.user_id
+    budget(cast, f"member:{mine}", 100)
+
+    def look() -> list[str]:
+        before = len(entries_of(cast.owner.user_id))
+        with unit_of_work():
+            tell_of_budgets(cast.team_id)
+        return [entry.title for entry in entries_of(cast.owner.user_id)[before:]]
+
+    with unit_of_work():
+        outcomes = record_all(cast.team_id, [Use(cast.team_id, "large", "send_email", 120, user_id=mine)], repr)
+        mark_refused(cast.team_id, outcomes)
+    if used_before_the_look:
+        use(cast.team_id, "send_email", used_before_the_look, user_id=mine)
+    (told,) = look()
+    assert told.endswith(" has refused a use")
+    assert look() == []
+    later = []
+    for reached in (80, 90, 100):
+        used = budgets_of(cast.team_id)[0].used
+        db.session.rollback()
+        if reached > used:
+            use(cast.team_id, "send_email", reached - used, user_id=mine)
+        later += look()
+    endings = [" has used 75 % of its budget", " has used 90 % of its budget", " has used its budget"]
+    expected = endings[1:] if used_before_the_look else endings
+    assert [title.endswith(ending) for title, ending in zip(later, expected, strict=True)] == [True] * len(expected)
 
 
 def test_a_budget_that_is_marked_asks_for_no_more_marks(cast: Cast) -> None:
