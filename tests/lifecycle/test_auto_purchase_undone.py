@@ -39,12 +39,11 @@ def payment_for(buyer: AutoBuyer, description: str) -> str:
     return found
 
 
-def newest_payment(buyer: AutoBuyer) -> str:
-    query = select(Payment.stripe_id, Payment.amount).where(Payment.team_id == buyer.team_id)
-    stripe_id, amount = db.session.execute(query.order_by(Payment.occurred_at.desc()).limit(1)).one()
+def payment_of(buyer: AutoBuyer, cents: int) -> str:
+    query = select(Payment.stripe_id).where(Payment.team_id == buyer.team_id, Payment.amount == cents)
+    found = str(db.session.execute(query).scalar_one())
     db.session.remove()
-    assert amount == 2_500
-    return str(stripe_id)
+    return found
 
 
 def refund(buyer: AutoBuyer, intent: str, **amount: int) -> None:
@@ -140,7 +139,7 @@ def test_a_refund_of_what_bought_no_credits_stops_it_once(cast: Cast, stage: Sta
     stage.deliver_all()
     buyer.turn_on()
     buyer.spend_down_to(600)
-    refund(buyer, newest_payment(buyer))
+    refund(buyer, payment_of(buyer, 2_500))
     assert (buyer.balance(), stopped(buyer)) == (600, ("stopped", "refunded", None))
     (mail,) = stop_mails(buyer)
     assert "taken back" not in mail
