@@ -74,7 +74,7 @@ def test_a_plan_changed_at_the_end_of_its_period(visit: Visit) -> None:
     visit.stage.advance(ends - mirrored().started_at)
     visit.stage.deliver_all()
     assert mirrored().plan_key == "pro"
-    newest = select(Invoice.total).order_by(Invoice.created_at.desc()).limit(1)
+    newest = select(Invoice.total).order_by(Invoice.created_at.desc(), Invoice.number.desc()).limit(1)
     assert db.session.execute(newest).scalar_one() == visit.pro["unit_amount"]
 
 
@@ -83,7 +83,7 @@ def test_a_plan_paused_and_resumed(visit: Visit) -> None:
     assert mirrored().status == "paused"
     said = visit.confirm(f"{visit.step}/resume")
     assert mirrored().status == "active"
-    newest = select(Invoice.amount_due).order_by(Invoice.created_at.desc()).limit(1)
+    newest = select(Invoice.amount_due).order_by(Invoice.created_at.desc(), Invoice.number.desc()).limit(1)
     assert str(db.session.execute(newest).scalar_one()) == said["due"]
 
 
