@@ -15,6 +15,7 @@ from werkzeug.exceptions import UnprocessableEntity
 
 from portal.core.authz import Action
 from portal.core.pagination import Listing
+from portal.core.times import instant_in
 
 Row = Sequence[object]
 
@@ -61,7 +62,8 @@ class Export:
     """`rows` raises `UnprocessableEntity` (or 400) for arguments that the list does not offer.
 
     `labels` has what the list can be narrowed by beside its days, with the words of each value, and `instants` what of that
-    is an instant (`read_instant`). `of_billing`: hidden wherever billing is. `readers_days`: days are meant in the zone of whoever asks, and not of the team.
+    is an instant (`read_instant`). `of_billing`: hidden wherever billing is. `readers_days`: days are meant in the zone of
+    whoever asks, and not of the team.
     """
 
     title: str
@@ -77,13 +79,8 @@ class Export:
 def read_instant(arguments: Mapping[str, str], name: str) -> datetime | None:
     """Raises `UnprocessableEntity` for what no page would write."""
     text = arguments.get(name)
-    if not text:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None or not 2000 <= found.year <= 9000:
+    found = instant_in(text)
+    if text and found is None:
         raise UnprocessableEntity("An instant is written like 2026-11-25T09:30:00+00:00.")
     return found
 

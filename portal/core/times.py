@@ -1,11 +1,14 @@
-"""Instants as words: for the filters of pages, and where none is at hand, in mails and in sentences."""
+"""Instants as words: for the filters of pages, and where none is at hand, in mails and in sentences; and read from addresses."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from portal.core.reader import DEFAULT_LOCALE
+
+# Far enough from both ends of the calendar that every zone and every period around an instant still has a date.
+YEARS = range(2000, 9000)
 
 
 def zone_of(name: str) -> ZoneInfo:
@@ -14,6 +17,20 @@ def zone_of(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError):
         return ZoneInfo("UTC")
+
+
+def instant_in(text: str | None) -> datetime | None:
+    """The instant that an address names, such as `2026-11-25T09:30:00+00:00`, in UTC.
+
+    None for nothing, for what is no more exact than a day, and for what no page of ours would write.
+    """
+    try:
+        found = datetime.fromisoformat(text) if text and "T" in text else None
+    except ValueError:
+        return None
+    if found is None or found.tzinfo is None or found.year not in YEARS:
+        return None
+    return found.astimezone(UTC)
 
 
 def day_words(moment: datetime, zone: str, locale: str = DEFAULT_LOCALE) -> str:

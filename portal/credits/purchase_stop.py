@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from portal.billing.models import Payment
 from portal.credits import purchase_news, purchase_rules
-from portal.credits.claims import claims_on
+from portal.credits.claims import Claim, claims_of
 from portal.credits.storage import lock_account
 
 # A claim by its id at Stripe, and how it stands: `refunded`, `disputed`, or `lost`.
 Standing = tuple[str, str]
 
 
-def standings(intents: list[str]) -> set[Standing]:
-    """How everything stands that was asked back of what these intents have paid."""
+def standings(claims: list[Claim]) -> set[Standing]:
+    """How everything stands that was asked back."""
     found = set()
-    for claim in claims_on(intents):
+    for claim in claims:
         if claim.kind == "dispute" and (claim.open or claim.counts):
             found.add((claim.row.stripe_id, "disputed" if claim.open else "lost"))
         elif claim.kind == "refund" and claim.counts:
@@ -31,8 +31,7 @@ def stop_if_undone(payments: list[Payment], before: set[Standing]) -> None:
 
     Both stop it though no credits were bought with it, or none of them are left; a dispute does once more when it is lost.
     """
-    intents = [payment.payment_intent_stripe_id for payment in payments if payment.payment_intent_stripe_id]
-    new = {how for _stripe_id, how in standings(intents) - before}
+    new = {how for _stripe_id, how in standings(claims_of(payments)) - before}
     if new:
         stop_after_undoing(payments[0].team_id, "refunded" if new == {"refunded"} else "disputed")
 

@@ -11,7 +11,8 @@ CAPPED = Statement(
     "select team_id from auto_purchase_rules where enabled and paused_at is null and state = 'capped'"
     " and capped_until <= app_now() and team_id > :after order by team_id limit :limit"
 )
-# Those that were stopped for their card (not `waits_for_person`): whether it is another one is looked up for each of them. Many wait for ever.
+# Those that were stopped for their card (not `waits_for_person`): whether it is another one is looked up for each of them.
+# Many wait for ever.
 STOPPED = Statement(
     "select team_id from auto_purchase_rules where enabled and paused_at is null and state = 'stopped'"
     " and (stopped_fingerprint is not null or reason = 'no_card') and team_id > :after order by team_id limit :limit"

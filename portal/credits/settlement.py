@@ -10,6 +10,7 @@ from portal.billing.mirror import NotYet
 from portal.billing.models import Checkout
 from portal.billing.purchases import Mirrored, Purchase, mirror_purchase
 from portal.credits.bundle_grants import grant_for_checkout
+from portal.credits.claims import claims_on
 from portal.credits.purchase_grants import grant_for_payments
 from portal.credits.purchase_stop import standings, stop_if_undone
 from portal.credits.subscription_grants import grant_for_invoices
@@ -22,7 +23,7 @@ def settle(purchase: Purchase) -> Mirrored:
 
     Raises `StaleFetch` or `NotYet`, and then nothing of it may be kept.
     """
-    before = standings([intent.stripe_id for intent in purchase.intents]) if purchase.undone else set()
+    before = standings(claims_on([intent.stripe_id for intent in purchase.intents])) if purchase.undone else set()
     checkout = mirror_checkout(purchase.page) if purchase.page is not None else None
     mirrored = mirror_purchase(purchase)
     if checkout is not None:

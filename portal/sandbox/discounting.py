@@ -166,19 +166,24 @@ def _is_over(call: Call, sent: Values) -> bool:
 
 
 def _discount_named(call: Call, subscription: Object, purchase: Purchase, number: int, sent: Values) -> str:
-    named = {name: value for name, value in sent.items() if name != "_scheduled"}
-    if len(named) != 1:
-        raise invalid("Name a coupon, a promotion code or a discount, one of them.", f"discounts[{number}]")
-    name, chosen = next(iter(named.items()))
+    name, chosen = named_in(sent, f"discounts[{number}]")
     param = f"discounts[{number}][{name}]"
     if name == "discount":
         if chosen not in subscription["discounts"]:
             raise invalid("The subscription has no such discount.", param)
-        return str(chosen)
+        return chosen
     coupon, promotion = usable(call, name, chosen, purchase, param, scheduled=sent.get("_scheduled", False))
     discount = count_use(call, coupon, promotion, discounts.For(subscription["customer"], subscription["id"]))
     events.emit(call, "customer.discount.created", discount)
     return str(discount["id"])
+
+
+def named_in(sent: Values, param: str) -> tuple[str, str]:
+    """Return what a discount is named by, and its id; raises the 400 unless it is one of the three."""
+    named = [(name, str(value)) for name, value in sent.items() if name != "_scheduled"]
+    if len(named) != 1:
+        raise invalid("Name a coupon, a promotion code or a discount, one of them.", param)
+    return named[0]
 
 
 def usable(

@@ -116,9 +116,7 @@ def _check_discount(
     call: Call, schedule: Object, sent: dict[str, str], purchase: discounting.Purchase, param: str
 ) -> None:
     """Raise 400 unless a discount can be given when its phase begins, as far as that can be known."""
-    if len(sent) != 1:
-        raise invalid("Name a coupon, a promotion code or a discount, one of them.", param)
-    name, chosen = next(iter(sent.items()))
+    name, chosen = discounting.named_in(sent, param)
     if any(chosen == one[name] for phase in schedule["phases"] for one in phase["discounts"]):
         return
     if name != "discount":

@@ -25,15 +25,6 @@ def subjects_of(team_id: str) -> dict[str, str]:
     return found | {f"member:{user.id}": f"Member {user.display_name}" for user in members}
 
 
-def narrowed_by_budget(team_id: str) -> dict[str, dict[str, str]]:
-    """By the id of each budget: how an address is narrowed to the use that counts towards it."""
-    query = select(UsageBudget.id, UsageBudget.api_key_id, UsageBudget.user_id).where(UsageBudget.team_id == team_id)
-    return {
-        budget_id: {"key" if api_key_id else "member": api_key_id or user_id or ""}
-        for budget_id, api_key_id, user_id in db.session.execute(query)
-    }
-
-
 def set_budget(team_id: str, subject: str, credits: int, action: str, actor: Actor) -> None:  # noqa: A002  the domain's word
     """Set the budget of a subject of `subjects_of`, in the current unit; the one it had is replaced."""
     kind, _colon, subject_id = subject.partition(":")

@@ -64,7 +64,8 @@ STOPPING = Statement(
     " select moments.at, stopping.* from stopping join moments using (starts)"
 )
 OF_TEAM = Statement(
-    f"select b.id, b.api_key_id, b.user_id, b.credits, b.action, {_FACT} as fact, {_REFUSED} as refused,"  # noqa: S608
+    "select b.id, b.api_key_id, b.user_id, b.credits, b.action,"  # noqa: S608  all of it is ours
+    f" {_FACT} as fact, {_REFUSED} as refused,"
     f" recorded.credits + settled.credits as used, {_HELD} as held,"
     " coalesce(k.name, nullif(u.name, ''), u.email) as subject_name, k.last4"
     " from usage_budgets b left join api_keys k on k.id = b.api_key_id left join users u on u.id = b.user_id"
@@ -145,7 +146,8 @@ def mark_refused(team_id: str, outcomes: Iterable[object]) -> None:
 class BudgetRow:
     """A budget with what is used of it this month, and what its key has held now, in credits.
 
-    `refused`: it has stopped a use this month, which may have been larger than what is left.
+    `refused`: it has stopped a use this month, which may have been larger than what is left. `narrowed` is how an address is
+    narrowed to the use that counts towards it.
     """
 
     id: str
@@ -157,6 +159,7 @@ class BudgetRow:
     held: int
     refused: bool
     fact: str
+    narrowed: dict[str, str]
 
     @property
     def left(self) -> int:
@@ -217,4 +220,5 @@ def _row(row: Row) -> BudgetRow:
         held=row.held,
         refused=row.refused and row.action == "stop",
         fact=row.fact,
+        narrowed={"key": row.api_key_id} if row.api_key_id else {"member": row.user_id},
     )

@@ -13,7 +13,7 @@ from werkzeug.exceptions import UnprocessableEntity
 
 from portal.accounts.models import Team
 from portal.billing.subscriptions import live_subscription
-from portal.core.times import day_words
+from portal.core.times import YEARS, day_words, instant_in
 from portal.usage.periods import usage_month
 from portal.usage.queries import counted_since
 
@@ -28,8 +28,6 @@ DAYS_MAX = 366
 
 # Longer times are shown by the month: so many bars can no longer be told apart.
 BY_DAY_MAX = 92
-
-YEARS = (2000, 9000)
 
 
 @dataclass(frozen=True)
@@ -135,7 +133,7 @@ def _next_month(moment: datetime) -> timedelta:
 
 def _own(team: Team, arguments: Mapping[str, str], tomorrow: datetime) -> tuple[datetime, datetime]:
     """From and to whole days as people choose them, or instants as links have them, from which on some total was counted."""
-    begin, end = _instant(arguments.get("since")), _instant(arguments.get("until"))
+    begin, end = instant_in(arguments.get("since")), instant_in(arguments.get("until"))
     since = begin or _begin_of(_day(arguments.get("since"), (tomorrow - timedelta(days=30)).date()))
     until = end or _begin_of(_day(arguments.get("until"), (tomorrow - timedelta(days=1)).date()) + timedelta(days=1))
     if until <= since:
@@ -145,17 +143,6 @@ def _own(team: Team, arguments: Mapping[str, str], tomorrow: datetime) -> tuple[
     return counted_since(team.id, begin) if begin else since, until
 
 
-def _instant(text: str | None) -> datetime | None:
-    """None for what is no more exact than a day."""
-    try:
-        found = datetime.fromisoformat(text) if text and "T" in text else None
-    except ValueError:
-        return None
-    if found is None or found.tzinfo is None or not YEARS[0] < found.year < YEARS[1]:
-        return None
-    return found.astimezone(UTC)
-
-
 def _day(text: str | None, default: date) -> date:
     if not text:
         return default
@@ -163,7 +150,7 @@ def _day(text: str | None, default: date) -> date:
         found = date.fromisoformat(text)
     except ValueError:
         found = date.min
-    if not YEARS[0] <= found.year <= YEARS[1]:
+    if found.year not in YEARS:
         raise UnprocessableEntity("A day is written like 2026-11-25.")
     return found
 

@@ -56,12 +56,11 @@ def included_in(
     `used` are the units of the whole month by meter. Of any other time nothing can be said.
     """
     if period.choice == "this":
-        return included_now(team_id, used, sold)
+        return _now(team_id, used, sold)
     return _then(team_id, period, used) if period.choice == "last" else {}
 
 
-def included_now(team_id: str, used: Mapping[str, int], sold: Sequence[Overage]) -> dict[str, Included]:
-    """As `included_in`, for the month under way."""
+def _now(team_id: str, used: Mapping[str, int], sold: Sequence[Overage]) -> dict[str, Included]:
     rights = effective(team_id)
     # A paused plan's price may still be there while another plan is in force.
     plan_key = rights.plan.key if rights.plan else None

@@ -71,7 +71,7 @@ def record(use: Use, answer: Body) -> Answer:
 
     Raises a `MeteringError`, or the ledger's `InsufficientCredits`.
     """
-    outcome = record_all(use.team_id, [use], answer)[0]
+    outcome = record_gathered(use.team_id, lambda: [use], answer)[0]
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
@@ -80,11 +80,14 @@ def record(use: Use, answer: Body) -> Answer:
 def record_all(team_id: str, uses: Sequence[Use], answer: Body) -> list[Answer | Refusal]:
     """Record uses of one team in their order; for each its answer, or what `record` would raise for it.
 
-    Where all of them are recorded already, or cannot be, that is told without the account's lock.
+    Where all of them are recorded already, or cannot be, that is told without the account's lock. Of many that come for the
+    first time only the first one is looked for in vain.
     """
-    found = storage.find(team_id, uses)
-    if not any(_is_open(use, found) for use in uses):
-        return [_settled(use, found) for use in uses]
+    first = storage.find(team_id, uses[:1])
+    if not any(_is_open(use, first) for use in uses[:1]):
+        found = storage.find(team_id, uses)
+        if not any(_is_open(use, found) for use in uses):
+            return [_settled(use, found) for use in uses]
     return record_gathered(team_id, lambda: uses, answer)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -157,7 +158,7 @@ def test_a_dispute_of_what_was_bought_by_hand_stops_it_whatever_is_left(
 ) -> None:
     """Of 5,000 that were bought; where none is left nothing can be frozen."""
     buyer = AutoBuyer.subscribed(stage, cast.owner, cast.team_id)
-    buy = lambda: stage.buy_bundle(cast.owner, cast.team_id, "credits_5000", FRAUDULENT)  # noqa: E731
+    buy = partial(stage.buy_bundle, cast.owner, cast.team_id, "credits_5000", FRAUDULENT)
     of_bank = without_the_bank(stage, monkeypatch, buy)
     buyer.spend_down_to(left)
     with unit_of_work():

@@ -9,7 +9,7 @@ from portal.accounts.access import current_membership, current_team, signed_in_u
 from portal.accounts.audit import by_user
 from portal.core.authz import Action, may
 from portal.core.unit_of_work import unit_of_work
-from portal.usage.budget_settings import narrowed_by_budget, remove_budget, set_budget, subjects_of
+from portal.usage.budget_settings import remove_budget, set_budget, subjects_of
 from portal.usage.budgets import budgets_of
 from portal.usage.forms import BudgetForm, choices_of
 from portal.usage.routes.usage_page import bp
@@ -58,6 +58,5 @@ def _page(form: BudgetForm) -> str:
         team=team,
         form=form,
         budgets=budgets_of(team.id),
-        narrowed=narrowed_by_budget(team.id),
         may_manage=may(current_membership().role, Action.MANAGE_BILLING),
     )
