@@ -15,8 +15,9 @@ migrate = Migrate(directory=str(ROOT / "migrations"))
 
 def init_extensions(app: Flask, settings: Settings) -> None:
     app.config["SQLALCHEMY_DATABASE_URI"] = settings.database_url
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options()
-    app.config["SQLALCHEMY_BINDS"] = {STATEMENTS: {"url": settings.database_url, **statement_engine_options()}}
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(settings.web_threads)
+    of_statements = {"url": settings.database_url, **statement_engine_options(settings.web_threads)}
+    app.config["SQLALCHEMY_BINDS"] = {STATEMENTS: of_statements}
     db.init_app(app)
     with app.app_context():
         for engine in db.engines.values():

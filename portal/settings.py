@@ -58,6 +58,7 @@ class Settings:
     port: int
     return_origins: tuple[str, ...]
     api_requests_per_minute: int
+    web_threads: int
 
     @property
     def production(self) -> bool:
@@ -114,6 +115,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         port=port,
         return_origins=tuple(_origins(env, "RETURN_ORIGINS")),
         api_requests_per_minute=_at_least_one(env, "API_REQUESTS_PER_MINUTE", 6_000),
+        web_threads=_at_least_one(env, "WEB_THREADS", 16),
     )
     _check_stripe(settings)
     _check_production(settings, env)

@@ -9,18 +9,25 @@ from typing import Any, TypeVar, cast
 
 import structlog
 from flask import current_app, g, request
+from sqlalchemy.exc import SQLAlchemyError
 
 from portal.accounts.api_key_format import looks_like_key
 from portal.accounts.api_keys import KnownKey, Scope, find_key, note_use
 from portal.accounts.models import Team
-from portal.api.limits import count_call, count_refused_key, count_stranger
+from portal.api.limits import count_calls, count_refused_key, count_stranger, note_counted
 from portal.api.version import refuse_other_versions
 from portal.billing import switch
 from portal.core.database import db
 from portal.core.errors import ApiError
+from portal.core.limits import Counted, client_address
+from portal.core.together import Group, Together
 from portal.core.unit_of_work import unit_of_work
 
 View = TypeVar("View", bound=Callable[..., Any])
+
+# The key that a request shows, where there is one, and what came of counting the request, where the key is valid.
+# Without a database nobody can tell.
+Shown = tuple[KnownKey | None, Counted | None] | SQLAlchemyError
 
 HOW = "Send an API key of the team in the header Authorization: Bearer <key>."
 
@@ -80,16 +87,42 @@ def _admitted(parameters: Collection[str]) -> KnownKey:
     try:
         _check_address(parameters)
         refuse_other_versions()
-        key = _authenticated()
+        shown = _shown.join((_bearer(), client_address()), None)
+        if isinstance(shown, SQLAlchemyError):
+            raise shown
+        key, counted = shown
+        if fault := _fault(key):
+            raise fault
     except ApiError as error:
         (count_refused_key if error.status == 401 else count_stranger)()
         raise
-    count_call(key.id, key.team_id)
+    assert key is not None
+    assert counted is not None
+    note_counted(counted)
     return key
+
+
+def _look(group: Group[None, Shown]) -> list[Shown]:
+    """Requests that show the same key from one address at the same moment: looked up, and counted, at once."""
+    group.gather()
+    text, _address = group.name
+    times = len(group.members)
+    try:
+        key = find_key(text)
+    except SQLAlchemyError as error:
+        return [error] * times
+    if key is None or _fault(key) is not None:
+        return [(key, None)] * times
+    return [(key, counted) for counted in count_calls(times, key.id, key.team_id)]
+
+
+_shown: Together[None, Shown] = Together(_look)
 
 
 def _check_address(parameters: Collection[str]) -> None:
     """Keys in an address end up in logs; and of two values for one name, programs take different ones."""
+    if not request.query_string:
+        return
     names = set(request.args)
     if any(looks_like_key(value) for value in request.args.values()) or {"api_key", "key", "token"} & names:
         message = f"An API key does not belong into the address, where logs keep it: revoke it. {HOW}"
@@ -104,23 +137,26 @@ def _check_address(parameters: Collection[str]) -> None:
         raise ApiError(400, "invalid_request_error", "unexpected_parameter", message, param=twice[0])
 
 
-def _authenticated() -> KnownKey:
-    """The caller's key. 401 when there is none that is valid now, 403 when it is one of the other mode."""
+def _bearer() -> str:
     kind, _, text = request.headers.get("Authorization", "").partition(" ")
     if kind.lower() != "bearer" or not text.strip():
         raise _refused("key_missing", f"There is no API key. {HOW}")
-    key = find_key(text.strip())
+    return text.strip()
+
+
+def _fault(key: KnownKey | None) -> ApiError | None:
+    """401 when there is no key that is valid now, 403 when it is one of the other mode."""
     if key is None:
-        raise _refused("key_invalid", "This API key is not one of ours.")
+        return _refused("key_invalid", "This API key is not one of ours.")
     if key.revoked:
-        raise _refused("key_revoked", "This API key is revoked.")
+        return _refused("key_revoked", "This API key is revoked.")
     if key.expired:
-        raise _refused("key_expired", "This API key has expired.")
+        return _refused("key_expired", "This API key has expired.")
     livemode = current_app.config["SETTINGS"].livemode
     if key.livemode != livemode:
         message = f"This is a {_mode(key.livemode)} key, and this service runs in {_mode(livemode)} mode."
-        raise ApiError(403, "permission_error", "wrong_mode", message)
-    return key
+        return ApiError(403, "permission_error", "wrong_mode", message)
+    return None
 
 
 def _refused(code: str, message: str) -> ApiError:

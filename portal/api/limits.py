@@ -12,7 +12,7 @@ from flask import Flask, Response, current_app, g, request
 
 from portal.api.version import API_VERSION, VERSION_HEADER
 from portal.core.errors import API_PREFIX, API_TYPES, ApiError
-from portal.core.limits import TOO_MANY, Counted, Quota, Window, client_address, count_all
+from portal.core.limits import TOO_MANY, Counted, Quota, Window, client_address, count_all, count_each
 
 REFUSED_KEYS = Quota("api-refused", "60 per minute")
 # Each of them is a few calls to Stripe, which has limits of its own that all teams share.
@@ -45,12 +45,18 @@ def _needs_key(app: Flask) -> bool:
     return hasattr(app.view_functions.get(request.endpoint or ""), "api_scope")
 
 
-def count_call(key_id: str, team_id: str) -> None:
-    """Count a call with a valid key; 429 when the key, its team or the address has made too many.
+def count_calls(times: int, key_id: str, team_id: str) -> list[Counted]:
+    """Count calls with a valid key from one address; what comes of each.
 
     One key cannot use up its team's, and one host may speak for several teams.
     """
-    _count(_calls("key", 1, key_id), _calls("team", 2, team_id), _of_address())
+    return count_each(times, _calls("key", 1, key_id), _calls("team", 2, team_id), _of_address())
+
+
+def note_counted(counted: Counted) -> None:
+    """This request has been counted; 429 when the key, its team or the address has made too many."""
+    g.counted = counted
+    _refuse_unless_free(counted)
 
 
 def count_stranger() -> None:
@@ -74,8 +80,7 @@ def _calls(name: str, times: int, subject: str) -> Window:
 
 
 def _count(*windows: Window) -> None:
-    g.counted = count_all(*windows)
-    _refuse_unless_free(g.counted)
+    note_counted(count_all(*windows))
 
 
 def count_for_team(quota: Quota, team_id: str) -> None:

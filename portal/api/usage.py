@@ -41,10 +41,31 @@ bp = ApiBlueprint("api_usage", __name__, description="What your customers use")
 
 TIME_MAX = timedelta(days=366)
 
-gathering = Gathering()
+
+def body_of(recorded: Recorded) -> str:
+    """The answer to a use, which is kept."""
+    use = recorded.use
+    answer: dict[str, Any] = {
+        "object": "usage",
+        "id": recorded.id,
+        "meter": use.meter,
+        "quantity": use.quantity,
+        "cost": recorded.cost,
+        "balance": recorded.balance,
+        "livemode": current_app.config["SETTINGS"].livemode,
+        "created": rfc3339(recorded.at),
+    }
+    if use.occurred_at is not None:
+        answer["occurred_at"] = rfc3339(recorded.occurred_at)
+    optional = {"user": use.user_id, "included": recorded.included, "used": recorded.used}
+    return json.dumps(answer | {name: value for name, value in optional.items() if value is not None})
+
+
+gathering = Gathering(body_of)
 
 
 @bp.post("/usage")
+@gathering.expects
 @bp.operation(Scope.USAGE_WRITE, *BODY_ERRORS)
 @bp.alt_response(
     402, schema=CreditsMissingAnswer, description="Too few credits, or the plan includes no more. Nothing was recorded."
@@ -138,25 +159,6 @@ def use_of(who: Caller, key: str, fields: dict[str, Any]) -> Use:
 
 def _record(use: Use) -> Answer:
     try:
-        return gathering.record(use, body_of)
+        return gathering.record(use)
     except (MeteringError, InsufficientCredits) as refused:
         raise Refusals(use.team_id).error(use, refused) from refused
-
-
-def body_of(recorded: Recorded) -> str:
-    """The answer to a use, which is kept."""
-    use = recorded.use
-    answer: dict[str, Any] = {
-        "object": "usage",
-        "id": recorded.id,
-        "meter": use.meter,
-        "quantity": use.quantity,
-        "cost": recorded.cost,
-        "balance": recorded.balance,
-        "livemode": current_app.config["SETTINGS"].livemode,
-        "created": rfc3339(recorded.at),
-    }
-    if use.occurred_at is not None:
-        answer["occurred_at"] = rfc3339(recorded.occurred_at)
-    optional = {"user": use.user_id, "included": recorded.included, "used": recorded.used}
-    return json.dumps(answer | {name: value for name, value in optional.items() if value is not None})

@@ -53,8 +53,12 @@ UtcDateTime = Annotated[datetime, mapped_column(DateTime(timezone=True))]
 STATEMENTS = "statements"
 
 
-def engine_options() -> dict[str, Any]:
-    """Limits on every connection, so that a stuck lock or query ends as an error instead of a pile-up."""
+def engine_options(threads: int) -> dict[str, Any]:
+    """Limits on every connection, so that a stuck lock or query ends as an error instead of a pile-up.
+
+    One for each thread of the process stays open: to open another in the rush, prepare its statements and close it again
+    costs more than a dozen requests. The one that was used last is lent first.
+    """
     options = (
         "-c timezone=UTC -c lock_timeout=2s -c statement_timeout=10s -c idle_in_transaction_session_timeout=15s "
         "-c application_name=turnpike"
@@ -62,18 +66,19 @@ def engine_options() -> dict[str, Any]:
     return {
         # Errors go to the log, and what a statement was given may be an address, a digest or a link.
         "hide_parameters": True,
-        "pool_size": 10,
-        "max_overflow": 10,
+        "pool_size": threads,
+        "max_overflow": 4,
         "pool_timeout": 5,
+        "pool_use_lifo": True,
         # By itself the driver prepares what it has seen five times, and at each rollback forgets everything that is
         # prepared on the connection: `core.statements` does that for the hot statements, and they stay.
         "connect_args": {"options": options, "connect_timeout": 5, "prepare_threshold": None},
     }
 
 
-def statement_engine_options() -> dict[str, Any]:
+def statement_engine_options(threads: int) -> dict[str, Any]:
     """For the pool `STATEMENTS`: nothing is open on a connection that comes back, so there is nothing to roll back."""
-    return {**engine_options(), "isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None}
+    return {**engine_options(threads), "isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None}
 
 
 def send(statement: Statement, **parameters: Any) -> list[Row]:

@@ -35,13 +35,13 @@ PREFIX = "turnpike:limits"
 
 TOO_MANY = "Too many requests in a short time. Nothing was done; wait as Retry-After says and send the same again."
 
-# For each window its times, newest first. Counted is in all of them or, when one is full, in none. `ARGV[1]` is how
-# many to count, 0 to look only; then come size and seconds of each window. A window's answer is how many are in it,
-# and how long (in milliseconds) until the oldest and until the newest of them leave it.
+# For each window its times, newest first. `ARGV[1]` is how many to count, 0 to look only; then come size and seconds of
+# each window. Counted are as many as have room in all of them. The answer is how many had room, and of each window how
+# many were in it before, and how long now (in milliseconds) until the oldest and until the newest of them leave it.
 WINDOWS = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local free, found = true, {}
+local wanted, room, found = tonumber(ARGV[1]), nil, {}
 for i, key in ipairs(KEYS) do
   local size, span = tonumber(ARGV[2 * i]), ARGV[2 * i + 1] * 1000
   local oldest = redis.call('LINDEX', key, -1)
@@ -51,18 +51,20 @@ for i, key in ipairs(KEYS) do
   end
   local used = redis.call('LLEN', key)
   local newest = redis.call('LINDEX', key, 0)
-  free = free and used < size
+  local left = math.max(size - used, 0)
+  room = room and math.min(room, left) or left
   found[i] = {used, oldest and oldest + span - now or 0, newest and newest + span - now or 0}
 end
-if free and ARGV[1] == '1' then
+local counted = math.min(wanted, room)
+if counted > 0 then
   for i, key in ipairs(KEYS) do
     local span = ARGV[2 * i + 1] * 1000
-    redis.call('LPUSH', key, now)
+    for _ = 1, counted do redis.call('LPUSH', key, now) end
     redis.call('PEXPIRE', key, span)
-    found[i] = {found[i][1] + 1, found[i][2] > 0 and found[i][2] or span, span}
+    found[i] = {found[i][1], found[i][2] > 0 and found[i][2] or span, span}
   end
 end
-return {free and 1 or 0, found}
+return {room, found}
 """
 
 
@@ -136,7 +138,12 @@ class Counted:
 
 def count_all(*windows: Window) -> Counted:
     """Count one in all the windows, or in none when one of them is full."""
-    return _ask(windows, counting=True)
+    return _ask(windows, 1)[0]
+
+
+def count_each(times: int, *windows: Window) -> list[Counted]:
+    """As `count_all`, so many times one after another."""
+    return _ask(windows, times)
 
 
 def count(quota: Quota, *subject: str) -> bool:
@@ -146,7 +153,7 @@ def count(quota: Quota, *subject: str) -> bool:
 
 def wait_seconds(quota: Quota, *subject: str) -> int:
     """How long until the subject may again; 0 when it may now. Nothing is counted."""
-    return _ask([Window(quota, ":".join(subject))], counting=False).standings[0].wait_seconds
+    return _ask([Window(quota, ":".join(subject))], 0)[0].standings[0].wait_seconds
 
 
 def limited(quota: Quota, *subjects: Callable[[], str]) -> Callable[[View], View]:
@@ -172,27 +179,35 @@ _own_counts = MovingWindowRateLimiter(MemoryStorage())
 _redis_rests_until = 0.0
 
 
-def _ask(windows: Sequence[Window], *, counting: bool) -> Counted:
-    """Ask Redis; while it is away, ask this process, so that one request does not wait for it again and again."""
+def _ask(windows: Sequence[Window], times: int) -> list[Counted]:
+    """Ask Redis; while it is away, ask this process, so that one request does not wait for it again and again.
+
+    What comes of each time; of none, how things stand.
+    """
     global _redis_rests_until  # noqa: PLW0603  one Redis, one state
     url = current_app.config["SETTINGS"].redis_url
     if url is not None and time.monotonic() >= _redis_rests_until:
         try:
-            return _ask_redis(url, windows, counting=counting)
+            return _ask_redis(url, windows, times)
         except (RedisError, OSError) as error:
             log.warning("limits_counted_here", reason=type(error).__name__)
             _redis_rests_until = time.monotonic() + REDIS_REST_SECONDS
-    return _ask_here(windows, counting=counting)
+    return [_ask_here(windows, counting=times > 0) for _ in range(max(times, 1))]
 
 
-def _ask_redis(url: str, windows: Sequence[Window], *, counting: bool) -> Counted:
+def _ask_redis(url: str, windows: Sequence[Window], times: int) -> list[Counted]:
     sizes = [size for window in windows for size in (window.quota.item.amount, window.quota.item.get_expiry())]
-    free, found = _script(url)(keys=[_key(window) for window in windows], args=[int(counting), *sizes])
-    standings = [
-        _standing(window, used, oldest / 1000, newest / 1000)
-        for window, (used, oldest, newest) in zip(windows, found, strict=True)
-    ]
-    return Counted(bool(free), tuple(standings))
+    room, found = _script(url)(keys=[_key(window) for window in windows], args=[times, *sizes])
+
+    def counted(number: int) -> Counted:
+        """What came of the so-manieth: 0 is how it stood before."""
+        standings = [
+            _standing(window, used + min(number, room), oldest / 1000, newest / 1000)
+            for window, (used, oldest, newest) in zip(windows, found, strict=True)
+        ]
+        return Counted(room > 0 and number <= room, tuple(standings))
+
+    return [counted(number) for number in range(1, times + 1)] or [counted(0)]
 
 
 @cache

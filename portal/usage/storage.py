@@ -16,18 +16,19 @@ from portal.usage.uses import Recorded, Use
 CREATED = 200
 
 # What stands under the keys, what the meters cost the team, whether the people are its members, and whether the state of
-# its subscription lets anything be used.
+# its subscription lets anything be used. The lists stand in queries of their own, so that PostgreSQL does not see how long
+# they are: for a short one it would think a plan of its own worthwhile every time, and make it under the account's lock.
 FIND = Statement(
     f"select {APP_NOW} as now, st.credits_frozen as frozen,"  # noqa: S608  all of it is ours
     " exists (select from usage_budgets b where b.team_id = :team_id and b.action = 'stop') as budgeted,"
     " (select json_object_agg(k.key, json_build_array(k.request_hash, k.status, k.body)) from usage_keys k"
-    "  where k.team_id = :team_id and k.key = any(cast(:keys as text[]))) as stored,"
+    "  where k.team_id = :team_id and k.key = any(cast((select :keys) as text[]))) as stored,"
     " (select json_object_agg(m.key,"
     "   json_build_array(m.mode, m.cost_credits, coalesce(pm.included, 0), coalesce(pm.overage_per_1000_cents, 0) > 0))"
     "  from meters m left join plan_meters pm on pm.meter_id = m.id and pm.plan_id = st.plan_id"
-    "  where m.key = any(cast(:meters as text[])) and m.archived_at is null) as meters,"
+    "  where m.key = any(cast((select :meters) as text[])) and m.archived_at is null) as meters,"
     " (select json_agg(ms.user_id) from memberships ms"
-    "  where ms.team_id = :team_id and ms.user_id = any(cast(:users as text[]))) as members"
+    "  where ms.team_id = :team_id and ms.user_id = any(cast((select :users) as text[]))) as members"
     " from (values (1)) as one left join team_standing st on st.team_id = :team_id"
 )
 

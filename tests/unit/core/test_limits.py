@@ -18,7 +18,7 @@ from redis.exceptions import TimeoutError as RedisTimeout
 
 from portal.core import limits
 from portal.core.ids import new_id
-from portal.core.limits import Quota, Window, client_address, count, count_all, limited, wait_seconds
+from portal.core.limits import Quota, Window, client_address, count, count_all, count_each, limited, wait_seconds
 from portal.core.redis_client import redis_at
 
 TWO = Quota("test", "2 per minute")
@@ -100,6 +100,25 @@ def test_a_standing_says_what_is_left_and_when_all_is_back(counting_app: Flask) 
     assert 3590 <= full.tightest.wait_seconds <= 3600
 
 
+@pytest.mark.parametrize("before", range(4))
+@pytest.mark.parametrize("times", [1, 2, 3, 6])
+def test_several_at_once_come_to_what_they_come_to_one_after_another(
+    counting_app: Flask, before: int, times: int
+) -> None:
+    def windows(name: str) -> tuple[Window, Window]:
+        return Window(FIVE, name), Window(Quota("test-four", "4 per hour"), name)
+
+    for name in ("at once", "in turn"):
+        for _ in range(before):
+            count_all(*windows(name))
+    at_once = count_each(times, *windows("at once"))
+    in_turn = [count_all(*windows("in turn")) for _ in range(times)]
+    assert [(one.free, [each.remaining for each in one.standings]) for one in at_once] == [
+        (one.free, [each.remaining for each in one.standings]) for one in in_turn
+    ]
+    assert count_all(*windows("at once")).free == count_all(*windows("in turn")).free
+
+
 def test_looking_counts_nothing(counting_app: Flask) -> None:
     assert [wait_seconds(TWO, "x") for _ in range(5)] == [0] * 5
     assert [count(TWO, "x") for _ in range(3)] == [True, True, False]
@@ -113,28 +132,23 @@ def test_a_quota_of_another_size_begins_anew(counting_app: Flask) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(steps=st.lists(st.tuples(st.integers(0, 70_000), st.booleans()), max_size=25))
-def test_no_minute_holds_more_than_the_quota(redis_url: str, steps: list[tuple[int, bool]]) -> None:
+@given(steps=st.lists(st.tuples(st.integers(0, 70_000), st.integers(0, 4)), max_size=25))
+def test_no_minute_holds_more_than_the_quota(redis_url: str, steps: list[tuple[int, int]]) -> None:
     """The script against a list of times, with Redis's clock replaced by one that the test moves (milliseconds)."""
     if redis_url == "none":
         pytest.skip("there is no redis-server on this machine")
     redis = redis_at(redis_url)
     script = redis.register_script(limits.WINDOWS.replace("redis.call('TIME')", "{ARGV[#ARGV], 0}"))
     key, clock, counted = new_id("test"), 1_000_000, list[int]()
-    for pause, counting in steps:
+    for pause, wanted in steps:
         clock += pause
         # The script takes seconds; a thousandth of one is what this clock counts in.
-        free, [[used, oldest, newest]] = script(keys=[key], args=[int(counting), 3, 60_000, clock])
+        room, [[used, oldest, newest]] = script(keys=[key], args=[wanted, 3, 60_000, clock])
         counted = [moment for moment in counted if moment + 60_000 > clock]
-        room = len(counted) < 3
-        if room and counting:
-            counted.append(clock)
-        expected = (
-            [len(counted), *(moment + 60_000 - clock for moment in (min(counted), max(counted)))]
-            if counted
-            else [0, 0, 0]
-        )
-        assert (bool(free), [used, oldest // 1000, newest // 1000]) == (room, expected)
+        assert (room, used) == (3 - len(counted), len(counted))
+        counted += [clock] * min(wanted, room)
+        leave = [moment + 60_000 - clock for moment in (min(counted), max(counted))] if counted else [0, 0]
+        assert [oldest // 1000, newest // 1000] == leave
     redis.delete(key)
 
 

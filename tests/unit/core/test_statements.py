@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from flask import Flask
 from psycopg.pq import ExecStatus
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import DataError, IntegrityError
 
 from portal.core import statements
@@ -105,3 +105,16 @@ def test_an_error_without_a_code_is_a_connection_that_broke(app: Flask) -> None:
     with pytest.raises(psycopg.errors.DivisionByZero):
         statements._checked(server, server.exec_(b"select 1 / 0"))
     db.session.rollback()
+
+
+def test_each_thread_of_the_web_server_keeps_its_connections(app: Flask) -> None:
+    """To open one in the rush, and to prepare everything on it anew, costs more than the request it is for."""
+    threads = app.config["SETTINGS"].web_threads
+    for engine in db.engines.values():
+        opened: list[object] = []
+        event.listen(engine, "connect", lambda connection, _record, opened=opened: opened.append(connection))
+        for _round in range(2):
+            held = [engine.connect() for _ in range(threads)]
+            for connection in held:
+                connection.close()
+        assert len(opened) <= threads

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -18,7 +19,9 @@ from portal.core.database import db
 from portal.core.unit_of_work import unit_of_work
 from tests.cast import Cast
 from tests.logs import written_log
+from tests.threads import SECONDS_MAX
 from tests.web.api.backend import Backend, backend_of, error_of
+from tests.web.api.lookups import looking_up
 
 CALLS = [("GET", "/credits"), ("POST", "/usage")]
 
@@ -72,6 +75,38 @@ def test_s40_a_revoked_key_is_401_at_once(backend: Backend) -> None:
         revoke_key(backend.team_id, keys_of(backend.team_id)[0].id)
     answer = backend.use()
     assert (answer.status_code, error_of(answer)["code"]) == (401, "key_revoked")
+
+
+def test_s40_a_key_that_is_revoked_while_it_is_looked_up_is_401_for_whoever_comes_later(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes at the same moment is looked up together, and always after it has come."""
+    with looking_up(monkeypatch, backend) as lookups, ThreadPoolExecutor(4) as pool:
+        first = pool.submit(backend.call, "GET", "/credits")
+        assert lookups.begun.wait(SECONDS_MAX)
+        with backend.app.app_context(), unit_of_work():
+            revoke_key(backend.team_id, keys_of(backend.team_id)[0].id)
+        later = [pool.submit(backend.call, "GET", "/credits") for _ in range(3)]
+        lookups.until_waiting(3)
+        lookups.go_on.set()
+        assert first.result().status_code == 200
+        assert [answer.result().status_code for answer in later] == [401] * 3
+    assert lookups.number == 2
+
+
+def test_without_a_database_all_that_are_looked_up_together_are_told(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with looking_up(monkeypatch, backend, breaks_at=2) as lookups, ThreadPoolExecutor(4) as pool:
+        first = pool.submit(backend.call, "GET", "/credits")
+        assert lookups.begun.wait(SECONDS_MAX)
+        later = [pool.submit(backend.call, "GET", "/credits") for _ in range(3)]
+        lookups.until_waiting(3)
+        lookups.go_on.set()
+        assert first.result().status_code == 200
+        assert [answer.result().status_code for answer in later] == [503] * 3
+    assert lookups.number == 2
+    assert backend.call("GET", "/credits").status_code == 200
 
 
 def test_s40_a_key_ends_when_it_was_made_to(app: Flask, cast: Cast) -> None:

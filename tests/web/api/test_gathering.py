@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,15 +12,17 @@ from sqlalchemy import func, select, text
 from werkzeug.test import TestResponse
 
 from portal.api import gathering
-from portal.api.usage import gathering as ours
+from portal.api.usage import gathering as uses
+from portal.core import together as threads
 from portal.core.database import db
 from portal.credits.models import CreditEntry
 from portal.usage import metering
+from tests.threads import until
 from tests.web.api.backend import Backend, error_of
 from tests.web.api.test_usage import NOTHING, booked
 
+ours = uses._together
 AT_ONCE = 8
-SECONDS_MAX = 20
 
 
 @contextmanager
@@ -53,13 +54,6 @@ def together(backend: Backend, *uses: Callable[[], TestResponse]) -> list[TestRe
                 futures.append(pool.submit(use))
                 until(lambda: backend.team_id in ours._waiting and gathered(backend.team_id) == number)  # noqa: B023  called within the turn
         return [future.result() for future in futures]
-
-
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS_MAX
-    while not true():
-        assert time.monotonic() < deadline, "they did not gather"
-        time.sleep(0.005)
 
 
 def units(backend: Backend) -> int:
@@ -126,11 +120,11 @@ def test_while_the_lock_is_held_too_long_all_are_told_to_try_again(backend: Back
 
 def test_whoever_waits_too_long_records_alone(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     """As when the thread that leads is stuck: the key keeps it from being counted twice."""
-    monkeypatch.setattr(gathering, "WAIT_SECONDS_MAX", 0.05)
+    monkeypatch.setattr(threads, "WAIT_SECONDS_MAX", 0.05)
     leave, left = ours._leave, []
 
-    def noted(waiting: Any) -> None:
-        leave(waiting)
+    def noted(name: str, waiting: Any) -> None:
+        leave(name, waiting)
         left.append(waiting)
 
     monkeypatch.setattr(ours, "_leave", noted)
