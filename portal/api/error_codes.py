@@ -36,6 +36,7 @@ CODES = {
     "too_many_checkouts": "Too many checkouts were begun and not paid within an hour; wait as Retry-After says.",
     "too_many_promotion_codes": "Promotion codes that do not work were tried too often; wait, or order without a code.",
     "bundles_not_included": "The team's plan has no bundles.",
+    "bundle_limit_reached": "The team has bought this bundle as often as it may in a month, pages that are still open included.",
     "no_subscription": "The team is on no paid plan, so there is nothing to cancel.",
     "no_customer": "The team has never bought anything, so there is nothing to show in a customer portal yet.",
     "customer_deleted": "The team's customer at Stripe was deleted, so nothing can be bought for it. Nothing was charged.",

@@ -59,6 +59,7 @@ REFUSALS = {
     "ordered": (409, "invalid_request_error", "checkout_paid"),
     "replaced": (409, "invalid_request_error", "checkout_replaced"),
     "no_bundles": (403, "permission_error", "bundles_not_included"),
+    "none_left": (409, "invalid_request_error", "bundle_limit_reached"),
     "too_many": (429, "rate_limit_error", "too_many_checkouts"),
     "too_many_codes": (429, "rate_limit_error", "too_many_promotion_codes"),
     "code_unknown": (422, "invalid_request_error", "promotion_code_invalid"),

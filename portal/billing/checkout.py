@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from portal.accounts import audit
 from portal.accounts.models import Team
 from portal.billing import card_testing
-from portal.billing.bundle_sale import bundles_allowed
+from portal.billing.bundle_sale import bundles_allowed, left_this_month
 from portal.billing.checkout_order import Buyer, CheckoutRefused, Order, ReturnAddresses, Started
 from portal.billing.checkout_params import page_params
 from portal.billing.customers import (
@@ -121,6 +121,8 @@ def _begun(session: Session, team: Team, buyer: Buyer, order: Order) -> Checkout
         raise CheckoutRefused("no_bundles")
     known = _known(session, team.id, order.key)
     if known is None:
+        if isinstance(order.item, BundlePrice) and left_this_month(team.id, order.item) == 0:
+            raise CheckoutRefused("none_left")
         card_testing.refuse_card_testing(team.id, buyer)
     return known
 

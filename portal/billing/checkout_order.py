@@ -11,7 +11,7 @@ from portal.catalog.queries import BundlePrice, PlanPrice
 class CheckoutRefused(Exception):
     """The team may not begin this checkout; nothing was charged.
 
-    `reason` is `subscribed`, `customer_deleted`, `paid`, `replaced`, `ordered`, `no_bundles`, `too_many`, `too_many_codes`,
+    `reason` is `subscribed`, `customer_deleted`, `paid`, `replaced`, `ordered`, `no_bundles`, `none_left`, `too_many`, `too_many_codes`,
     `code_unknown`, `code_ended` or `code_not_applicable`. `checkout_id` is the earlier checkout that stands in the way, where there is one.
     """
 

@@ -40,6 +40,10 @@ WORDS = {
         "The team's plan has no bundles",
         "Bundles come with larger plans. Nothing was charged. Choose a plan that has them, or one with more credits.",
     ),
+    "none_left": (
+        "The team has bought this bundle as often as it may this month",
+        "Payment pages that are still open count. Nothing was charged. Choose another bundle, or wait for the next month.",
+    ),
     "too_many": (
         "Too many checkouts were begun and not paid",
         "We stop here to keep cards safe. Nothing was charged. Pay on a page that is still open, or try again in an hour.",
@@ -93,7 +97,7 @@ def _way_out(refused: CheckoutRefused, team_id: str, purpose: str) -> tuple[str,
         return "See what was bought", address
     if refused.reason == "no_bundles":
         return back_to("plan", team_id)
-    if refused.reason.startswith("code_") or refused.reason == "too_many_codes":
+    if refused.reason.startswith("code_") or refused.reason in ("too_many_codes", "none_left"):
         return back_to(purpose, team_id)
     return OVERVIEW, url_for("billing.overview", team_id=team_id)
 

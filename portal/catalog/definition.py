@@ -208,7 +208,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Bundle:
-    """Credits sold by themselves; `expires_after_months` of None is never."""
+    """Credits sold by themselves; `expires_after_months` of None is never.
+
+    A team may buy it `limit_per_month` times in a calendar month (UTC), and no auto-purchase does; None is as often as it
+    likes.
+    """
 
     key: str
     name: str
@@ -216,6 +220,7 @@ class Bundle:
     credits: int
     price_cents: int
     expires_after_months: int | None
+    limit_per_month: int | None
     lookup_key: str
 
     def price(self, currency: str) -> PriceDefinition:

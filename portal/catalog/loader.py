@@ -39,6 +39,7 @@ FILE_BYTES_MAX = 1_000_000
 PRICE_CENTS_MAX = 99_999_999  # Stripe's own limit
 CREDITS_MAX = 1_000_000_000
 MONTHS_MAX = 120
+PURCHASES_MAX = 10_000
 DUNNING_DAYS_MAX = 60
 
 
@@ -254,6 +255,7 @@ def _read_bundle(table: Table, position: int) -> Bundle:
         credits=amount,
         price_cents=table.whole("price_cents", least=1, most=PRICE_CENTS_MAX, required=True) or 0,
         expires_after_months=table.whole("expires_after_months", least=1, most=MONTHS_MAX),
+        limit_per_month=table.whole("limit_per_month", least=1, most=PURCHASES_MAX),
         lookup_key=table.optional_text("lookup_key", length_max=200) or f"turnpike_bundle_{table.key}",
     )
     table.close()

@@ -50,12 +50,13 @@ class Plan(Model):
 
 
 class Bundle(Model):
-    """Credits sold by themselves; `expires_after_months` of None is never."""
+    """Credits sold by themselves; `expires_after_months` of None is never, `limit_per_month` of None no limit."""
 
     __tablename__ = "bundles"
     __table_args__ = (
         CheckConstraint("credits > 0", name="credits"),
         CheckConstraint("expires_after_months > 0", name="expires_after_months"),
+        CheckConstraint("limit_per_month > 0", name="limit_per_month"),
     )
 
     id: Mapped[PrimaryId]
@@ -64,6 +65,7 @@ class Bundle(Model):
     position: Mapped[int]
     credits: Mapped[int] = mapped_column(BigInteger)
     expires_after_months: Mapped[int | None]
+    limit_per_month: Mapped[int | None]
     stripe_product_id: Mapped[str | None] = mapped_column(PrefixedId, unique=True)
     archived_at: Mapped[UtcDateTime | None]
     created_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())

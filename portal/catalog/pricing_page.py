@@ -99,6 +99,7 @@ class BundleCard:
     currency: str
     per_credit_text: str
     less_text: str | None
+    limit_text: str | None
 
 
 @dataclass(frozen=True)
@@ -286,6 +287,7 @@ def _bundle_cards(catalog: Catalog) -> list[BundleCard]:
             currency=catalog.currency,
             per_credit_text=per_credit_text(bundle.price_cents, bundle.credits, catalog.currency),
             less_text=less_text(Decimal(bundle.price_cents) / bundle.credits, dearest),
+            limit_text=f"at most {bundle.limit_per_month} a month" if bundle.limit_per_month else None,
         )
         for bundle in catalog.bundles
     ]

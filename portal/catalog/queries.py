@@ -32,7 +32,7 @@ class PlanPrice:
 
 @dataclass(frozen=True)
 class BundlePrice:
-    """A bundle that is offered now: what it gives and costs."""
+    """A bundle that is offered now: what it gives and costs, and how often a team may buy it in a month."""
 
     price_id: str
     bundle_key: str
@@ -42,6 +42,7 @@ class BundlePrice:
     unit_amount_cents: int
     currency: str
     stripe_price_id: str | None
+    limit_per_month: int | None = None
 
 
 def current_plans() -> list[Plan]:
@@ -119,6 +120,7 @@ def bundle_prices() -> list[BundlePrice]:
             unit_amount_cents=price.unit_amount_cents,
             currency=price.currency,
             stripe_price_id=price.stripe_price_id,
+            limit_per_month=bundle.limit_per_month,
         )
         for bundle, price in bundles()
     ]

@@ -107,6 +107,7 @@ def _bundle_values(bundle: BundleDefinition) -> Values:
         "position": bundle.position,
         "credits": bundle.credits,
         "expires_after_months": bundle.expires_after_months,
+        "limit_per_month": bundle.limit_per_month,
     }
 
 

@@ -111,7 +111,8 @@ def summary(sold: Catalog) -> list[str]:
         lines.append(f"  add-on  {addon.key:<18} {sort}")
     for bundle in sold.bundles:
         ends = f", for {bundle.expires_after_months} months" if bundle.expires_after_months else ""
-        lines.append(f"  bundle  {bundle.key:<18} {amount_text(bundle.price_cents, sold.currency)}{ends}")
+        often = f", at most {bundle.limit_per_month} a month" if bundle.limit_per_month else ""
+        lines.append(f"  bundle  {bundle.key:<18} {amount_text(bundle.price_cents, sold.currency)}{ends}{often}")
     for meter in sold.meters:
         lines.append(
             f"  meter   {meter.key:<18} {meter.mode}" + (f", {meter.cost_credits}" if meter.cost_credits else "")

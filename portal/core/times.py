@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from portal.core.reader import DEFAULT_LOCALE
@@ -31,6 +31,15 @@ def instant_in(text: str | None) -> datetime | None:
     if found is None or found.tzinfo is None or found.year not in YEARS:
         return None
     return found.astimezone(UTC)
+
+
+def month_start(now: datetime) -> datetime:
+    """When the calendar month of an instant began, in the instant's own zone."""
+    return now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+def month_end(now: datetime) -> datetime:
+    return month_start(month_start(now) + timedelta(days=32))
 
 
 def day_words(moment: datetime, zone: str, locale: str = DEFAULT_LOCALE) -> str:

@@ -20,13 +20,14 @@ from portal.catalog.queries import BundlePrice
 from portal.core import jobs
 from portal.core.database import db
 from portal.core.ids import new_id
+from portal.core.times import month_start
 from portal.core.unit_of_work import after_commit
 from portal.credits import ledger, purchase_news, purchase_rules
 from portal.credits.book import Book
 from portal.credits.errors import InsufficientCredits
 from portal.credits.purchase_models import OPEN_STATES, AutoPurchaseRule, PurchaseIntent
 from portal.credits.purchase_rules import RuleRefused
-from portal.credits.purchase_size import Bought, Limits, day_start, month_start, size
+from portal.credits.purchase_size import Bought, Limits, day_start, size
 from portal.credits.storage import locked_book
 
 # States whose money is gone or may be.

@@ -72,7 +72,7 @@ def why_not_offered(team_id: str) -> str | None:
     """
     if not has_feature(team_id, FEATURE):
         return "not_allowed"
-    return "not_offered" if catalog().checkout.automatic_tax or not bundles_for(team_id) else None
+    return "not_offered" if catalog().checkout.automatic_tax or not choices(team_id) else None
 
 
 def is_offered(team_id: str) -> bool:
@@ -82,7 +82,12 @@ def is_offered(team_id: str) -> bool:
 
 def bundle_of(team_id: str, price_id: str) -> BundlePrice | None:
     """The bundle at the price that was agreed to; None when it is not sold to the team at that price any more."""
-    return next((bundle for bundle in bundles_for(team_id) if bundle.price_id == price_id), None)
+    return next((bundle for bundle in choices(team_id) if bundle.price_id == price_id), None)
+
+
+def choices(team_id: str) -> list[BundlePrice]:
+    """What may be bought automatically: a bundle with a limit is for people, who can choose another one."""
+    return [bundle for bundle in bundles_for(team_id) if bundle.limit_per_month is None]
 
 
 def card_to_charge(team_id: str) -> PaymentMethod | None:

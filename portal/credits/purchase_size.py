@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from portal.core.times import month_end
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -63,13 +65,5 @@ def day_start(now: datetime) -> datetime:
     return now.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def month_start(now: datetime) -> datetime:
-    return day_start(now).replace(day=1)
-
-
 def day_end(now: datetime) -> datetime:
     return day_start(now) + timedelta(days=1)
-
-
-def month_end(now: datetime) -> datetime:
-    return (month_start(now) + timedelta(days=32)).replace(day=1)

@@ -17,12 +17,13 @@ from portal.billing.models import CardDecline, Payment, PaymentMethod
 from portal.catalog.queries import bundle_prices
 from portal.core.database import db
 from portal.core.ids import new_id
+from portal.core.times import month_end
 from portal.core.unit_of_work import run_in_unit, unit_of_work
 from portal.credits import auto_purchase, ledger, purchase_rules
 from portal.credits import jobs as credits_jobs
 from portal.credits.purchase_models import AutoPurchaseConsent
 from portal.credits.purchase_rules import RuleRefused
-from portal.credits.purchase_size import Limits, month_end
+from portal.credits.purchase_size import Limits
 from portal.credits.purchase_stop import stop_after_undoing
 from portal.credits.purchase_words import canceled_words
 from portal.usage.metered import UseRefused, metering

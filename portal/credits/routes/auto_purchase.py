@@ -8,7 +8,6 @@ from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from portal.accounts.access import current_membership, current_team, readers_zone, signed_in_user, team_page
-from portal.billing.bundle_sale import bundles_for
 from portal.catalog.current import catalog
 from portal.core.authz import Action, may
 from portal.core.limits import Quota, limited
@@ -43,7 +42,7 @@ def auto_purchase() -> ResponseReturnValue:
 
 def _page(form: AutoPurchaseForm | None = None, status: int = 200, trouble: str | None = None) -> ResponseReturnValue:
     team = current_team()
-    page, bundles = purchase_page.build(team), bundles_for(team.id)
+    page, bundles = purchase_page.build(team), purchase_rules.choices(team.id)
     shown = render_template(
         "credits/auto_purchase.html",
         team=team,
@@ -77,7 +76,7 @@ def auto_purchase_state() -> ResponseReturnValue:
 def turn_auto_purchase_on() -> ResponseReturnValue:
     """Turn it on, or change it: what is chosen is agreed to, each time."""
     team, user_id = current_team(), signed_in_user().id
-    form = AutoPurchaseForm(bundles_for(team.id))
+    form = AutoPurchaseForm(purchase_rules.choices(team.id))
     if not form.validate_on_submit():
         return _page(form, HTTPStatus.UNPROCESSABLE_ENTITY)
     terms = form.terms

@@ -7,7 +7,7 @@ from datetime import UTC, timedelta
 from flask import Blueprint, render_template, request
 
 from portal.accounts.access import current_membership, current_team, team_page
-from portal.billing.bundle_sale import bundles_allowed, bundles_for
+from portal.billing.bundle_sale import bundles_allowed
 from portal.billing.entitlements import effective
 from portal.billing.list_filters import Filters, read_filters
 from portal.catalog.current import catalog
@@ -15,12 +15,13 @@ from portal.catalog.pricing_page import bundles_text
 from portal.core import clock
 from portal.core.authz import Action, may
 from portal.core.ids import new_id
+from portal.core.times import month_end
 from portal.credits import purchase_standing
 from portal.credits.burn_down import burn_down
 from portal.credits.held_credits import open_holds
 from portal.credits.history import FILTER_LABELS, history
 from portal.credits.lasting import lasting
-from portal.credits.offers import offers
+from portal.credits.offers import chosen_of, offers
 from portal.credits.owing import owed
 from portal.credits.queries import summary
 from portal.credits.undo_words import frozen_for
@@ -38,7 +39,7 @@ ENDS_SOON = timedelta(days=14)
 @team_page(Action.VIEW_BILLING)
 def credits_page() -> str:
     team, now = current_team(), clock.now()
-    present = summary(team.id)
+    present, for_sale = summary(team.id), offers(team.id)
     only = request.args.get("kind")
     days = _days()
     return render_template(
@@ -58,8 +59,9 @@ def credits_page() -> str:
         frozen=effective(team.id).credits_frozen,
         may_buy=may(current_membership().role, Action.BUY),
         allowed=bundles_allowed(team.id),
-        offers=offers(bundles_for(team.id)),
-        chosen=request.args.get("bundle"),
+        offers=for_sale,
+        chosen=chosen_of(for_sale, request.args.get("bundle")),
+        more_from=month_end(now.astimezone(UTC)),
         # What makes two presses of the button one order: a page that is loaded anew begins a new one.
         order=new_id("ord"),
         bundles_text=bundles_text(catalog()),

@@ -200,6 +200,8 @@ BROKEN = {
     "two add-ons of one key": ("", addon() + addon(), "addons[1].key", "used twice"),
     "row of an unknown add-on": (
         ROWS, ROWS.replace('"roles"', '"@addon:more"'), 'compare[0].rows: "@addon:more"', "neither a feature nor"),
+    "bundle that nobody may buy": (
+        "price_cents = 1000", "price_cents = 1000\nlimit_per_month = 0", "bundles.some.limit_per_month", "at least 1"),
     "empty bundle": ("credits = 500", "credits = 0", "bundles.some.credits", "at least 1"),
     "bundle for nothing": ("price_cents = 1000", "price_cents = 0", "bundles.some.price_cents", "at least 1"),
     "bundle without a price": ("price_cents = 1000\n", "", "bundles.some.price_cents", "is missing"),

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.credits.purchase_size import Bought, Limits, Size, bundles_for, day_end, month_end, size
+from portal.core.times import month_end
+from portal.credits.purchase_size import Bought, Limits, Size, bundles_for, day_end, size
 
 NOON = datetime(2026, 11, 18, 12, tzinfo=UTC)
 AMOUNTS = st.integers(1, 10**9)

@@ -10,7 +10,9 @@ from tests.web.api.backend import Backend
 
 # It plans each five times for the values at hand, and then compares.
 TRIED = 5
-TIMES = 3 * TRIED
+# What is noticed meanwhile about a table makes it compare anew.
+SOME = 2 * TRIED
+TIMES = 4 * TRIED
 ROWS = 20_000
 KEYS = text(
     "insert into usage_keys (team_id, key, request_hash, status, body, created_at)"
@@ -51,4 +53,4 @@ def test_the_statements_of_hot_calls_are_not_planned_again_and_again(backend: Ba
             statement: times for engine in db.engines.values() for statement, times in planned_anew(engine).items()
         }
     assert len(found) > 5
-    assert {statement: times for statement, times in found.items() if times > TRIED} == {}
+    assert {statement: times for statement, times in found.items() if times > SOME} == {}
