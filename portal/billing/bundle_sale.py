@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from flask import url_for
-from sqlalchemy import func, select
+from sqlalchemy import func, select, true
 
 from portal.billing.entitlements import has_feature
 from portal.billing.models import Checkout
@@ -42,13 +42,14 @@ def bundles_for(team_id: str) -> list[BundlePrice]:
 def left_this_month(team_id: str, bundle: BundlePrice) -> int | None:
     """How often the team may still buy it in this calendar month (UTC); None for as often as it likes.
 
-    A page that can still be paid counts, so that two people cannot both buy the last one. What is given back later has been
-    bought all the same.
+    A page that can still be paid counts, so that two people cannot both buy the last one, and so does what a bank has not
+    said yes to so far. What is given back later has been bought all the same.
     """
     if bundle.limit_per_month is None:
         return None
     now = clock.now()
-    bought = (Checkout.state == "complete") & (Checkout.completed_at >= month_start(now))
+    refused = Checkout.payment_status == "failed"
+    bought = (Checkout.state == "complete") & (Checkout.completed_at >= month_start(now)) & refused.is_not(true())
     making = (Checkout.state == "starting") & (Checkout.created_at > now - PAGE_IS_MADE_WITHIN)
     mine = (Checkout.team_id == team_id) & (Checkout.bundle_key == bundle.bundle_key)
     query = select(func.count(Checkout.id)).where(mine, bought | making | (Checkout.state == "open"))

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
 
 from portal.accounts.models import User
 from portal.billing.card_testing import OPEN_OR_DECLINED_MAX
 from portal.billing.models import Checkout
+from portal.catalog.models import Bundle
 from portal.catalog.queries import bundle_price_for
 from portal.core.clock import app_now
 from portal.core.ids import new_id
@@ -54,6 +55,30 @@ def bundle_page(person: Callable[[Any], Person], query: str = "", **values: Any)
             )
 
     return play
+
+
+def limited(person: Callable[[Any], Person]) -> Callable[[Visitor, Any], None]:
+    """Bundles that may be bought so often in a month: one has been, of another one some are left."""
+
+    def play(someone: Visitor, company: Any) -> None:
+        buyer = person(company)
+        bought = checkout_of(someone, buyer, state="complete", completed_at=app_now(), payment_status="unpaid")
+        with someone.stack.portal.app_context():
+            _set_limits(credits_1000=3, credits_5000=1)
+            try:
+                someone.go(f"/teams/{buyer.team_id}/credits")
+            finally:
+                _set_limits(credits_1000=None, credits_5000=None)
+                with unit_of_work() as session:
+                    session.execute(delete(Checkout).where(Checkout.id == bought))
+
+    return play
+
+
+def _set_limits(**limits: int | None) -> None:
+    with unit_of_work() as session:
+        for key, limit in limits.items():
+            session.execute(update(Bundle).where(Bundle.key == key).values(limit_per_month=limit))
 
 
 def too_many(person: Callable[[Any], Person]) -> Callable[[Visitor, Any], None]:

@@ -41,7 +41,7 @@ from tests.browser import member_pages, undo_pages
 from tests.browser import news_pages as news
 from tests.browser import purchase_pages as purchase
 from tests.browser.bill_pages import debtor
-from tests.browser.bundle_pages import DONE, FAILED, PENDING, bundle_page, too_many
+from tests.browser.bundle_pages import DONE, FAILED, PENDING, bundle_page, limited, too_many
 from tests.browser.change_pages import changer
 from tests.browser.control_panel import chaos, panel
 from tests.browser.held_pages import held_credits
@@ -797,6 +797,7 @@ PAGES = (
     Scene("credits-code-refused", "billing.start_checkout", owner, code_refused),
     Scene("credits-member", "credits.credits", member, at("/teams/TEAM/credits")),
     Scene("credits-held", "credits.credits", free, held_credits),
+    Scene("credits-limited", "credits.credits", owner, limited(owner)),
     Scene("credits-free", "credits.credits", free, at("/teams/FREE/credits")),
     Scene("auto-purchase-plan", "credits.auto_purchase", free, at("/teams/FREE/credits/auto-purchase")),
     Scene("auto-purchase-off", "credits.auto_purchase", saver, purchase.without_one()),
