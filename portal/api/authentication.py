@@ -106,11 +106,12 @@ def _look(group: Group[None, Shown]) -> list[Shown]:
     """Requests that show the same key from one address at the same moment: looked up, and counted, at once."""
     group.gather()
     text, _address = group.name
-    times = len(group.members)
     try:
         key = find_key(text)
     except SQLAlchemyError as error:
-        return [error] * times
+        group.gather()  # nobody is to wait for the same in vain again
+        return [error] * len(group.members)
+    times = len(group.members)
     if key is None or _fault(key) is not None:
         return [(key, None)] * times
     return [(key, counted) for counted in count_calls(times, key.id, key.team_id)]

@@ -52,8 +52,8 @@ class Gathering:
     def record(self, use: Use) -> Answer:
         """As `metering.record` in a unit of its own, for a view that `expects` knows."""
         g.arrived()
-        # What has been read for this request holds no connection while it waits.
-        outcome = self._together.join(use.team_id, use, before_waiting=db.session.rollback)
+        db.session.rollback()  # what has been read for this request holds no connection while it waits
+        outcome = self._together.join(use.team_id, use)
         if not isinstance(outcome, Answer):
             raise outcome
         return outcome
@@ -64,7 +64,8 @@ class Gathering:
         Where one of several breaks what they do together, each is left to be recorded alone: None. When the database is busy
         or away, that is so for all of them.
         """
-        self._arrivals.wait(g.shown, COMING_SECONDS_MAX)
+        if not group.alone:
+            self._arrivals.wait(g.shown, COMING_SECONDS_MAX)
 
         def uses() -> list[Use]:
             group.gather()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 from flask import url_for
@@ -18,7 +19,7 @@ from portal.core.times import month_start
 FEATURE = "bundles"
 # In these states of its subscription a team has what it agreed on, though the catalog cannot say what that is.
 IN_FORCE = ("trialing", "active", "past_due")
-# What takes longer has ended without an answer, and nobody was sent to its page.
+# What takes longer has ended without an answer, and nobody was sent to its page: whoever asks for it again begins anew.
 PAGE_IS_MADE_WITHIN = timedelta(minutes=5)
 
 
@@ -39,25 +40,48 @@ def bundles_for(team_id: str) -> list[BundlePrice]:
     return [price for price in bundle_prices() if price.stripe_price_id is not None]
 
 
-def left_this_month(team_id: str, bundle: BundlePrice) -> int | None:
-    """How often the team may still buy it in this calendar month (UTC); None for as often as it likes.
+@dataclass(frozen=True)
+class Allowance:
+    """How often a team may buy a bundle in this calendar month (UTC), has bought it, and may be about to."""
 
-    A page that can still be paid counts, so that two people cannot both buy the last one, and so does what a bank has not
-    said yes to so far. What is given back later has been bought all the same.
+    limit: int
+    bought: int
+    under_way: int
+
+    @property
+    def left(self) -> int:
+        return max(0, self.limit - self.bought - self.under_way)
+
+
+def allowance(team_id: str, bundle: BundlePrice, but: Checkout | None = None) -> Allowance | None:
+    """None for as often as the team likes; of the checkout `but` it is not known yet whether it comes to anything.
+
+    A page that can still be paid is under way, so that two people cannot both buy the last one. What a bank has not said yes
+    to so far is bought, and so is what is given back later.
     """
     if bundle.limit_per_month is None:
         return None
-    now = clock.now()
+    now, state = clock.now(), Checkout.state
     refused = Checkout.payment_status == "failed"
-    bought = (Checkout.state == "complete") & (Checkout.completed_at >= month_start(now)) & refused.is_not(true())
-    making = (Checkout.state == "starting") & (Checkout.created_at > now - PAGE_IS_MADE_WITHIN)
-    mine = (Checkout.team_id == team_id) & (Checkout.bundle_key == bundle.bundle_key)
-    query = select(func.count(Checkout.id)).where(mine, bought | making | (Checkout.state == "open"))
-    return max(0, bundle.limit_per_month - db.session.execute(query).scalar_one())
+    bought = (state == "complete") & (Checkout.completed_at >= month_start(now)) & refused.is_not(true())
+    making = (state == "starting") & (Checkout.created_at > now - PAGE_IS_MADE_WITHIN)
+    others = (Checkout.team_id == team_id) & (Checkout.bundle_key == bundle.bundle_key)
+    if but is not None:
+        others &= Checkout.id != but.id
+    counts = (func.count().filter(bought), func.count().filter(making | (state == "open")))
+    return Allowance(bundle.limit_per_month, *db.session.execute(select(*counts).where(others)).one())
+
+
+def page_under_way(team_id: str, bundle: BundlePrice) -> str | None:
+    """Where the newest page of the bundle is that can still be paid."""
+    mine = (Checkout.team_id == team_id) & (Checkout.bundle_key == bundle.bundle_key) & (Checkout.state == "open")
+    query = select(Checkout.url).where(mine).order_by(Checkout.created_at.desc(), Checkout.id.desc()).limit(1)
+    return db.session.execute(query).scalar()
 
 
 def buy_path(team_id: str) -> str:
-    """Where a team that has run out of credits buys more: bundles if its plan has them, else a larger plan."""
-    if bundles_for(team_id):
+    """Where a team that has run out of credits buys more: bundles if it may buy any, else a larger plan."""
+    may = (allowance(team_id, bundle) for bundle in bundles_for(team_id))
+    if any(one is None or one.left for one in may):
         return url_for("credits.credits", team_id=team_id) + "#buy"
     return url_for("catalog.pricing", team=team_id)

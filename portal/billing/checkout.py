@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from portal.accounts import audit
 from portal.accounts.models import Team
 from portal.billing import card_testing
-from portal.billing.bundle_sale import bundles_allowed, left_this_month
+from portal.billing.bundle_sale import allowance, bundles_allowed
 from portal.billing.checkout_order import Buyer, CheckoutRefused, Order, ReturnAddresses, Started
 from portal.billing.checkout_params import page_params
 from portal.billing.customers import (
@@ -120,9 +120,11 @@ def _begun(session: Session, team: Team, buyer: Buyer, order: Order) -> Checkout
     elif not bundles_allowed(team.id):
         raise CheckoutRefused("no_bundles")
     known = _known(session, team.id, order.key)
-    if known is None:
-        if isinstance(order.item, BundlePrice) and left_this_month(team.id, order.item) == 0:
+    if isinstance(order.item, BundlePrice) and (known is None or known.state == "starting"):
+        allowed = allowance(team.id, order.item, but=known)
+        if allowed is not None and not allowed.left:
             raise CheckoutRefused("none_left")
+    if known is None:
         card_testing.refuse_card_testing(team.id, buyer)
     return known
 

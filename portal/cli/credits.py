@@ -22,8 +22,8 @@ group.add_command(auto)
 REFUSED = {
     "off": "it is not on, or not in a state in which this could be done; `show` says how it stands",
     "not_allowed": "the team's plan does not include it",
-    "not_offered": "it is not offered: the catalog works out taxes, or sells no bundle",
-    "not_sold": "the bundle is not sold any more at the price that was agreed to",
+    "not_offered": "it is not offered: the catalog works out taxes, or sells no bundle without a limit",
+    "not_sold": "the bundle is not sold automatically any more, or not at the price that was agreed to",
     "no_card": "the team has no saved card",
     "too_many": "too many payments were refused lately",
 }

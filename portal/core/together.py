@@ -36,14 +36,23 @@ class _Waiting(Generic[Item, Outcome]):
 
 
 class Group(Generic[Item, Outcome]):
-    """Those for whom one thread is at work: at first itself alone, and with each `gather` whoever waits by then."""
+    """Those for whom one thread is at work: at first itself alone, and with each `gather` whoever waits by then.
 
-    def __init__(self, name: Any, first: _Waiting[Item, Outcome], take: Callable[[int], list[_Waiting[Item, Outcome]]]):
-        self.name = name
+    Nobody joins one that is `alone`.
+    """
+
+    def __init__(
+        self,
+        name: Any,
+        first: _Waiting[Item, Outcome],
+        take: Callable[[int], list[_Waiting[Item, Outcome]]] | None = None,
+    ) -> None:
+        self.name, self.alone = name, take is None
         self.members, self._take = [first], take
 
     def gather(self) -> None:
-        self.members += self._take(AT_ONCE_MAX - len(self.members))
+        if self._take is not None:
+            self.members += self._take(AT_ONCE_MAX - len(self.members))
 
     @property
     def items(self) -> list[Item]:
@@ -63,8 +72,8 @@ class Together(Generic[Item, Outcome]):
         # Of each name for which a thread is at work: who waits for it to be done.
         self._waiting: dict[Hashable, list[_Waiting[Item, Outcome]]] = {}
 
-    def join(self, name: Hashable, item: Item, before_waiting: Callable[[], object] = lambda: None) -> Outcome:
-        """What comes of `item`. `before_waiting` is to let go of whatever others may need meanwhile."""
+    def join(self, name: Hashable, item: Item) -> Outcome:
+        """What comes of `item`. Whoever calls this is to hold nothing that others may need meanwhile."""
         mine: _Waiting[Item, Outcome] = _Waiting(item)
         with self._guard:
             others = self._waiting.get(name)
@@ -73,14 +82,12 @@ class Together(Generic[Item, Outcome]):
                 self._waiting[name] = []
             else:
                 others.append(mine)
-        if not mine.leads:
-            before_waiting()
-            if not mine.latch.acquire(timeout=WAIT_SECONDS_MAX):
-                self._leave(name, mine)
+        if not mine.leads and not mine.latch.acquire(timeout=WAIT_SECONDS_MAX):
+            self._leave(name, mine)
         if mine.leads:
             self._lead(name, mine)
         if mine.outcome is None:
-            mine.outcome = self._work(Group(name, mine, lambda _room: []))[0]
+            mine.outcome = self._work(Group(name, mine))[0]
         assert mine.outcome is not None, "alone there is nothing to try again"
         return mine.outcome
 
@@ -126,40 +133,45 @@ class Arrivals:
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        # Of each name: how many threads have set out and not arrived; and what opens when the last of them has.
-        self._coming: dict[Hashable, int] = {}
+        # Of each name: what stands for each thread that is on the way; and what opens when the last of them has arrived.
+        self._coming: dict[Hashable, set[object]] = {}
         self._awaited: dict[Hashable, threading.Lock] = {}
 
     @contextmanager
     def expected(self, name: Hashable) -> Iterator[Callable[[], None]]:
         """This thread is on the way, until it calls what it is given, or leaves without having arrived."""
+        me = object()
         with self._guard:
-            self._coming[name] = self._coming.get(name, 0) + 1
-        on_the_way = [name]
-
-        def arrive() -> None:
-            if on_the_way:
-                self._arrive(on_the_way.pop())
-
+            self._coming.setdefault(name, set()).add(me)
         try:
-            yield arrive
+            yield lambda: self._arrive(name, me)
         finally:
-            arrive()
+            self._arrive(name, me)
 
-    def wait(self, name: Hashable, seconds_max: float) -> None:
-        """Return when nobody is on the way, or when it has taken too long. Of each name one thread waits at a time."""
+    def wait(self, name: Hashable, seconds_max: float) -> bool:
+        """Whether nobody is on the way any more. Who takes longer is not waited for a second time.
+
+        Of each name one thread waits at a time.
+        """
         latch = _closed()
         with self._guard:
             if name not in self._coming:
-                return
+                return True
             self._awaited[name] = latch
-        latch.acquire(timeout=seconds_max)
-
-    def _arrive(self, name: Hashable) -> None:
+        if latch.acquire(timeout=seconds_max):
+            return True
         with self._guard:
-            left = self._coming.pop(name) - 1
-            if left:
-                self._coming[name] = left
-            latch = None if left else self._awaited.pop(name, None)
+            self._awaited.pop(name, None)
+            self._coming.pop(name, None)
+        return False
+
+    def _arrive(self, name: Hashable, who: object) -> None:
+        with self._guard:
+            coming = self._coming.get(name, set())
+            coming.discard(who)
+            if coming or name not in self._coming:
+                return
+            del self._coming[name]
+            latch = self._awaited.pop(name, None)
         if latch:
             latch.release()

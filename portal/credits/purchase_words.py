@@ -13,8 +13,8 @@ STOPPED = {
         "Save a card, and it goes on by itself.",
     ),
     "price_changed": (
-        "The bundle is not sold any more at the price you agreed to. Nothing was charged.",
-        "Look at the new price and agree to it, or choose another bundle.",
+        "The bundle is not sold automatically any more, or not at the price you agreed to. Nothing was charged.",
+        "Look at what is sold now and agree to it.",
     ),
     "refunded": (
         "A payment was refunded.",

@@ -23,15 +23,15 @@ from tests.browser.visitor import Visitor
 BUNDLE = "credits_5000"
 
 
-def checkout_of(someone: Visitor, person: Person, **values: Any) -> str:
+def checkout_of(someone: Visitor, person: Person, bundle: str = BUNDLE, **values: Any) -> str:
     """A checkout of a bundle that the person's team has begun; its id."""
     with someone.stack.portal.app_context(), unit_of_work() as session:
-        price = bundle_price_for(BUNDLE)
+        price = bundle_price_for(bundle)
         assert price is not None
         user_id = session.execute(select(User.id).where(User.email == person.email)).scalar_one()
         row = Checkout(
             id=new_id("chk"), team_id=person.team_id, user_id=user_id, purpose="bundle",
-            bundle_key=BUNDLE, price_id=price.price_id, credits=price.credits, amount_cents=price.unit_amount_cents,
+            bundle_key=bundle, price_id=price.price_id, credits=price.credits, amount_cents=price.unit_amount_cents,
             currency=price.currency, order_key=new_id("ord"), params={}, stripe_id=new_id("cs"),
             **{"state": "open", **values},
         )  # fmt: skip
@@ -58,19 +58,22 @@ def bundle_page(person: Callable[[Any], Person], query: str = "", **values: Any)
 
 
 def limited(person: Callable[[Any], Person]) -> Callable[[Visitor, Any], None]:
-    """Bundles that may be bought so often in a month: one has been, of another one some are left."""
+    """Bundles that may be bought so often in a month: one has been, one may be just now, of another one some are left."""
 
     def play(someone: Visitor, company: Any) -> None:
         buyer = person(company)
-        bought = checkout_of(someone, buyer, state="complete", completed_at=app_now(), payment_status="unpaid")
+        made = [
+            checkout_of(someone, buyer, state="complete", completed_at=app_now(), payment_status="unpaid"),
+            checkout_of(someone, buyer, "credits_10000", url=f"{someone.stack.sandbox_url}/c/pay/cs_test_open"),
+        ]
         with someone.stack.portal.app_context():
-            _set_limits(credits_1000=3, credits_5000=1)
+            _set_limits(credits_1000=3, credits_5000=1, credits_10000=1)
             try:
                 someone.go(f"/teams/{buyer.team_id}/credits")
             finally:
-                _set_limits(credits_1000=None, credits_5000=None)
+                _set_limits(credits_1000=None, credits_5000=None, credits_10000=None)
                 with unit_of_work() as session:
-                    session.execute(delete(Checkout).where(Checkout.id == bought))
+                    session.execute(delete(Checkout).where(Checkout.id.in_(made)))
 
     return play
 

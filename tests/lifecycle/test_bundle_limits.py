@@ -13,6 +13,7 @@ from sqlalchemy import select, update
 from werkzeug.test import TestResponse
 
 from portal.accounts.models import User
+from portal.billing.bundle_sale import PAGE_IS_MADE_WITHIN
 from portal.billing.models import Checkout
 from portal.catalog.models import Bundle
 from portal.core.database import db
@@ -27,6 +28,7 @@ from tests.cast import Cast, signed_in
 from tests.plan_changes import now
 from tests.purchases import violations
 from tests.stage import Stage
+from tests.trouble import call_fault, trouble
 from tests.web.api.backend import backend_of, error_of
 
 LIMIT = 2
@@ -96,12 +98,29 @@ def test_a_page_that_can_be_paid_counts_until_it_ends(cast: Cast, stage: Stage, 
     for _ in range(LIMIT):
         stage.begin_bundle(cast.owner, team)
     assert press(cast, team)[0] == 409
+    words = words_of(cast, team)
+    assert "A payment page is open" in words
+    assert "The page for 1,000 credits can still be paid, and ends by itself within 24 hours. Go on with it" in words
     first = db.session.execute(select(Checkout.stripe_id).where(Checkout.purpose == "bundle").limit(1)).scalar_one()
     db.session.rollback()
     stage.stripe("POST", f"/v1/checkout/sessions/{first}/expire")
     stage.deliver_all()
     assert press(cast, team)[0] == 303
     assert press(cast, team)[0] == 409
+
+
+def test_an_order_that_met_an_outage_takes_nobodys_place_and_is_no_way_around(
+    cast: Cast, stage: Stage, team: str
+) -> None:
+    """Its row stays, and the same order sent again begins where it was, within what is left by then."""
+    lost = new_id("ord")
+    with trouble(stage, call_fault("drop_before", "POST /v1/checkout/sessions", times=None)):
+        assert press(cast, team, order=lost)[0] == 502
+    stage.advance(PAGE_IS_MADE_WITHIN + timedelta(minutes=1))
+    for _ in range(LIMIT):
+        assert press(cast, team)[0] == 303
+    status, page = press(cast, team, order=lost)
+    assert (status, REFUSED in page) == (409, True)
 
 
 def test_pressing_twice_is_one_order(cast: Cast, stage: Stage, team: str) -> None:

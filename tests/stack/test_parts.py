@@ -68,7 +68,7 @@ FOR_ONE_PROGRAM = {
     "SANDBOX_CHAOS": "the stand-in's alone",
     "SANDBOX_SEED": "the stand-in's alone",
     "WEB_CONCURRENCY": "the web server's alone",
-    "WEB_THREADS": "the web server's alone",
+    "WEB_THREADS": "the web server's, and how many connections a program keeps; a command has one thread",
     "BIND": "the web server's alone",
 }
 

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from flask import Flask
 from psycopg.pq import ExecStatus
-from sqlalchemy import event, text
+from sqlalchemy import Engine, event, text
 from sqlalchemy.exc import DataError, IntegrityError
 
 from portal.core import statements
@@ -112,9 +112,14 @@ def test_each_thread_of_the_web_server_keeps_its_connections(app: Flask) -> None
     threads = app.config["SETTINGS"].web_threads
     for engine in db.engines.values():
         opened: list[object] = []
-        event.listen(engine, "connect", lambda connection, _record, opened=opened: opened.append(connection))
-        for _round in range(2):
-            held = [engine.connect() for _ in range(threads)]
-            for connection in held:
-                connection.close()
-        assert len(opened) <= threads
+        note = lambda connection, _record, opened=opened: opened.append(connection)  # noqa: E731
+        hold_and_return(engine, threads)
+        event.listen(engine, "connect", note)
+        hold_and_return(engine, threads)
+        event.remove(engine, "connect", note)
+        assert opened == []
+
+
+def hold_and_return(engine: Engine, count: int) -> None:
+    for connection in [engine.connect() for _ in range(count)]:
+        connection.close()

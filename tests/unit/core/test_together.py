@@ -102,13 +102,14 @@ def test_a_group_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_who_leads_waits_until_all_who_are_on_the_way_have_arrived() -> None:
     arrivals = Arrivals()
-    with arrivals.expected("name") as arrive, ThreadPoolExecutor(1) as pool:
+    with arrivals.expected("name") as first, arrivals.expected("name") as second, ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(arrivals.wait, "name", SECONDS_MAX)
         until(lambda: "name" in arrivals._awaited)
+        first()
+        first()
         assert not waiting.done()
-        arrive()
-        waiting.result(SECONDS_MAX)
-        arrive()
+        second()
+        assert waiting.result()
     assert (arrivals._coming, arrivals._awaited) == ({}, {})
 
 
@@ -116,15 +117,20 @@ def test_who_does_not_come_is_not_waited_for_either() -> None:
     arrivals = Arrivals()
     with pytest.raises(ZeroDivisionError), arrivals.expected("name"):
         raise ZeroDivisionError
-    arrivals.wait("name", SECONDS_MAX)
+    assert arrivals.wait("name", SECONDS_MAX)
     with arrivals.expected("another"):
-        arrivals.wait("name", SECONDS_MAX)
+        assert arrivals.wait("name", SECONDS_MAX)
+    assert arrivals._coming == {}
 
 
-def test_who_takes_too_long_is_waited_for_no_longer() -> None:
+def test_who_takes_too_long_is_waited_for_once() -> None:
     arrivals = Arrivals()
     with arrivals.expected("name"):
-        arrivals.wait("name", 0.01)
+        assert not arrivals.wait("name", 0.01)
+        assert arrivals.wait("name", 0.01)
+        with arrivals.expected("name"):
+            assert not arrivals.wait("name", 0.01)
         with arrivals.expected("name") as arrive:
             arrive()
-    assert arrivals._coming == {}
+            assert arrivals.wait("name", 0.01)
+    assert (arrivals._coming, arrivals._awaited) == ({}, {})

@@ -17,7 +17,7 @@ from portal.core import together as threads
 from portal.core.database import db
 from portal.credits.models import CreditEntry
 from portal.usage import metering
-from tests.threads import until
+from tests.threads import SECONDS_MAX, until
 from tests.web.api.backend import Backend, error_of
 from tests.web.api.test_usage import NOTHING, booked
 
@@ -146,3 +146,23 @@ def test_one_team_does_not_wait_for_another(backend: Backend, other_backend: Bac
             until(lambda: backend.team_id in ours._waiting)
             assert other_backend.use(key="theirs").status_code == 200
         assert mine.result().status_code == 200
+
+
+def test_who_records_waits_for_a_request_with_its_key_that_is_being_read(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gathering, "COMING_SECONDS_MAX", SECONDS_MAX)
+    key = f"Bearer {backend.secret}"
+    with uses._arrivals.expected(key) as arrive, ThreadPoolExecutor(1) as pool:
+        mine = pool.submit(backend.use, key="mine")
+        until(lambda: key in uses._arrivals._awaited)
+        assert booked(backend) == NOTHING
+        arrive()
+        assert mine.result().status_code == 200
+
+
+@pytest.mark.parametrize("fields", [{}, {"meter": "send_fax", "quantity": 1}, {"meter": "send_email", "quantity": 1}])
+def test_a_request_that_has_ended_is_waited_for_no_more(backend: Backend, fields: dict[str, Any]) -> None:
+    backend.post_usage(json=fields)
+    backend.call("POST", "/usage", headers={"Authorization": "Bearer nobody's"})
+    assert uses._arrivals._coming == {}
