@@ -38,6 +38,7 @@ _FIELDS: dict[str, Param] = {
             "interval_count": Integer(minimum=1, maximum=1095),
         }
     ),
+    "iterations": Integer(minimum=1, maximum=1095),
     "items": Array(
         required=True,
         max_items=ITEMS_MAX,
@@ -128,14 +129,15 @@ def _check_discount(
 
 
 def _end(call: Call, values: Values, start: int, sold: list[Object], param: str) -> int:
-    if "end_date" in values and "duration" in values:
+    if len({"end_date", "duration", "iterations"} & set(values)) > 1:
         raise invalid("Send end_date or duration, not both.", f"{param}[duration]")
     if "end_date" in values:
         return call.now() if values["end_date"] == "now" else int(values["end_date"])
     if not sold:
         raise invalid("A phase needs at least one item.", f"{param}[items]", "parameter_missing")
     lasts: Values = values.get("duration") or sold[0]["recurring"]
-    return add_interval(start, lasts["interval"], lasts.get("interval_count", 1))
+    # Older versions count the price's intervals.
+    return add_interval(start, lasts["interval"], lasts.get("interval_count", 1) * values.get("iterations", 1))
 
 
 def item_of(price_id: str, quantity: int, metadata: dict[str, str]) -> Object:

@@ -8,7 +8,7 @@ from portal.sandbox.call import Call
 from portal.sandbox.customer_time import call_for
 from portal.sandbox.errors import ApiError
 from portal.sandbox.registry import fetch, render
-from portal.sandbox.resources import invoice_payments, invoices, subscriptions
+from portal.sandbox.resources import invoice_payments, invoices, payment_methods, subscriptions
 from portal.sandbox.store import Object, equals, one_of
 
 _OWING = ("past_due", "unpaid")
@@ -26,7 +26,7 @@ def set_status(call: Call, subscription: Object, status: str, **members: Any) ->
 def card_of(call: Call, subscription: Object) -> Object | None:
     """Return the card that pays for a subscription: its own, else the customer's default."""
     customer = fetch(call, "customer", subscription["customer"])
-    chosen = subscription["default_payment_method"] or customer["invoice_settings"]["default_payment_method"]
+    chosen = subscription["default_payment_method"] or payment_methods.default_id_of(customer)
     return fetch(call, "payment_method", chosen) if chosen else None
 
 

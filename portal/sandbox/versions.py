@@ -14,6 +14,11 @@ def refuse_retired(values: dict[str, Any], version: str | None) -> None:
     """
     if version is None or not version.endswith(".endive"):
         return
+    previewed = values.get("schedule_details", {}).get("phases")
+    for number, phase in enumerate(values.get("phases") or previewed or []):
+        if "iterations" in phase:
+            name = f"{'schedule_details[phases]' if previewed else 'phases'}[{number}][iterations]"
+            raise invalid(f"Received unknown parameter: {name}; send duration.", name, "parameter_unknown")
     for name, code in _RETIRED_IN_ENDIVE.items():
         if name in values:
             raise invalid(

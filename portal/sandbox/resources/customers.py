@@ -68,7 +68,7 @@ _PLAIN = (
     "next_invoice_sequence",
     "phone",
 )
-CREATE = _COMMON | {"payment_method": Text(), "tax_id_data": tax_ids.DATA, "test_clock": Text()}
+CREATE = _COMMON | {"payment_method": Text(), "source": Text(), "tax_id_data": tax_ids.DATA, "test_clock": Text()}
 LIST = CREATED_PAGING | {"email": Text(), "test_clock": Text()}
 
 
@@ -145,7 +145,7 @@ def create(call: Call, values: Values) -> Object:
     if "test_clock" in values:
         clock = fetch(call, "test_helpers.test_clock", values.pop("test_clock"), "test_clock")
         call = call_for(call, {"test_clock": clock["id"]})
-    payment_method = values.pop("payment_method", None)
+    payment_method, source = values.pop("payment_method", None), values.pop("source", None)
     settings, numbers = values.pop("invoice_settings", {}), values.pop("tax_id_data", [])
     customer = add(call, values)
     for one in numbers:
@@ -155,6 +155,11 @@ def create(call: Call, values: Values) -> Object:
         payment_methods.attach_to(call, found, customer)
         if settings.get("default_payment_method") == payment_method:
             settings["default_payment_method"] = found["id"]  # a stock id names the card that was made of it
+    if source is not None:
+        card = payment_methods.make_of_token(call, source, "source")
+        payment_methods.attach_to(call, card, customer)
+        customer["default_source"] = card["id"]
+        call.store.save(customer)
     if settings:
         return update(call, {"invoice_settings": settings}, customer["id"])
     return render(call, customer)

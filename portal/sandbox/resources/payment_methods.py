@@ -103,6 +103,15 @@ def find_or_make(call: Call, payment_method_id: str, param: str | None) -> Objec
     return call.store.insert("payment_method", build(call, stock, 12, next_year(call)))
 
 
+def make_of_token(call: Call, token: str, param: str) -> Object:
+    """Return a new card of a stock token such as `tok_visa`, under an id as those have that are given as a `source`."""
+    card = cards.BY_TOKEN.get(token)
+    if card is None:
+        raise invalid(f"No such token: '{token}'", param, code="resource_missing")
+    made = build(call, card, 12, next_year(call)) | {"id": ids.new_id("card")}
+    return call.store.insert("payment_method", made)
+
+
 def require_card(payment_method: Object, param: str) -> None:
     """Refuse a bank account for what is paid again and again: debits are emulated for single payments only."""
     if payment_method["type"] != "card":
@@ -127,9 +136,15 @@ def is_of_customer(call: Call, payment_method_id: str, customer_id: str) -> bool
     return payment_method is not None and payment_method["customer"] == customer_id
 
 
+def default_id_of(customer: Object) -> str | None:
+    """Return what a customer's invoices are paid with: the default payment method, else the card given as a `source`."""
+    method, source = _defaults(customer)
+    return method or source
+
+
 def default_of(call: Call, customer: Object, chosen: str | None) -> Object:
     """Return the payment method `chosen`, else the customer's default, or raise 400 when there is none."""
-    payment_method_id = chosen or customer["invoice_settings"]["default_payment_method"]
+    payment_method_id = chosen or default_id_of(customer)
     if payment_method_id is None:
         raise invalid(
             "The customer has no default payment method; attach one and make it the default.", code="resource_missing"
@@ -252,11 +267,17 @@ def detach(call: Call, _: Values, payment_method_id: str) -> Object:
     return render(call, payment_method)
 
 
+def _defaults(customer: Object) -> tuple[str | None, str | None]:
+    return customer["invoice_settings"]["default_payment_method"], customer["default_source"]
+
+
 def _forget_as_default(call: Call, payment_method_id: str, customer_id: str) -> None:
     customer = call.store.get("customer", customer_id)
-    if customer is not None and customer["invoice_settings"]["default_payment_method"] == payment_method_id:
+    if customer is not None and payment_method_id in _defaults(customer):
         before = render(call, deepcopy(customer))
-        customer["invoice_settings"]["default_payment_method"] = None
+        settings = customer["invoice_settings"]
+        for holder, name in ((settings, "default_payment_method"), (customer, "default_source")):
+            holder[name] = None if holder[name] == payment_method_id else holder[name]
         call.store.save(customer)
         events.emit_update(call, "customer.updated", before, customer)
     for subscription in call.store.find("subscription", [equals("customer", customer_id)]):
