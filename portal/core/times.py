@@ -34,8 +34,8 @@ def instant_in(text: str | None) -> datetime | None:
 
 
 def month_start(now: datetime) -> datetime:
-    """When the calendar month of an instant began, in the instant's own zone."""
-    return now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    """When the calendar month of an instant began, in UTC."""
+    return now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
 def month_end(now: datetime) -> datetime:

@@ -61,7 +61,7 @@ def credits_page() -> str:
         allowed=bundles_allowed(team.id),
         offers=for_sale,
         chosen=chosen_of(for_sale, request.args.get("bundle")),
-        more_from=month_end(now.astimezone(UTC)),
+        more_from=month_end(now),
         # What makes two presses of the button one order: a page that is loaded anew begins a new one.
         order=new_id("ord"),
         bundles_text=bundles_text(catalog()),

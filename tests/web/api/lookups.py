@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
 from sqlalchemy.exc import OperationalError
+from werkzeug.test import TestResponse
 
 from portal.accounts.api_keys import KnownKey, find_key
 from portal.api import authentication
@@ -36,15 +38,31 @@ class Lookups:
         until(lambda: waiting() == count)
 
 
-@contextmanager
-def looking_up(
-    monkeypatch: pytest.MonkeyPatch, backend: Backend, *, breaks_at: int | None = None, address: str = "127.0.0.1"
-) -> Iterator[Lookups]:
-    """The first look-up of the backend's key waits once it has read; that of the number `breaks_at` has no database.
+Answers = tuple[TestResponse, list[TestResponse]]
 
-    The calls are to come from `address`.
-    """
-    lookups = Lookups(backend.secret, address)
+
+def read_at_once(
+    backend: Backend, lookups: Lookups, later: int, meanwhile: Callable[[], object] = lambda: None
+) -> Answers:
+    """What a call is answered, and those that come while its key is looked up; in between `meanwhile` happens."""
+
+    def read() -> TestResponse:
+        return backend.call("GET", "/credits", environ_base={"REMOTE_ADDR": lookups.address})
+
+    with ThreadPoolExecutor(1 + later) as pool:
+        first = pool.submit(read)
+        assert lookups.begun.wait(SECONDS_MAX)
+        meanwhile()
+        others = [pool.submit(read) for _ in range(later)]
+        lookups.until_waiting(later)
+        lookups.go_on.set()
+        return first.result(), [other.result() for other in others]
+
+
+@contextmanager
+def looking_up(monkeypatch: pytest.MonkeyPatch, backend: Backend, *, breaks_at: int | None = None) -> Iterator[Lookups]:
+    """The first look-up of the backend's key waits once it has read; that of the number `breaks_at` has no database."""
+    lookups = Lookups(backend.secret)
 
     def find(text: str) -> KnownKey | None:
         lookups.number += 1

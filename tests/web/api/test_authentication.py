@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -19,9 +18,8 @@ from portal.core.database import db
 from portal.core.unit_of_work import unit_of_work
 from tests.cast import Cast
 from tests.logs import written_log
-from tests.threads import SECONDS_MAX
 from tests.web.api.backend import Backend, backend_of, error_of
-from tests.web.api.lookups import looking_up
+from tests.web.api.lookups import looking_up, read_at_once
 
 CALLS = [("GET", "/credits"), ("POST", "/usage")]
 
@@ -81,30 +79,23 @@ def test_s40_a_key_that_is_revoked_while_it_is_looked_up_is_401_for_whoever_come
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What comes at the same moment is looked up together, and always after it has come."""
-    with looking_up(monkeypatch, backend) as lookups, ThreadPoolExecutor(4) as pool:
-        first = pool.submit(backend.call, "GET", "/credits")
-        assert lookups.begun.wait(SECONDS_MAX)
+
+    def revoke() -> None:
         with backend.app.app_context(), unit_of_work():
             revoke_key(backend.team_id, keys_of(backend.team_id)[0].id)
-        later = [pool.submit(backend.call, "GET", "/credits") for _ in range(3)]
-        lookups.until_waiting(3)
-        lookups.go_on.set()
-        assert first.result().status_code == 200
-        assert [answer.result().status_code for answer in later] == [401] * 3
+
+    with looking_up(monkeypatch, backend) as lookups:
+        first, later = read_at_once(backend, lookups, 3, meanwhile=revoke)
+    assert (first.status_code, [answer.status_code for answer in later]) == (200, [401] * 3)
     assert lookups.number == 2
 
 
 def test_without_a_database_all_that_are_looked_up_together_are_told(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with looking_up(monkeypatch, backend, breaks_at=2) as lookups, ThreadPoolExecutor(4) as pool:
-        first = pool.submit(backend.call, "GET", "/credits")
-        assert lookups.begun.wait(SECONDS_MAX)
-        later = [pool.submit(backend.call, "GET", "/credits") for _ in range(3)]
-        lookups.until_waiting(3)
-        lookups.go_on.set()
-        assert first.result().status_code == 200
-        assert [answer.result().status_code for answer in later] == [503] * 3
+    with looking_up(monkeypatch, backend, breaks_at=2) as lookups:
+        first, later = read_at_once(backend, lookups, 3)
+    assert (first.status_code, [answer.status_code for answer in later]) == (200, [503] * 3)
     assert lookups.number == 2
     assert backend.call("GET", "/credits").status_code == 200
 

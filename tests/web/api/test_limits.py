@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -15,9 +14,8 @@ from portal.accounts.api_key_format import new_key
 from portal.api.limits import REFUSED_KEYS
 from portal.core.limits import forget_counts
 from tests.cast import Cast
-from tests.threads import SECONDS_MAX
 from tests.web.api.backend import Backend, backend_of, error_of
-from tests.web.api.lookups import looking_up
+from tests.web.api.lookups import looking_up, read_at_once
 
 A_MINUTE = 3
 
@@ -52,13 +50,9 @@ def test_s63_a_key_has_so_many_a_minute_and_is_told(backend: Backend, few: None)
 def test_s63_calls_at_the_same_moment_are_counted_one_by_one(
     backend: Backend, few: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with looking_up(monkeypatch, backend, address="192.0.2.1") as lookups, ThreadPoolExecutor(6) as pool:
-        answers = [pool.submit(read, backend, "192.0.2.1")]
-        assert lookups.begun.wait(SECONDS_MAX)
-        answers += [pool.submit(read, backend, "192.0.2.1") for _ in range(5)]
-        lookups.until_waiting(5)
-        lookups.go_on.set()
-        found = [answer.result() for answer in answers]
+    with looking_up(monkeypatch, backend) as lookups:
+        first, later = read_at_once(backend, lookups, 5)
+    found = [first, *later]
     assert sorted(answer.status_code for answer in found) == [200] * A_MINUTE + [429] * 3
     left = sorted(int(answer.headers["X-RateLimit-Remaining"]) for answer in found if answer.status_code == 200)
     assert left == [0, 1, 2]
