@@ -45,7 +45,7 @@ check: install ## Lint, formatting, types, templates
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
-	if [ -d templates ]; then $(PYTHON) -m djlint --check --lint --quiet templates; fi
+	if [ -d templates ]; then $(PYTHON) -m djlint --check --lint templates; fi
 
 format: install ## Put the formatting right
 	$(PYTHON) -m ruff check --fix .
