@@ -65,7 +65,7 @@ class Stage:
         newest = self.stripe("GET", "/v1/events", limit=1)["data"]
         self.last_event = newest[0]["id"] if newest else None
         # The stand-in lives through many stories and its clock only goes forward: ours joins it.
-        self._move_portal(timedelta(seconds=self._stripe_clock()["offset_seconds"]))
+        self._move_portal(timedelta(seconds=self.sandbox("clock")["offset_seconds"]))
 
     def _end_other_stories(self) -> None:
         """End what earlier stories left, so that it does not renew in the middle of this one."""
@@ -161,17 +161,27 @@ class Stage:
     def advance(self, by: timedelta) -> None:
         """Move both clocks on."""
         self._move_portal(by)
-        self._stripe_clock(json={"advance_seconds": int(by.total_seconds())})
+        self.sandbox("clock", json={"advance_seconds": int(by.total_seconds())})
 
     def _move_portal(self, by: timedelta) -> None:
         with unit_of_work():
             clock.advance(by)
         db.session.remove()
 
-    def _stripe_clock(self, **request: Any) -> dict[str, Any]:
+    @contextmanager
+    def retries(self, days: list[int], afterwards: str) -> Iterator[None]:
+        """What Stripe's account does about a refused payment, for a while."""
+        before = self.sandbox("retries")
+        self.sandbox("retries", json={"retry_days": days, "afterwards": afterwards})
+        try:
+            yield
+        finally:
+            self.sandbox("retries", json=before)
+
+    def sandbox(self, what: str, **request: Any) -> dict[str, Any]:
+        """Read or set what no API of Stripe's has."""
         headers = {"Authorization": f"Bearer {API_KEY}"}
         method = "POST" if request else "GET"
-        url = self.stripe_url + "/_sandbox/clock"
-        answer = requests.request(method, url, headers=headers, timeout=20, **request)
+        answer = requests.request(method, f"{self.stripe_url}/_sandbox/{what}", headers=headers, timeout=20, **request)
         answer.raise_for_status()
         return dict(answer.json())

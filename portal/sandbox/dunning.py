@@ -13,7 +13,8 @@ from portal.sandbox.store import Object
 AFTERWARDS = ("cancel", "past_due", "unpaid")
 RETRIES_MAX = 8
 _STATE = "dunning"
-# The first payment of a plan is not tried again: who began to subscribe is still there, or has gone.
+# The first payment of a plan is not tried again: who began to subscribe is still there, or has gone. When a schedule has
+# begun it, nobody was there.
 _TRIED_AGAIN = ("subscription_cycle", "subscription_update")
 
 
@@ -47,7 +48,7 @@ def is_possible(retry_days: tuple[int, ...]) -> bool:
 
 def next_attempt(call: Call, invoice: Object) -> int | None:
     """Return when an invoice is tried again after another failure, or None when that was the last try."""
-    if invoice["billing_reason"] not in _TRIED_AGAIN:
+    if invoice["billing_reason"] not in _TRIED_AGAIN and not invoice.get("_begun_by_schedule"):
         return None
     days = policy(call).retry_days
     tried_again = invoice["attempt_count"] - 1

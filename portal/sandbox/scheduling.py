@@ -22,10 +22,10 @@ def not_started(call: Call) -> list[Object]:
     return call.store.find("subscription_schedule", due, oldest_first=True)
 
 
-def start(call: Call, schedule: Object, *, by_clock: bool = True) -> Object:
+def start(call: Call, schedule: Object) -> Object:
     """Begin the subscription of a schedule with its first phase; returns the schedule.
 
-    Without a card it is incomplete when it begins `by_clock`, and refused when somebody asks for it.
+    Nobody waits for the answer of a bank when a plan begins by itself: without money the subscription is past due.
     """
     before, phase = render(call, deepcopy(schedule)), schedule["phases"][0]
     customer = fetch(call, "customer", schedule["customer"])
@@ -40,9 +40,9 @@ def start(call: Call, schedule: Object, *, by_clock: bool = True) -> Object:
         payment_method=None,
         trial_end=None,
         values=values,
-        by_clock=by_clock,
+        by_schedule=True,
     )
-    subscription, _ = subscribing.begin(call, order)
+    subscription, refused = subscribing.begin(call, order)
     subscription = fetch(call, "subscription", subscription["id"])
     schedule |= {
         "current_phase": schedule_phases.window(phase),
@@ -52,7 +52,9 @@ def start(call: Call, schedule: Object, *, by_clock: bool = True) -> Object:
     call.store.save(schedule)
     events.emit_update(call, "subscription_schedule.updated", before, schedule)
     attach(call, schedule, subscription)
-    return schedule
+    if refused is not None:
+        standing.after_refusal(call, fetch(call, "invoice", subscription["latest_invoice"]))
+    return fetch(call, "subscription_schedule", schedule["id"])
 
 
 def _card(call: Call, owner: Object, settings: Object) -> str | None:
@@ -113,7 +115,7 @@ def enter_next(call: Call, subscription: Object) -> Object | None:
     assert schedule is not None
     phase = schedule_phases.at(schedule, call.now())
     if phase is None:
-        release(call, schedule, subscription)
+        _complete(call, schedule, subscription)
         return None
     before = render(call, deepcopy(schedule))
     call.store.save(schedule | {"current_phase": schedule_phases.window(phase)})
@@ -202,16 +204,26 @@ def _is_due(call: Call, subscription: Object) -> bool:
 
 def release(call: Call, schedule: Object, subscription: Object | None, *, keep_end: bool = False) -> None:
     """Let a subscription go on without its schedule. The caller saves the subscription."""
-    schedule |= {
-        "current_phase": None,
-        "released_at": call.now(),
-        "released_subscription": schedule["subscription"],
-        "status": "released",
-        "subscription": None,
-    }
-    call.store.save(schedule)
+    _let_go(call, schedule, "released")
     if subscription is not None:
         subscription["schedule"] = None
         if not keep_end:
             subscription["cancel_at"] = None
-    events.emit(call, "subscription_schedule.released", schedule)
+
+
+def _complete(call: Call, schedule: Object, subscription: Object) -> None:
+    """Let a subscription go on after the last phase of its schedule. The caller saves the subscription."""
+    _let_go(call, schedule, "completed")
+    subscription |= {"schedule": None, "cancel_at": None}
+
+
+def _let_go(call: Call, schedule: Object, status: str) -> None:
+    schedule |= {
+        "current_phase": None,
+        "released_subscription": schedule["subscription"],
+        "status": status,
+        "subscription": None,
+        f"{status}_at": call.now(),
+    }
+    call.store.save(schedule)
+    events.emit(call, f"subscription_schedule.{status}", schedule)

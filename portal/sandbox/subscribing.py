@@ -25,8 +25,8 @@ class Order:
     `discount` is at work on the first invoice, and on later ones for as long as it lasts.
     `added` is what the first invoice bills besides.
     `authenticated` says that the card's bank has asked who is paying already, and `with_waiting` that the first invoice
-    takes up what has been waiting for one of the customer's. One that begins `by_clock` has nobody to be told that there
-    is no card: it is incomplete.
+    takes up what has been waiting for one of the customer's. What a schedule begins (`by_schedule`) has nobody to be
+    told that a payment failed or that there is no card: it is past due at once, and tried again.
     """
 
     customer: Object
@@ -39,7 +39,7 @@ class Order:
     with_waiting: bool = True
     added: Sequence[Values] = ()
     anchor: int | None = None
-    by_clock: bool = False
+    by_schedule: bool = False
 
     @property
     def prorates(self) -> bool:
@@ -58,7 +58,8 @@ def check_lines(lines: list[OrderLine]) -> None:
 def begin(call: Call, order: Order) -> tuple[Object, ApiError | None]:
     """Make the subscription with its first invoice and take the money for it.
 
-    Returns the subscription, and the 402 when the bank refused: the subscription is then incomplete, its invoice open.
+    Returns the subscription, and the error when the payment was refused: the invoice is then open, the subscription
+    incomplete, or past due if a schedule has begun it.
     With `payment_behavior=default_incomplete` no card is asked; the intent of the invoice waits to be confirmed.
     """
     subscription = add(call, order)
@@ -71,19 +72,19 @@ def begin(call: Call, order: Order) -> tuple[Object, ApiError | None]:
         card = order.payment_method or standing.card_of(call, subscription)
         if card is not None:
             error = collecting.take_payment(call, invoice, card, authenticated=order.authenticated)
-        elif order.by_clock:
+        elif order.by_schedule:
             error = standing.NO_CARD
         else:
             raise standing.NO_CARD
         if card is not None and error is None and standing.keeps_card(subscription):
             subscription["default_payment_method"] = card["id"]
     if waits or error is not None:
-        subscription["status"] = "incomplete"
+        subscription["status"] = "past_due" if order.by_schedule else "incomplete"
     subscription["latest_invoice"] = invoice["id"]
     call.store.save(subscription)
     events.emit(call, "customer.subscription.created", subscription)
     if error is not None:
-        collecting.mark_failed(call, invoice, error)
+        collecting.mark_failed(call, invoice | {"_begun_by_schedule": order.by_schedule}, error)
     elif not waits:
         collecting.mark_paid(call, invoice)
     return subscription, error

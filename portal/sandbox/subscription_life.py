@@ -11,7 +11,6 @@ from portal.sandbox import (
     draft_time,
     events,
     pending_updates,
-    schedule_phases,
     scheduling,
     standing,
     trial_ends,
@@ -159,11 +158,10 @@ def _tell_of_trial_end(call: Call, subscription: Object) -> None:
 
 
 def _expire(call: Call, subscription: Object) -> None:
-    """Let a subscription go whose first invoice was never paid, and the schedule that it followed."""
+    """Let a subscription go whose first invoice was never paid."""
     for invoice in collecting.open_invoices(call, subscription["id"]):
         collecting.void(call, invoice)
     before = render(call, deepcopy(subscription))
-    schedule_phases.close(call, subscription)
     subscription |= {"ended_at": call.now(), "status": "incomplete_expired"}
     call.store.save(subscription)
     events.emit_update(call, "customer.subscription.updated", before, subscription)

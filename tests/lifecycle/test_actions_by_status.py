@@ -5,13 +5,11 @@ What is refused leaves everything as it was, so that the next action of the row 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-import requests
 from flask import Flask
 from werkzeug.test import TestResponse
 
@@ -25,7 +23,7 @@ from portal.webhooks.apply import drain as apply_events
 from tests import switches
 from tests.plan_changes import Changer
 from tests.purchases import make_buyer, rows_of, violations
-from tests.stage import API_KEY, Stage
+from tests.stage import Stage
 
 FAILS = "pm_card_chargeCustomerFail"
 DONE = "done"
@@ -180,22 +178,8 @@ def fall_behind(changer: Changer) -> None:
 
 
 def give_up(changer: Changer) -> None:
-    with retries(changer.stage, [], "unpaid"):
+    with changer.stage.retries([], "unpaid"):
         fall_behind(changer)
-
-
-@contextmanager
-def retries(stage: Stage, days: list[int], afterwards: str) -> Iterator[None]:
-    """What Stripe's account does about a refused payment, for a while."""
-    address, key = f"{stage.stripe_url}/_sandbox/retries", {"Authorization": f"Bearer {API_KEY}"}
-    before = requests.get(address, headers=key, timeout=20).json()
-    requests.post(
-        address, headers=key, timeout=20, json={"retry_days": days, "afterwards": afterwards}
-    ).raise_for_status()
-    try:
-        yield
-    finally:
-        requests.post(address, headers=key, timeout=20, json=before).raise_for_status()
 
 
 def pause(changer: Changer) -> None:

@@ -299,7 +299,7 @@ class TestPeriods:
 
 
 def _until(stage: Stage, instant: int) -> None:
-    now = stage._stripe_clock()["now"]
+    now = stage.sandbox("clock")["now"]
     stage.advance(timedelta(seconds=instant - now))
 
 

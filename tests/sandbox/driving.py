@@ -83,6 +83,12 @@ class Driver:
         assert response.status_code >= 400, response.data
         return response.status_code, json.loads(response.data)["error"]
 
+    def retry(self, days: list[int], afterwards: str) -> None:
+        """Try refused payments of plans again on these days, and then do this."""
+        policy = {"retry_days": days, "afterwards": afterwards}
+        answer = self.client.post("/_sandbox/retries", json=policy, headers={"Authorization": f"Bearer {KEY}"})
+        assert json.loads(answer.data) == policy
+
     def price(self, amount: int = 2900, interval: str | None = "month", name: str = "Pro", **more: Any) -> Json:
         """Make a product with one price."""
         product = self.post("/v1/products", {"name": name})

@@ -12,7 +12,7 @@ import pytest
 from portal.sandbox.customer_balance import apply
 from portal.sandbox.events import differences
 from portal.sandbox.upcoming import upcoming
-from tests.sandbox.driving import KEY, Driver, Json, Wall
+from tests.sandbox.driving import Driver, Json, Wall
 
 DAY = 86400
 START = int(datetime(2027, 1, 31, 23, 59, 59, tzinfo=UTC).timestamp())
@@ -35,8 +35,7 @@ class _Owner:
             self.wait: 8, self.change: 6, self.switch_card: 3, self.pause: 1, self.resume: 3, self.end: 1, self.stay: 3,
             self.add: 2, self.pay: 3, self.confirm: 2, self.follow: 2, self.let_go: 2, self.collect_less: 1,
         }  # fmt: skip
-        policy = {"retry_days": [1, 3, 5, 7], "afterwards": self.choose.choice(["cancel", "unpaid", "past_due"])}
-        sandbox.client.post("/_sandbox/retries", json=policy, headers={"Authorization": f"Bearer {KEY}"})
+        sandbox.retry([1, 3, 5, 7], self.choose.choice(["cancel", "unpaid", "past_due"]))
 
     def act(self) -> None:
         """Do something; what cannot be done is refused, and never breaks anything."""

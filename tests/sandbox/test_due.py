@@ -104,10 +104,34 @@ def test_a_schedule_begins_without_a_card(sandbox: Driver, by_test_clock: bool) 
     started = sandbox.get(f"{SCHEDULES}/{schedule['id']}")
     begun = sandbox.get(f"/v1/subscriptions/{started['subscription']}")
     invoice = sandbox.latest_invoice(begun)
-    assert (begun["status"], begun["created"], begun["schedule"]) == ("incomplete", FEBRUARY, schedule["id"])
+    assert (begun["status"], begun["created"], begun["schedule"]) == ("past_due", FEBRUARY, schedule["id"])
     assert (invoice["status"], invoice["attempt_count"], invoice["amount_due"]) == ("open", 1, 2900)
     now = {"customer": customer, "start_date": "now", "phases[0][items][0][price]": sandbox.price()["id"]}
-    assert sandbox.error("POST", SCHEDULES, now)[1]["code"] == "resource_missing"
+    assert sandbox.subscription({"id": sandbox.post(SCHEDULES, now)["subscription"]})["status"] == "past_due"
+
+
+def test_a_schedule_whose_first_payment_is_refused_is_tried_again_and_completed(sandbox: Driver) -> None:
+    customer = sandbox.post("/v1/customers", {"payment_method": "pm_card_chargeCustomerFail"})["id"]
+    card = sandbox.get("/v1/payment_methods", customer=customer)["data"][0]["id"]
+    schedule = _plan(sandbox, customer, **{"default_settings[default_payment_method]": card})
+    sandbox.pass_until(FEBRUARY)
+    begun = sandbox.subscription({"id": sandbox.get(f"{SCHEDULES}/{schedule['id']}")["subscription"]})
+    assert (begun["status"], sandbox.latest_invoice(begun)["attempt_count"]) == ("past_due", 1)
+    sandbox.change(begun, default_payment_method=sandbox.card(begun))
+    sandbox.pass_by(1)
+    assert (sandbox.subscription(begun)["status"], sandbox.latest_invoice(begun)["status"]) == ("active", "paid")
+    sandbox.pass_until(MARCH)
+    done = sandbox.get(f"{SCHEDULES}/{schedule['id']}")
+    assert (done["status"], done["released_subscription"]) == ("completed", begun["id"])
+
+
+def test_a_schedule_that_is_never_paid_for_ends_as_the_policy_says(sandbox: Driver) -> None:
+    sandbox.retry([], "cancel")
+    schedule = _plan(sandbox, sandbox.post("/v1/customers")["id"])
+    sandbox.pass_until(FEBRUARY)
+    assert sandbox.get(f"{SCHEDULES}/{schedule['id']}")["status"] == "canceled"
+    [begun] = sandbox.get("/v1/subscriptions", customer=schedule["customer"], status="all")["data"]
+    assert (begun["status"], begun["cancellation_details"]["reason"]) == ("canceled", "payment_failed")
 
 
 def test_a_schedule_goes_with_its_customer(sandbox: Driver) -> None:

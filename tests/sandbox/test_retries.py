@@ -1,7 +1,5 @@
 """A renewal that is not paid: when it is tried again, what becomes of the plan, and how it recovers."""
 
-import json
-
 import pytest
 
 from portal.sandbox import create_sandbox
@@ -19,15 +17,6 @@ def _unpaid(sandbox: Driver, card: str = FAILING) -> Json:
     sandbox.change(begun, default_payment_method=sandbox.card(begun, card))
     sandbox.pass_until(begun["items"]["data"][0]["current_period_end"])
     return begun
-
-
-def _set(sandbox: Driver, days: list[int], afterwards: str) -> None:
-    response = sandbox.client.post(
-        "/_sandbox/retries",
-        json={"retry_days": days, "afterwards": afterwards},
-        headers={"Authorization": f"Bearer {KEY}"},
-    )
-    assert json.loads(response.data) == {"retry_days": days, "afterwards": afterwards}
 
 
 def test_a_refused_renewal_says_when_it_is_tried_again(sandbox: Driver) -> None:
@@ -48,7 +37,7 @@ def test_a_refused_renewal_says_when_it_is_tried_again(sandbox: Driver) -> None:
     [("cancel", "canceled", "payment_failed"), ("unpaid", "unpaid", None), ("past_due", "past_due", None)],
 )
 def test_after_the_last_try(sandbox: Driver, afterwards: str, status: str, reason: str | None) -> None:
-    _set(sandbox, [1, 3, 5, 7], afterwards)
+    sandbox.retry([1, 3, 5, 7], afterwards)
     begun = _unpaid(sandbox)
     seen = []
     for _ in range(8):
@@ -96,7 +85,7 @@ def test_paying_by_hand_changes_nothing_in_the_plan_of_retries(sandbox: Driver) 
 
 
 def test_an_unpaid_plan_writes_drafts_and_comes_back(sandbox: Driver) -> None:
-    _set(sandbox, [1], "unpaid")
+    sandbox.retry([1], "unpaid")
     begun = _unpaid(sandbox)
     sandbox.pass_by(2)
     open_one = sandbox.latest_invoice(begun)
@@ -248,7 +237,7 @@ def test_a_policy_to_start_with() -> None:
 
 @pytest.mark.parametrize("status", ["past_due", "unpaid"])
 def test_a_plan_is_active_again_when_its_debt_is_written_off(sandbox: Driver, status: str) -> None:
-    _set(sandbox, [1], status)
+    sandbox.retry([1], status)
     begun = _unpaid(sandbox)
     sandbox.pass_by(2)
     assert sandbox.subscription(begun)["status"] == status
@@ -263,7 +252,7 @@ def test_a_plan_is_active_again_when_its_debt_is_written_off(sandbox: Driver, st
 
 
 def test_an_old_debt_that_is_written_off_does_not_pay_a_later_one(sandbox: Driver) -> None:
-    _set(sandbox, [1], "past_due")
+    sandbox.retry([1], "past_due")
     begun = _unpaid(sandbox)
     first = sandbox.latest_invoice(begun)
     sandbox.pass_by(MONTH)
@@ -276,7 +265,7 @@ def test_an_old_debt_that_is_written_off_does_not_pay_a_later_one(sandbox: Drive
 
 
 def test_a_void_invoice_leaves_the_debt_before_it(sandbox: Driver) -> None:
-    _set(sandbox, [1], "past_due")
+    sandbox.retry([1], "past_due")
     begun = _unpaid(sandbox)
     sandbox.pass_by(MONTH)
     sandbox.post(f"/v1/invoices/{sandbox.latest_invoice(begun)['id']}/void")
@@ -312,7 +301,7 @@ def test_what_somebody_tries_makes_nobody_delinquent(sandbox: Driver) -> None:
 
 
 def test_the_drafts_of_an_unpaid_plan_do_not_advance(sandbox: Driver) -> None:
-    _set(sandbox, [1], "unpaid")
+    sandbox.retry([1], "unpaid")
     begun = _unpaid(sandbox)
     sandbox.pass_by(2 + MONTH)
     draft = sandbox.latest_invoice(begun)

@@ -47,9 +47,11 @@ def test_a_schedule_made_from_a_subscription_keeps_it_as_it_is(sandbox: Driver) 
     assert sandbox.event_types()[-2:] == ["subscription_schedule.created", "customer.subscription.updated"]
     assert sandbox.error("POST", SCHEDULES, {"from_subscription": begun["id"]})[0] == 400
     sandbox.pass_until(FEBRUARY)
-    released = sandbox.get(f"{SCHEDULES}/{made['id']}")
-    assert (released["status"], released["released_subscription"]) == ("released", begun["id"])
-    assert (released["subscription"], released["current_phase"]) == (None, None)
+    done = sandbox.get(f"{SCHEDULES}/{made['id']}")
+    assert (done["status"], done["completed_at"], done["released_at"]) == ("completed", FEBRUARY, None)
+    assert (done["released_subscription"], done["subscription"], done["current_phase"]) == (begun["id"], None, None)
+    assert [one["data"]["object"] for one in sandbox.events(type="subscription_schedule.completed")] == [done]
+    assert sandbox.events(type="subscription_schedule.released") == []
     assert sandbox.subscription(begun)["schedule"] is None
     assert sandbox.latest_invoice(begun)["amount_paid"] == 2900
 
@@ -74,7 +76,7 @@ def test_a_cheaper_plan_begins_with_the_next_period(sandbox: Driver) -> None:
     told = [event for event in sandbox.events(type="subscription_schedule.updated") if event["created"] == FEBRUARY]
     assert told[0]["data"]["previous_attributes"] == {"current_phase": {"start_date": JANUARY, "end_date": FEBRUARY}}
     sandbox.pass_until(MARCH)
-    assert sandbox.get(f"{SCHEDULES}/{schedule['id']}")["status"] == "released"
+    assert sandbox.get(f"{SCHEDULES}/{schedule['id']}")["status"] == "completed"
     assert sandbox.latest_invoice(begun)["amount_paid"] == 1900
 
 
@@ -311,21 +313,6 @@ def test_changes_that_cannot_be(sandbox: Driver, phase: Json, param: str) -> Non
     status, error = sandbox.error("POST", f"{SCHEDULES}/{made['id']}", sent)
     assert (status, error["param"]) == (400, param)
     assert sandbox.get(f"{SCHEDULES}/{made['id']}") == made
-
-
-def test_a_schedule_does_not_outlive_what_was_never_paid(sandbox: Driver) -> None:
-    customer = sandbox.post("/v1/customers")["id"]
-    card = sandbox.post("/v1/payment_methods/pm_card_chargeCustomerFail/attach", {"customer": customer})["id"]
-    sent = {"customer": customer, "start_date": "now", "default_settings[default_payment_method]": card}
-    sent |= _phase(0, sandbox.price()["id"], duration__interval="year")
-    schedule = sandbox.post(SCHEDULES, sent)
-    sandbox.pass_by(1)
-    after, begun = sandbox.get(f"{SCHEDULES}/{schedule['id']}"), {"id": schedule["subscription"]}
-    assert sandbox.subscription(begun)["status"] == "incomplete_expired"
-    assert (after["status"], sandbox.subscription(begun)["schedule"]) == ("canceled", None)
-    told = sandbox.events(type="customer.subscription.updated")[-1]["data"]["previous_attributes"]
-    assert told == {"ended_at": None, "schedule": schedule["id"], "status": "incomplete"}
-    assert "subscription_schedule.canceled" in sandbox.event_types()
 
 
 def _first_orders_only(sandbox: Driver, **more: Any) -> str:

@@ -125,7 +125,7 @@ def _downgrade(sandbox: Driver, year: _Year) -> None:
     assert year.renew()["total"] == 2900
     assert [item["price"]["id"] for item in year.now["items"]["data"]] == [year.monthly["id"]]
     assert year.renew()["total"] == 2900
-    assert sandbox.get(f"/v1/subscription_schedules/{schedule['id']}")["status"] == "released"
+    assert sandbox.get(f"/v1/subscription_schedules/{schedule['id']}")["status"] == "completed"
 
 
 def _pause_and_resume(sandbox: Driver, year: _Year) -> None:

@@ -37,9 +37,6 @@ NOT_KNOWN = {
     "refund.updated",
 }
 
-# For this one it gives the customer no card, and a schedule that begins at once is then refused at the stand-in.
-WITHOUT_A_CARD = {"subscription_schedule.completed"}
-
 
 def stripe_cli(arguments: Sequence[str], home: Path) -> str:
     """Run the command line with a home of its own; returns what it said. It must succeed."""
@@ -64,10 +61,12 @@ def known(home: Path) -> set[str]:
     return set(re.findall(r"^  ([a-z_]+\.[a-z_.]+)$", stripe_cli(["trigger", "--help"], home), re.MULTILINE))
 
 
-@pytest.mark.parametrize("event_type", sorted(set(HANDLERS) - NOT_KNOWN - WITHOUT_A_CARD))
+@pytest.mark.parametrize("event_type", sorted(set(HANDLERS) - NOT_KNOWN))
 def test_an_event_is_triggered_delivered_and_applied(event_type: str, stage: Stage, tmp_path: Path) -> None:
-    stripe_cli(["trigger", event_type, "--api-base", stage.stripe_url, "--api-key", API_KEY], tmp_path)
-    delivered = stage.deliver_all()
+    # It lets a plan live a month that nobody pays for, as accounts have it that leave such plans past due.
+    with stage.retries([1, 3, 5, 7], "past_due"):
+        stripe_cli(["trigger", event_type, "--api-base", stage.stripe_url, "--api-key", API_KEY], tmp_path)
+        delivered = stage.deliver_all()
     assert event_type in {event["type"] for event in delivered}
     # Nobody here has these customers: what is about them waits for a day, and is then let be.
     db.session.execute(

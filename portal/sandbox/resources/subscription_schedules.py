@@ -116,7 +116,7 @@ def create(call: Call, values: Values) -> Object:
     _set_defaults(call, schedule, values)
     call.store.insert(TYPE, schedule)
     events.emit(call, f"{TYPE}.created", schedule)
-    return render(call, scheduling.start(call, schedule, by_clock=False) if start == call.now() else schedule)
+    return render(call, scheduling.start(call, schedule) if start == call.now() else schedule)
 
 
 def _set_defaults(call: Call, schedule: Object, values: Values) -> None:
