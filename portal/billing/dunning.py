@@ -32,27 +32,33 @@ OLDEST = timedelta(days=70)
 # The first invoice of a plan is paid on Stripe's page, and that of a change while somebody waits for it: whoever pays
 # those sees what goes wrong.
 RENEWALS = ("subscription_cycle", "subscription_threshold")
+# Unless the plan has begun by itself, by a schedule that was made at Stripe: then it is never incomplete, and owes.
+FIRST, OWES = "subscription_create", ("past_due", "unpaid", "canceled")
 # A card is told of once, in the month it ends in or the one before.
 EXPIRING_WITHIN = timedelta(days=31)
 
 
 def failing_invoices() -> list[str]:
     """The ids of renewals that were asked for in vain and are still to be paid, or were given up."""
-    query = select(Invoice.id).where(
-        Invoice.status.in_(("open", "uncollectible")),
-        Invoice.attempt_count > 0,
-        Invoice.finalized_at > clock.now() - OLDEST,
-        Invoice.subscription_stripe_id.is_not(None),
-        Invoice.billing_reason.in_(RENEWALS),
+    query = (
+        select(Invoice.id)
+        .outerjoin(Subscription, Subscription.stripe_id == Invoice.subscription_stripe_id)
+        .where(
+            Invoice.status.in_(("open", "uncollectible")),
+            Invoice.attempt_count > 0,
+            Invoice.finalized_at > clock.now() - OLDEST,
+            Invoice.subscription_stripe_id.is_not(None),
+            Invoice.billing_reason.in_(RENEWALS) | ((Invoice.billing_reason == FIRST) & Subscription.status.in_(OWES)),
+        )
     )
     return list(db.session.execute(query.order_by(Invoice.finalized_at)).scalars())
 
 
 def tell_of_failure(invoice: Invoice) -> None:
     """Put the mail of the last day that has come, or say that the plan is over; nothing that was told before."""
-    if not _concerns(invoice):
-        return
     subscription = _subscription_of(invoice)
+    if not _concerns(invoice, subscription):
+        return
     if subscription is not None and subscription.status in ("canceled", "unpaid"):
         if _was_told(invoice):
             _tell_given_up(invoice, subscription)
@@ -125,13 +131,14 @@ def _ends_soon(card: Card) -> bool:
     return first <= card.exp_year * 12 + card.exp_month <= last
 
 
-def _concerns(invoice: Invoice) -> bool:
+def _concerns(invoice: Invoice, subscription: Subscription | None) -> bool:
+    by_itself = invoice.billing_reason == FIRST and subscription is not None and subscription.status in OWES
     return (
         invoice.attempt_count > 0
         and invoice.finalized_at is not None
         and invoice.status in ("open", "uncollectible")
         and invoice.subscription_stripe_id is not None
-        and invoice.billing_reason in RENEWALS
+        and (invoice.billing_reason in RENEWALS or by_itself)
     )
 
 

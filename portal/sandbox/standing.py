@@ -88,7 +88,7 @@ def _was_the_last(call: Call, subscription: Object, invoice: Object) -> bool:
 
 
 def after_write_off(call: Call, invoice: Object) -> None:
-    """Let a subscription be active again whose debt is forgiven; one that was never paid for stays incomplete."""
+    """Let a subscription be active again whose debt is forgiven; one that is incomplete stays so."""
     subscription = invoices.subscription_of(call, invoice)
     if subscription is None or subscription["status"] not in _OWING:
         return

@@ -26,7 +26,7 @@ class Order:
     `added` is what the first invoice bills besides.
     `authenticated` says that the card's bank has asked who is paying already, and `with_waiting` that the first invoice
     takes up what has been waiting for one of the customer's. What a schedule begins (`by_schedule`) has nobody to be
-    told that a payment failed or that there is no card: it is past due at once, and tried again.
+    told that a payment failed or that there is no card: it is past due, and tried again like a renewal.
     """
 
     customer: Object

@@ -11,6 +11,7 @@ from portal.sandbox import (
     draft_time,
     events,
     pending_updates,
+    schedule_phases,
     scheduling,
     standing,
     trial_ends,
@@ -158,10 +159,11 @@ def _tell_of_trial_end(call: Call, subscription: Object) -> None:
 
 
 def _expire(call: Call, subscription: Object) -> None:
-    """Let a subscription go whose first invoice was never paid."""
+    """Let a subscription go whose first invoice was never paid, and the schedule that it may follow."""
     for invoice in collecting.open_invoices(call, subscription["id"]):
         collecting.void(call, invoice)
     before = render(call, deepcopy(subscription))
+    schedule_phases.close(call, subscription)
     subscription |= {"ended_at": call.now(), "status": "incomplete_expired"}
     call.store.save(subscription)
     events.emit_update(call, "customer.subscription.updated", before, subscription)

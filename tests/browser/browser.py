@@ -1,6 +1,6 @@
 """Chromium for the tests: the one on the PATH, else Playwright's own, else Debian's package. Never a silent skip.
 
-Its shell without windows comes first: it draws the same pages, and nothing around them that nobody sees.
+Of those on the PATH its shell without windows comes first: it draws the same pages, and no window that nobody sees.
 """
 
 from __future__ import annotations

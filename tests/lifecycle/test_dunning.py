@@ -101,6 +101,33 @@ def test_mails_and_states_come_on_their_days(cast: Cast, stage: Stage, paid_on: 
     assert violations() == []
 
 
+def test_a_plan_that_a_schedule_begins_is_told_of_like_a_renewal(cast: Cast, stage: Stage) -> None:
+    stage.subscribe(cast.owner, cast.team_id, "pro")
+    stage.deliver_all()
+    [before] = stage.stripe("GET", "/v1/subscriptions", limit=1)["data"]
+    stage.stripe("DELETE", f"/v1/subscriptions/{before['id']}")
+    failing = stage.stripe(
+        "POST", "/v1/payment_methods/pm_card_chargeCustomerFail/attach", customer=before["customer"]
+    )["id"]
+    order = {
+        "customer": before["customer"],
+        "start_date": "now",
+        "phases[0][items][0][price]": before["items"]["data"][0]["price"]["id"],
+        "default_settings[default_payment_method]": failing,
+    }
+    stage.stripe("POST", "/v1/subscription_schedules", **order)
+    stage.deliver_all()
+    assert standing(cast.team_id)[0] == "past_due"
+    assert words() == ["first"]
+    for _ in range(LAST_TRY):
+        stage.advance(DAY)
+        stage.deliver_all()
+        stage.drain()
+    assert standing(cast.team_id)[0] == "canceled"
+    assert words() == ["first", "open", "open", "given up"]
+    assert violations() == []
+
+
 def words() -> list[str]:
     """Each mail in a word."""
     found = []

@@ -29,13 +29,26 @@ class _Owner:
         self.prices.append(sandbox.price(self.choose.randint(1, 90_000), interval="year")["id"])
         self.coupon = sandbox.post("/v1/coupons", {"percent_off": 33, "duration": "forever"})["id"]
         trial: Json = self.choose.choice([{}, {"trial_period_days": 5}])
-        self.begun = sandbox.begin({"id": self.prices[0]}, **trial)
+        self.begun = self.begin_by_schedule() if seed % 3 == 1 else sandbox.begin({"id": self.prices[0]}, **trial)
         self.path = f"/v1/subscriptions/{self.begun['id']}"
         self.acts: dict[Callable[[], None], int] = {
             self.wait: 8, self.change: 6, self.switch_card: 3, self.pause: 1, self.resume: 3, self.end: 1, self.stay: 3,
             self.add: 2, self.pay: 3, self.confirm: 2, self.follow: 2, self.let_go: 2, self.collect_less: 1,
         }  # fmt: skip
         sandbox.retry([1, 3, 5, 7], self.choose.choice(["cancel", "unpaid", "past_due"]))
+
+    def begin_by_schedule(self) -> Json:
+        """A plan that begins by itself, paid or not, and goes on alone after a month."""
+        customer = self.sandbox.post("/v1/customers")["id"]
+        card = self.choose.choice(CARDS)
+        order = {
+            "customer": customer,
+            "start_date": "now",
+            "phases[0][items][0][price]": self.prices[0],
+            "default_settings[default_payment_method]": self.sandbox.card({"customer": customer}, card),
+        }
+        schedule = self.sandbox.post("/v1/subscription_schedules", order)
+        return self.sandbox.subscription({"id": schedule["subscription"]})
 
     def act(self) -> None:
         """Do something; what cannot be done is refused, and never breaks anything."""
