@@ -16,6 +16,7 @@ from flask import Flask, has_app_context
 from flask.testing import FlaskClient
 from redis.exceptions import RedisError
 from sqlalchemy import Connection, Engine, create_engine, text
+from stripe import HTTPClient
 from werkzeug.test import TestResponse
 from xdist.remote import Producer
 
@@ -39,6 +40,7 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start the servers before the workers start; a run in one process starts them when a test first asks."""
+    HTTPClient.INITIAL_DELAY = HTTPClient.MAX_DELAY = 0  # what the client waits between its tries is not what is tested
     plan = Plan.found() if hasattr(config, "workerinput") else None
     loopback.guard(plan.redis if plan else os.environ.get("REDIS_URL") or "")
     if plan:

@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import select
-from stripe import HTTPClient
 
 from portal.core.database import db
 from portal.sandbox.chaos.rules import CALL_FAULTS
@@ -30,13 +29,6 @@ READS = (
     "GET /v1/payment_methods/*",
     "GET /v1/customers/*",
 )
-
-
-@pytest.fixture(autouse=True)
-def impatient_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the client waits between its tries is not what is tested."""
-    monkeypatch.setattr(HTTPClient, "INITIAL_DELAY", 0)
-    monkeypatch.setattr(HTTPClient, "MAX_DELAY", 0)
 
 
 def apply_all(stage: Stage) -> None:
