@@ -146,6 +146,8 @@ def portal_app(database_urls: DatabaseUrls, redis_url: str, stripe_url: str) -> 
     app = create_app(load_settings(environment))
     app.config["WTF_CSRF_ENABLED"] = False  # the tests of forgery turn it on
     app.test_client_class = FreshContextClient
+    # Hashing is made to be slow; that it is argon2id is tested, not how long it takes.
+    app.extensions["security"].pwd_context.update(argon2__time_cost=1, argon2__memory_cost=64, argon2__parallelism=1)
     with app.app_context():
         sync_catalog(gateway(), catalog())
     yield app
@@ -158,24 +160,10 @@ def portal_app(database_urls: DatabaseUrls, redis_url: str, stripe_url: str) -> 
 def app(portal_app: Flask) -> Iterator[Flask]:
     """The app on an empty database, with a context pushed; what a test commits is really committed."""
     empty_tables(portal_app)
-    _hash_fast(portal_app)
     with portal_app.app_context():
         forget_counts()
         yield portal_app
         db.session.remove()
-
-
-FAST = {"argon2__time_cost": 1, "argon2__memory_cost": 64, "argon2__parallelism": 1}
-
-
-def _hash_fast(app: Flask) -> None:
-    """Hashing is made to be slow; that it is argon2id is tested, not how long it takes.
-
-    Before each test, since the library shares what it hashes with among all apps and makes it anew for every one.
-    """
-    context = app.extensions["security"].pwd_context
-    if not FAST.items() <= context.to_dict().items():
-        context.update(**FAST)
 
 
 @pytest.fixture

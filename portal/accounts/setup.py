@@ -27,11 +27,13 @@ from portal.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-security = Security(password_util_cls=PasswordRules, totp_cls=OneTimeCodes, mf_recovery_codes_util_cls=RecoveryCodes)
-
 
 def init_app(app: Flask, settings: Settings) -> None:
     app.config.from_mapping(security_config(settings))
+    # One for each app: it keeps what it signs with, which a second app of this process would replace for the first.
+    security = Security(
+        password_util_cls=PasswordRules, totp_cls=OneTimeCodes, mf_recovery_codes_util_cls=RecoveryCodes
+    )
     security.init_app(
         app,
         UserDatastore(),
@@ -39,7 +41,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         **DOOR_FORMS,
     )
     init_door(app, security)
-    _load_nobody_unasked(app)
+    _load_nobody_unasked(app, security)
     user_registered.connect(_on_registered, app)
     init_sign_in(app, app.login_manager)  # type: ignore[attr-defined]  # the library hangs it there
     app.after_request(_note_seen)
@@ -56,7 +58,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         }
 
 
-def _load_nobody_unasked(app: Flask) -> None:
+def _load_nobody_unasked(app: Flask, security: Security) -> None:
     """Who asks is read where somebody wants to know it, and from the session only.
 
     The library would do so before every request, of webhooks too, and read addresses and bodies for a token of its own.

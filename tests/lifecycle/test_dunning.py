@@ -106,6 +106,7 @@ def test_a_plan_that_a_schedule_begins_is_told_of_like_a_renewal(cast: Cast, sta
     stage.deliver_all()
     [before] = stage.stripe("GET", "/v1/subscriptions", limit=1)["data"]
     stage.stripe("DELETE", f"/v1/subscriptions/{before['id']}")
+    stage.advance(DAY)
     failing = stage.stripe(
         "POST", "/v1/payment_methods/pm_card_chargeCustomerFail/attach", customer=before["customer"]
     )["id"]

@@ -7,6 +7,7 @@ import time
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from threading import Barrier
 from typing import Any, NoReturn
@@ -22,6 +23,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import event, select, update
 from werkzeug.test import TestResponse
 
+from portal import create_app
 from portal.accounts import door_forms, throttle
 from portal.accounts.models import User
 from portal.accounts.password_rules import LENGTH_MAX, TOO_COMMON
@@ -546,6 +548,13 @@ def test_links_are_signed_with_the_current_key_and_old_ones_work_in_the_overlap(
     assert serializer.loads(URLSafeTimedSerializer("older", salt="x").dumps("b")) == "b"
     for name in ("reset_serializer", "confirm_serializer"):
         assert getattr(app.extensions["security"], name).secret_keys[-1] == app.config["SECRET_KEY"].encode()
+
+
+def test_a_second_app_of_a_process_does_not_sign_for_the_first(app: Flask) -> None:
+    before = app.extensions["security"].reset_serializer
+    other = create_app(replace(app.config["SETTINGS"], secret_key="another-key-for-another-app-0123456789"))
+    assert app.extensions["security"].reset_serializer is before
+    assert other.extensions["security"].reset_serializer.secret_keys != before.secret_keys
 
 
 @pytest.mark.parametrize("next_page", ["/account/security", "/pricing?interval=year"])
