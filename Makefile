@@ -7,8 +7,7 @@ SHELL := /bin/bash
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 LOCK := requirements/dev.txt
-# One more than the cores of a small machine: browser and processes leave them idle a sixth of the time.
-PYTEST_WORKERS ?= 3
+PYTEST_WORKERS ?= 2
 STRIPE_CLI := instance/stripe-cli
 STRIPE_CLI_VERSION := 1.52.0
 

@@ -59,8 +59,7 @@ def test_credits_buy_themselves_until_the_card_is_dead_and_again_with_another_on
     someone.press("Turn on again")
     wait_for(someone, person, "As it stands", "2 of")
     expect(page.get_by_role("region", name="Auto-purchase has stopped")).to_have_count(0)
-    someone.go(f"/teams/{person.team_id}/credits")
-    expect(someone.card("Balance")).to_contain_text("1,400 available")
+    wait_for(someone, person, "Balance", "1,400 available", page="credits")
 
 
 def change_card(someone: Visitor, card: str, *, opened: bool = False) -> None:
@@ -76,11 +75,11 @@ def change_card(someone: Visitor, card: str, *, opened: bool = False) -> None:
     expect(page.get_by_role("heading", name="The card was changed")).to_be_visible()
 
 
-def wait_for(someone: Visitor, person: Person, card: str, words: str) -> None:
+def wait_for(someone: Visitor, person: Person, card: str, words: str, page: str = "credits/auto-purchase") -> None:
     """Look at the page until the worker has done it."""
 
     def is_there() -> bool:
-        someone.go(f"/teams/{person.team_id}/credits/auto-purchase")
+        someone.go(f"/teams/{person.team_id}/{page}")
         return words in someone.card(card).inner_text()
 
     with someone.stack.portal.app_context():

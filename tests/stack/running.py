@@ -136,8 +136,9 @@ def living(root: Path) -> list[psutil.Process]:
     for process in psutil.process_iter():
         try:
             marked = process.environ().get(MARK) == str(instance)
-            if marked or process.cwd().startswith((f"{instance}/postgres", f"{instance}/redis")):
+            ours = marked or process.cwd().startswith((f"{instance}/postgres", f"{instance}/redis"))
+            if ours and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except (psutil.Error, OSError):
-            continue
-    return [process for process in found if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+            continue  # it has ended meanwhile, or belongs to somebody else
+    return found
