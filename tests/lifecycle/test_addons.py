@@ -313,7 +313,9 @@ def test_pages_trail_and_mail_name_it(stage: Stage, cast: Cast) -> None:
     mails: list[dict[str, Any]] = list(db.session.execute(select(OutboxItem.payload)).scalars())
     subjects = [mail["subject"] for mail in mails if mail["to"] == "owner@example.com"]
     assert "Your team has 2 \u00d7 Another year of history now" in subjects
-    entry = db.session.execute(select(AuditEntry).where(AuditEntry.action == "addons.changed").limit(1)).scalar_one()
+    entry = db.session.execute(
+        select(AuditEntry).where(AuditEntry.action == "addons.changed").order_by(AuditEntry.id).limit(1)
+    ).scalar_one()
     assert (entry.detail["addon"], entry.detail["quantity"]) == ("longer_history", 2)
 
 
