@@ -52,7 +52,8 @@ Words = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Notice:
-    """What somebody should know first. `action` is the way out: `card`, `arm`, `both`, `confirm`, `plans`, or none.
+    """What somebody should know first. `action` is the way out: `card`, `arm`, `both`, `hurry`, `confirm`, `plans`,
+    or none.
 
     `kind` names it for whoever looks again; while one is `awaited` the page asks again by itself.
     """
@@ -125,7 +126,8 @@ def notice(team: Team, zone: str) -> Notice | None:
     """What is under way, or stands in the way: a purchase that was begun goes on without the plan it was begun with."""
     rule, newest = purchase_rules.rule_of(team.id), _newest(team.id)
     if newest is not None and newest.state in OPEN_STATES:
-        return _under_way(newest)
+        put_off = newest.state == "pending" and rule is not None and purchase_rules.backs_off(rule)
+        return _put_off(newest, zone) if put_off else _under_way(newest)
     if (reason := purchase_rules.why_not_offered(team.id)) is not None:
         return _not_offered(reason)
     return _off(team.id) if rule is None or not rule.enabled else _of_rule(rule, zone)
@@ -163,6 +165,14 @@ def _under_way(row: PurchaseIntent) -> Notice:
         return Notice("confirm", "warn", f"Your bank wants you to confirm {amount}", text, "confirm", url, awaited=True)
     text = "You need not do anything: it is charged once or not at all, and this page shows what came of it."
     return Notice("charging", "info", f"{what} are being bought for {amount}", text, awaited=True)
+
+
+def _put_off(row: PurchaseIntent, zone: str) -> Notice:
+    amount, when = money_words(row.amount, row.currency), moment_words(row.run_at, zone)
+    text = "The card before this one was refused, so that this one is given an hour. You can also have it charged now."
+    return Notice(
+        "waits", "info", f"{row.credits:,} credits are bought for {amount} at {when}", text, "hurry", awaited=True
+    )
 
 
 def _stopped(reason: str) -> Notice:

@@ -102,6 +102,11 @@ def rule_of(team_id: str) -> AutoPurchaseRule | None:
     return db.session.execute(query, execution_options={"populate_existing": True}).scalar_one_or_none()
 
 
+def backs_off(rule: AutoPurchaseRule) -> bool:
+    """Whether a new card is not charged yet, since the one before it was refused a moment ago (`BACK_OFF`)."""
+    return rule.state == "armed" and rule.not_before is not None and rule.not_before > clock.now()
+
+
 def waits_for_person(rule: AutoPurchaseRule) -> bool:
     """Whether only a person arms it again: it is stopped, and another card does not help."""
     return rule.state == "stopped" and rule.stopped_fingerprint is None and rule.reason != "no_card"
@@ -170,25 +175,27 @@ def turn_off(team_id: str, user_id: str) -> bool:
     if rule is None or not rule.enabled:
         return False
     _write(team_id, enabled=False)
-    _wake_waiting(team_id)
+    _wake(team_id, "requires_action")
     audit.record(audit.by_user(user_id), "auto_purchase.turned_off", team_id=team_id)
     show_to_spends(team_id)
     return True
 
 
-def _wake_waiting(team_id: str) -> None:
-    """What waits for the bank is given up now, and not when nobody has answered it for a day."""
-    waits = (PurchaseIntent.team_id == team_id) & (PurchaseIntent.state == "requires_action")
+def _wake(team_id: str, state: str) -> None:
+    """Let the worker look at a purchase in this state now: one that waits for the bank is given up when it is not wanted
+    any more, and one that was put off is charged when a person does not want to wait.
+    """
+    waits = (PurchaseIntent.team_id == team_id) & (PurchaseIntent.state == state)
     woken = update(PurchaseIntent).where(waits).values(run_at=app_now())
     db.session.execute(woken, execution_options={"synchronize_session": False})
     after_commit(jobs.hint_soon)
 
 
 def arm_again(team_id: str, user_id: str) -> None:
-    """Let a rule that was stopped buy again, because a person says so. Raises `RuleRefused`."""
+    """Let a rule that was stopped buy again, or one that backs off at once, because a person says so. Raises `RuleRefused`."""
     lock_account(team_id)
     rule = rule_of(team_id)
-    if rule is None or not rule.enabled or rule.state != "stopped":
+    if rule is None or not rule.enabled or not (rule.state == "stopped" or backs_off(rule)):
         raise RuleRefused("off")
     if (reason := why_not_offered(team_id)) is not None:
         raise RuleRefused(reason)
@@ -321,6 +328,8 @@ def _arm(team_id: str, *, not_before: datetime | None = None, **values: Any) -> 
         arming=AutoPurchaseRule.arming + 1,
         **values,
     )
+    if not_before is None:
+        _wake(team_id, "pending")
 
 
 def _write(team_id: str, **values: Any) -> None:

@@ -811,6 +811,12 @@ PAGES = (
     Scene("auto-purchase-paused", "credits.auto_purchase", saver, purchase.rule(**purchase.PAUSED)),
     Scene("auto-purchase-asks", "credits.auto_purchase", saver, purchase.rule(newest=purchase.ASKS)),
     Scene("auto-purchase-charging", "credits.auto_purchase", saver, purchase.rule(newest={"state": "charging"})),
+    Scene(
+        "auto-purchase-new-card",
+        "credits.auto_purchase",
+        saver,
+        purchase.rule(newest={"state": "pending"}, **purchase.NEW_CARD),
+    ),
     Scene("mail-auto-purchase-on", "notifications.dev_mail_message", saver, purchase.mail("on")),
     Scene("mail-auto-purchase-made", "notifications.dev_mail_message", saver, purchase.mail("made")),
     Scene("mail-auto-purchase-confirm", "notifications.dev_mail_message", saver, purchase.mail("confirm")),

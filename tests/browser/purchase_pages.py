@@ -167,6 +167,7 @@ STOPPED: dict[str, Any] = {"state": "stopped", "reason": "insufficient_funds", "
 NO_CARD: dict[str, Any] = {"state": "stopped", "reason": "no_card"}
 CAPPED: dict[str, Any] = {"state": "capped", "reason": "month", "capped_until": app_now() + timedelta(days=3)}
 PAUSED: dict[str, Any] = {"paused_at": app_now(), "paused_reason": "Looked into"}
+NEW_CARD: dict[str, Any] = {"not_before": app_now() + FAR}
 ASKS: dict[str, Any] = {"state": "requires_action", "confirm_url": CONFIRM}
 
 

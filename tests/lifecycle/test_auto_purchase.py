@@ -212,6 +212,23 @@ def test_another_card_is_not_tried_within_an_hour_of_a_refusal(cast: Cast, stage
     assert buyer.charges() == ["failed", "succeeded"]
 
 
+def test_a_person_need_not_wait_for_that_hour(cast: Cast, stage: Stage) -> None:
+    """Whether the worker has looked at the new card by then or not: mostly it has."""
+    buyer = AutoBuyer.ready(stage, cast.owner, cast.team_id, DECLINES)
+    buyer.spend(200)
+    buyer.settle()
+    buyer.switch_card(WORKS)
+    buyer.pass_time(timedelta(minutes=1))
+    assert buyer.states() == [("failed", "generic_decline"), ("pending", None)]
+    buyer.arm_again()
+    buyer.settle()
+    assert buyer.charges() == ["failed", "succeeded"]
+    assert (buyer.granted(), buyer.balance()) == ([CREDITS], 400 + CREDITS)
+    with pytest.raises(RuleRefused, match="off"):
+        buyer.arm_again()
+    assert violations() == []
+
+
 def test_whoever_is_refused_five_times_a_day_waits(cast: Cast, stage: Stage) -> None:
     buyer = AutoBuyer.ready(stage, cast.owner, cast.team_id, DECLINES, left=400)
     for number in range(5):

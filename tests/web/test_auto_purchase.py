@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from portal.core.unit_of_work import run_in_unit, unit_of_work
 from portal.credits import purchase_rules
 from portal.credits.purchase_models import AutoPurchaseConsent
 from tests import switches
-from tests.auto_buyers import ASKS, DECLINES, AutoBuyer
+from tests.auto_buyers import ASKS, DECLINES, WORKS, AutoBuyer
 from tests.cast import Cast, Person
 from tests.stage import Stage
 
@@ -135,6 +136,29 @@ def test_a_refused_card_stops_it_until_it_is_turned_on_again(buyer: AutoBuyer, m
     assert "Too many payments were refused lately." in shown
     assert buyer.charges() == ["failed"] * 5
     assert send(buyer)[0] == 429, "and agreeing anew is no way round it"
+
+
+def test_what_waits_for_a_new_card_says_until_when_and_can_be_hurried(
+    buyer: AutoBuyer, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    switches.without_limits(monkeypatch)
+    send(buyer)
+    buyer.switch_card(DECLINES)
+    buyer.spend_down_to(100)
+    buyer.settle()
+    buyer.switch_card(WORKS)
+    buyer.pass_time(timedelta(minutes=1))
+    for person, may_hurry in ((buyer.person, True), (cast.member, False)):
+        shown = page(buyer, person)
+        assert "1,000 credits are bought for $18.00 USD at" in shown
+        assert ("Buy now" in shown) is may_hurry
+    state = f"/teams/{buyer.team_id}/credits/auto-purchase/state?seen=waits"
+    assert buyer.person.client.get(state).status_code == 204
+    assert send(buyer, path="/arming")[0] == 303
+    assert "Auto-purchase is on again." in page(buyer)
+    assert "are being bought for $18.00 USD" in page(buyer)
+    buyer.settle()
+    assert buyer.charges() == ["failed", "succeeded"]
 
 
 def test_a_bank_that_asks_is_one_link_away(buyer: AutoBuyer, cast: Cast) -> None:
