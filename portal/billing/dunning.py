@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Select, exists, or_, select
+from sqlalchemy import exists, or_, select
 
 from portal.billing.billing_mail import NEEDS_ACTION, invoice_page, team_zone, tell, tell_of_needed_action
 from portal.billing.card_words import Card, card_of
@@ -38,27 +38,32 @@ FIRST, OWES = "subscription_create", ("past_due", "unpaid", "canceled")
 EXPIRING_WITHIN = timedelta(days=31)
 
 
-def failing_invoices() -> list[str]:
-    """The ids of renewals that were asked for in vain and are still to be paid, or were given up."""
-    query = (
-        select(Invoice.id)
-        .outerjoin(Subscription, Subscription.stripe_id == Invoice.subscription_stripe_id)
-        .where(
-            Invoice.status.in_(("open", "uncollectible")),
-            Invoice.attempt_count > 0,
-            Invoice.finalized_at > clock.now() - OLDEST,
-            Invoice.subscription_stripe_id.is_not(None),
-            Invoice.billing_reason.in_(RENEWALS) | ((Invoice.billing_reason == FIRST) & Subscription.status.in_(OWES)),
-        )
+# Renewals that were asked for in vain and are still to be paid, or were given up.
+FAILING = (
+    select(Invoice.id, Subscription)
+    .outerjoin(Subscription, Subscription.stripe_id == Invoice.subscription_stripe_id)
+    .where(
+        Invoice.status.in_(("open", "uncollectible")),
+        Invoice.attempt_count > 0,
+        Invoice.finalized_at.is_not(None),
+        Invoice.subscription_stripe_id.is_not(None),
+        Invoice.billing_reason.in_(RENEWALS) | ((Invoice.billing_reason == FIRST) & Subscription.status.in_(OWES)),
     )
-    return list(db.session.execute(query.order_by(Invoice.finalized_at)).scalars())
+)
+
+
+def failing_invoices() -> list[str]:
+    """The ids of renewals that were asked for in vain, unless that was very long ago."""
+    lately = FAILING.where(Invoice.finalized_at > clock.now() - OLDEST).order_by(Invoice.finalized_at)
+    return list(db.session.execute(lately).scalars())
 
 
 def tell_of_failure(invoice: Invoice) -> None:
     """Put the mail of the last day that has come, or say that the plan is over; nothing that was told before."""
-    subscription = _subscription_of(invoice)
-    if not _concerns(invoice, subscription):
+    found = db.session.execute(FAILING.where(Invoice.id == invoice.id)).one_or_none()
+    if found is None:
         return
+    _, subscription = found
     if subscription is not None and subscription.status in ("canceled", "unpaid"):
         if _was_told(invoice):
             _tell_given_up(invoice, subscription)
@@ -129,22 +134,6 @@ def _months_that_are_soon() -> tuple[int, int]:
 def _ends_soon(card: Card) -> bool:
     first, last = _months_that_are_soon()
     return first <= card.exp_year * 12 + card.exp_month <= last
-
-
-def _concerns(invoice: Invoice, subscription: Subscription | None) -> bool:
-    by_itself = invoice.billing_reason == FIRST and subscription is not None and subscription.status in OWES
-    return (
-        invoice.attempt_count > 0
-        and invoice.finalized_at is not None
-        and invoice.status in ("open", "uncollectible")
-        and invoice.subscription_stripe_id is not None
-        and (invoice.billing_reason in RENEWALS or by_itself)
-    )
-
-
-def _subscription_of(invoice: Invoice) -> Subscription | None:
-    query: Select[Subscription] = select(Subscription).where(Subscription.stripe_id == invoice.subscription_stripe_id)
-    return db.session.execute(query).scalar_one_or_none()
 
 
 def _was_told(invoice: Invoice) -> bool:
