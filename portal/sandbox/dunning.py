@@ -8,14 +8,13 @@ import json
 from dataclasses import dataclass
 
 from portal.sandbox.call import Call
+from portal.sandbox.resources import invoices
 from portal.sandbox.store import Object
 
 AFTERWARDS = ("cancel", "past_due", "unpaid")
 RETRIES_MAX = 8
 _STATE = "dunning"
-# The first payment of a plan is not tried again: who began to subscribe is still there, or has gone. When a schedule has
-# begun it, nobody was there.
-_TRIED_AGAIN = ("subscription_cycle", "subscription_update")
+_TRIED_AGAIN = ("subscription_create", "subscription_cycle", "subscription_update")
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,9 @@ def is_possible(retry_days: tuple[int, ...]) -> bool:
 
 def next_attempt(call: Call, invoice: Object) -> int | None:
     """Return when an invoice is tried again after another failure, or None when that was the last try."""
-    if invoice["billing_reason"] not in _TRIED_AGAIN and not invoice.get("_begun_by_schedule"):
+    subscription = invoices.subscription_of(call, invoice)
+    # What is incomplete is not tried again: who began to subscribe is still there, or has gone.
+    if subscription is None or subscription["status"] == "incomplete" or invoice["billing_reason"] not in _TRIED_AGAIN:
         return None
     days = policy(call).retry_days
     tried_again = invoice["attempt_count"] - 1

@@ -84,7 +84,7 @@ def begin(call: Call, order: Order) -> tuple[Object, ApiError | None]:
     call.store.save(subscription)
     events.emit(call, "customer.subscription.created", subscription)
     if error is not None:
-        collecting.mark_failed(call, invoice | {"_begun_by_schedule": order.by_schedule}, error)
+        collecting.mark_failed(call, invoice, error)
     elif not waits:
         collecting.mark_paid(call, invoice)
     return subscription, error
