@@ -1,4 +1,7 @@
-"""Chromium for the tests: the one on the PATH, else Playwright's own, else Debian's package. Never a silent skip."""
+"""Chromium for the tests: the one on the PATH, else Playwright's own, else Debian's package. Never a silent skip.
+
+Of those on the PATH its shell without windows comes first: it draws the same pages, and no window that nobody sees.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Playwright
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+SHELL = "chromium-headless-shell"
+NAMES = (SHELL, "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 INSTALL_SECONDS_MAX = 600
 
 # Nothing but what a page asks for, and nothing that leaves this machine: other names do not resolve.
@@ -51,9 +55,11 @@ def find(playwright: Playwright) -> str:
         return str(own)
     if debian_root:
         tried.append(_run("apt-get", "update"))
-        tried.append(_run("apt-get", "install", "--yes", "--no-install-recommends", "chromium"))
-    if found := on_path():
-        return found
+        # Older releases have only the whole.
+        for package in (SHELL, "chromium"):
+            tried.append(_run("apt-get", "install", "--yes", "--no-install-recommends", package))
+            if found := on_path():
+                return found
     raise NoBrowserError("no Chromium for the browser tests; put one on the PATH. Tried:\n" + "\n".join(tried))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,6 +33,8 @@ def test_the_path_comes_before_playwrights_own(playwright: Any, tmp_path: Path) 
     assert browser.find(playwright) == own
     chromium = make_program(tmp_path / "bin" / "chromium")
     assert browser.find(playwright) == chromium
+    shell = make_program(tmp_path / "bin" / "chromium-headless-shell")
+    assert browser.find(playwright) == shell
 
 
 def test_it_is_installed_when_there_is_none(playwright: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,6 +44,23 @@ def test_it_is_installed_when_there_is_none(playwright: Any, tmp_path: Path, mon
 
     monkeypatch.setattr(subprocess, "run", install)
     assert browser.find(playwright) == str(tmp_path / "own")
+
+
+@pytest.mark.parametrize("there_is", ["chromium-headless-shell", "chromium"])
+def test_debian_has_it_when_playwright_cannot_bring_its_own(
+    playwright: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there_is: str
+) -> None:
+    make_program(tmp_path / "bin" / "apt-get")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+
+    def install(command: list[str], **_: Any) -> Any:
+        found = command[0] == "apt-get" and command[-1] == there_is
+        if found:
+            make_program(tmp_path / "bin" / there_is)
+        return SimpleNamespace(stdout="", stderr="", returncode=0 if found else 1)
+
+    monkeypatch.setattr(subprocess, "run", install)
+    assert browser.find(playwright) == str(tmp_path / "bin" / there_is)
 
 
 def test_without_any_it_fails_aloud(playwright: Any, monkeypatch: pytest.MonkeyPatch) -> None:
