@@ -11,7 +11,6 @@ from flask import current_app
 from portal.accounts.models import Team
 from portal.api.moments import rfc3339
 from portal.billing.entitlements import Entitlements, MeterRight
-from portal.billing.subscriptions import live_subscription
 from portal.core import clock
 from portal.usage.chosen_period import UsagePeriod, chosen_period
 from portal.usage.included import Included, included_in
@@ -31,7 +30,7 @@ def month_of(team: Team, rights: Entitlements) -> dict[str, Any]:
 
 def totals_of(team: Team, rights: Entitlements, since: datetime, until: datetime) -> dict[str, Any]:
     """What the plan includes is told of a time from the start of the month under way, or of the last one, and ending within it."""
-    starts, ends = usage_month(live_subscription(team.id), team.created_at, since + TOLD_TO)
+    starts, ends = usage_month(team.id, since + TOLD_TO)
     if abs(starts - since) >= TOLD_TO or until > ends:
         return _totals(team, rights, since, until, None)
     months = (chosen_period(team, {"period": choice}, clock.now()) for choice in ("this", "last"))

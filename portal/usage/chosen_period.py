@@ -12,7 +12,6 @@ from datetime import UTC, date, datetime, time, timedelta
 from werkzeug.exceptions import UnprocessableEntity
 
 from portal.accounts.models import Team
-from portal.billing.subscriptions import live_subscription
 from portal.core.times import YEARS, day_words, instant_in
 from portal.usage.periods import usage_month
 from portal.usage.queries import counted_since
@@ -116,12 +115,11 @@ def _span(team: Team, choice: str, arguments: Mapping[str, str], now: datetime) 
         case "year":
             first = tomorrow - timedelta(days=1)
             return first.replace(year=first.year - 1, day=1) + _next_month(first), tomorrow
-    subscription = live_subscription(team.id)
-    this = usage_month(subscription, team.created_at, now)
+    this = usage_month(team.id, now)
     if choice == "this":
         return this
-    since, until = usage_month(subscription, team.created_at, this[0] - timedelta(microseconds=1))
-    # Of an earlier subscription the days were counted in other months.
+    since, until = usage_month(team.id, this[0] - timedelta(microseconds=1))
+    # A day is split from when we have heard of it: a month may begin within one that was counted whole.
     return counted_since(team.id, since), until
 
 

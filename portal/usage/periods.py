@@ -1,33 +1,24 @@
-"""The month that a team's use is counted in: that of its subscription, and before it one counted from the team's creation.
-
-The database has the same rule (`usage_month_of`, migration 0035), by which each use is put into its day and month.
-"""
+"""The month that a team's use is counted in: that of its subscription, and beside it one counted from the team's creation."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from portal.billing.models import Subscription
+from portal.core.database import send
+from portal.core.statements import Statement
 from portal.credits.periods import Period, period, period_containing
 
+# The database puts each use into its day and month by the same rule (migration 0037).
+MONTH = Statement("select starts, ends from usage_month_of(:team_id, :at)")
 
-def usage_month(subscription: Subscription | None, team_created_at: datetime, now: datetime) -> Period:
-    """The month that `now` lies in. A yearly plan's months are counted from the start of its year, as its credits are.
 
-    The subscription's first month begins with it, which is where the last one before it ends.
+def usage_month(team_id: str, at: datetime) -> Period:
+    """The month that `at` lies in. A yearly plan's months are counted from the start of its year, as its credits are.
+
+    The first month of a subscription begins with it and the last one ends with it, and so do the months beside them.
     """
-    start = subscription.current_period_start if subscription else None
-    end = subscription.current_period_end if subscription else None
-    if subscription is None or start is None or end is None:
-        return period_containing(team_created_at, "month", now)
-    began = min(subscription.started_at, start)
-    if now < began:
-        starts, ends = period_containing(team_created_at, "month", now)
-        return starts, min(ends, began)
-    if subscription.interval == "month" and start <= now < end:
-        return start, end
-    starts, ends = month_beside(start, end, now)
-    return max(starts, began), ends
+    [month] = send(MONTH, team_id=team_id, at=at)
+    return month.starts, month.ends
 
 
 def month_beside(start: datetime, end: datetime, now: datetime) -> Period:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from flask import Flask
-from sqlalchemy import select, text
+from sqlalchemy import select
 
-from portal.accounts.models import Team
-from portal.billing.subscriptions import live_subscription
 from portal.catalog.models import Meter, Plan, PlanMeter
 from portal.core import clock
 from portal.core.database import db
@@ -19,11 +16,11 @@ from portal.core.unit_of_work import unit_of_work
 from portal.credits.models import CreditAccount, CreditEntry
 from portal.credits.verify import verify
 from portal.usage.models import UsageDay, UsageEvent
-from portal.usage.periods import usage_month
 from tests.cast import Cast
 from tests.web.api.backend import Backend, error_of
 from tests.web.api.test_usage import NOTHING, booked
 from tests.web.api.test_usage_batch import one, results, send
+from tests.web.usage.test_months_of_use import begin
 
 
 def report(backend: Backend, key: str | None = None, **more: Any) -> Any:
@@ -164,6 +161,19 @@ def test_the_next_month_begins_anew(backend: Backend) -> None:
     assert report(backend, meter="api_calls", occurred_at=before).status_code == 402
 
 
+def test_what_was_used_under_a_plan_that_has_ended_counts_against_nothing_afterwards(
+    backend: Backend, cast: Cast
+) -> None:
+    assert report(backend, meter="api_calls", quantity=1_000).status_code == 200
+    assert report(backend, meter="api_calls").status_code == 402
+    with backend.app.app_context():
+        at = clock.now()
+        begin(cast, at - timedelta(days=10), at + timedelta(days=20), at - timedelta(days=10), ended=at)
+    assert report(backend, meter="api_calls", quantity=400).status_code == 200
+    shown = {meter["meter"]: meter for meter in backend.call("GET", "/usage").get_json()["meters"]}
+    assert (shown["api_calls"]["quantity"], shown["api_calls"]["remaining"]) == (400, 600)
+
+
 @pytest.fixture
 def overage(backend: Backend) -> Iterator[None]:
     """The free plan sells more of the meter; the catalog is all tests', so it does not afterwards."""
@@ -213,58 +223,3 @@ def test_nobody_loses_the_lock_for_metered_uses(backend: Backend) -> None:
     with backend.app.app_context():
         account = db.session.execute(select(CreditAccount)).scalar_one()
         assert (account.available, account.version) == (100, 1)
-
-
-MOMENTS = [
-    datetime(2024, 2, 28, 23, 59, 59, 999_999, tzinfo=UTC),
-    datetime(2024, 2, 29, tzinfo=UTC),
-    datetime(2025, 1, 31, 12, tzinfo=UTC),
-    datetime(2025, 3, 1, tzinfo=UTC),
-    datetime(2025, 3, 30, 1, 30, tzinfo=UTC),
-    datetime(2025, 12, 31, 23, 0, 0, 1, tzinfo=UTC),
-    datetime(2026, 3, 31, tzinfo=UTC),
-]
-ANCHORS = [
-    (None, None, None),
-    ("month", datetime(2025, 1, 31, 12, tzinfo=UTC), datetime(2025, 2, 28, 12, tzinfo=UTC)),
-    ("month", datetime(2025, 2, 28, 12, tzinfo=UTC), datetime(2025, 3, 31, 12, tzinfo=UTC)),
-    ("year", datetime(2024, 2, 29, 6, tzinfo=UTC), datetime(2025, 2, 28, 6, tzinfo=UTC)),
-    ("year", datetime(2025, 3, 30, 23, tzinfo=UTC), datetime(2026, 3, 30, 23, tzinfo=UTC)),
-    ("month", datetime(2026, 2, 10, 6, tzinfo=UTC), datetime(2026, 2, 24, 6, tzinfo=UTC)),
-]
-BEGAN = datetime(2024, 1, 31, 12, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(("interval", "starts", "ends"), ANCHORS)
-@pytest.mark.parametrize("made", [datetime(2023, 8, 31, 22, 30, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)])
-@pytest.mark.parametrize("began", [None, BEGAN])
-def test_the_database_has_the_same_months_as_the_pages(
-    app: Flask,
-    cast: Cast,
-    interval: str | None,
-    starts: datetime | None,
-    ends: datetime | None,
-    made: datetime,
-    began: datetime | None,
-) -> None:
-    """And each month ends where the next one begins, also the one in which the subscription began."""
-    with unit_of_work() as session:
-        session.get_one(Team, cast.team_id).created_at = made
-        if interval:
-            session.execute(
-                text(
-                    "insert into subscriptions (id, stripe_id, gen, synced_at, team_id, status, duplicate, interval, currency,"
-                    " started_at, current_period_start, current_period_end)"
-                    " values ('sub_1', 'sub_1', 1, now(), :team, 'active', false, :interval, 'usd', :began, :starts, :ends)"
-                ),
-                {"team": cast.team_id, "interval": interval, "began": began or starts, "starts": starts, "ends": ends},
-            )
-    month = text("select starts, ends, usage_starts_at(:team, :at) from usage_month_of(:team, :at)")
-    for at in [*MOMENTS, *(moment for moment in (starts, ends, began) if moment)]:
-        begins, finishes, place = db.session.execute(month, {"team": cast.team_id, "at": at}).one()
-        assert (begins, finishes) == usage_month(live_subscription(cast.team_id), made, at), at
-        assert begins <= at < finishes, at
-        before = db.session.execute(month, {"team": cast.team_id, "at": begins - timedelta(microseconds=1)}).one()
-        after = db.session.execute(month, {"team": cast.team_id, "at": finishes}).one()
-        assert (before.ends, after.starts) == (begins, finishes), at
-        assert place == max(begins, at.replace(hour=0, minute=0, second=0, microsecond=0)), at

@@ -368,9 +368,8 @@ def test_the_uses_are_exported_as_the_page_is_narrowed(used: Cast, address: str)
 def test_the_export_of_a_month_of_the_plan_has_what_the_page_counts(cast: Cast, address: str, choice: str) -> None:
     """It begins and ends within a day: of the uses around its beginning, those that are in it and no others."""
     give(cast.team_id, 1_000)
-    with unit_of_work() as session:
-        created_at = session.get_one(Team, cast.team_id).created_at
-        clock.advance(usage_month(None, created_at, clock.now())[1] - clock.now() - timedelta(minutes=1))
+    with unit_of_work():
+        clock.advance(usage_month(cast.team_id, clock.now())[1] - clock.now() - timedelta(minutes=1))
     use(cast.team_id, "send_email", 30, key="before")
     with unit_of_work():
         clock.advance(timedelta(minutes=2))
