@@ -31,6 +31,7 @@ from portal.billing.gateway import (
     Unavailable,
 )
 from portal.billing.invoice_intent import ASKS, REFUSED, failure_code, intent_of
+from portal.billing.leave_work import ReportUse
 from portal.billing.mirror import Json, ref
 from portal.billing.sync import SubscriptionState
 from portal.core import clock
@@ -47,26 +48,27 @@ SENT_WITHIN = timedelta(hours=1)
 ANSWER_WITHIN = timedelta(minutes=2)
 
 
-def drain(gateway: Callable[[], Gateway], apply: Apply, at_most: int) -> int:
+def drain(gateway: Callable[[], Gateway], apply: Apply, report_use: ReportUse, at_most: int) -> int:
     """Carry out changes until none is due, `at_most` were tried, or this process is to end; returns how many.
 
     `apply` writes what a subscription has become, and grants what was paid for, in the unit that records the outcome.
+    `report_use` is called before a plan is ended at once.
     """
-    return leased_work.drain(claim, lambda work: _carry_out(gateway(), work, apply), at_most)
+    return leased_work.drain(claim, lambda work: _carry_out(gateway(), work, apply, report_use), at_most)
 
 
-def _carry_out(stripe: Gateway, work: Work, apply: Apply) -> None:
+def _carry_out(stripe: Gateway, work: Work, apply: Apply, report_use: ReportUse) -> None:
     failpoint("changes.claimed")
     with leased_work.one_try(work.change, work.token, failed="change_failed", stuck="stuck_change"):
-        outcome = _outcome(stripe, work)
+        outcome = _outcome(stripe, work, report_use)
         failpoint("changes.asked")
         record(stripe, work, outcome, apply)
 
 
-def _outcome(stripe: Gateway, work: Work) -> Outcome:
+def _outcome(stripe: Gateway, work: Work, report_use: ReportUse) -> Outcome:
     end_read()
     try:
-        return _do(stripe, work)
+        return _do(stripe, work, report_use)
     except (InFlight, RateLimited):
         return Outcome("again")
     except Unavailable:
@@ -76,9 +78,9 @@ def _outcome(stripe: Gateway, work: Work) -> Outcome:
         return Outcome("failed", code="refused_by_stripe")
 
 
-def _do(stripe: Gateway, work: Work) -> Outcome:
+def _do(stripe: Gateway, work: Work, report_use: ReportUse) -> Outcome:
     if work.preview.kind in LEAVE_KINDS:
-        return leave_work.carry_out(stripe, work)
+        return leave_work.carry_out(stripe, work, report_use)
     live = stripe.subscription(work.preview.subscription_stripe_id)
     update, outcome = work.preview.params["update"], made(None)
     if update is not None:

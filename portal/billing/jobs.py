@@ -28,6 +28,7 @@ from portal.core.schedule import SomeFailed, Task, each_in_a_unit
 from portal.core.unit_of_work import unit_of_work
 from portal.credits.settlement import settle
 from portal.credits.subscription_grants import grant_for_invoices
+from portal.usage.last_report import report_all
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +37,7 @@ FORGOTTEN_AFTER = timedelta(days=1)
 
 def drain_changes() -> int:
     """While billing is switched off nothing is charged; what was agreed to by then is stale when it is on again."""
-    return change_work.drain(gateway, _apply, ROUND) if billing_is_on() else 0
+    return change_work.drain(gateway, _apply, report_all, ROUND) if billing_is_on() else 0
 
 
 def _apply(state: SubscriptionState) -> None:

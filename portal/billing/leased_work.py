@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 
 from portal.core import liveness
 from portal.core.alarms import raise_alarm
@@ -79,14 +79,20 @@ def _try_later(row: Any, token: str, stuck: str | None) -> None:
         log.warning("lease_lost")
 
 
-def claim(model: type[Row], open_states: Sequence[str] = OPEN_STATES) -> tuple[Row, str] | None:
-    """Lease the row that is due longest, also one whose worker died, with its token; None when nothing is due."""
+def claim(
+    model: type[Row], open_states: Sequence[str] = OPEN_STATES, *only: ColumnElement[bool]
+) -> tuple[Row, str] | None:
+    """Lease the row that is due longest, also one whose worker died, with its token; None when nothing is due.
+
+    `only` are further conditions that it has to meet.
+    """
     with unit_of_work() as session:
         row = session.execute(
             select(model)
             .where(
                 model.state.in_(open_states),
                 model.run_at <= app_now(),
+                *only,
                 model.lease_until.is_(None) | (model.lease_until < func.now()) | liveness.is_dead(model.lease_holder),
             )
             .order_by(model.run_at, model.id)

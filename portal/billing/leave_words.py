@@ -58,21 +58,23 @@ def _money(subscription: Subscription, act: str) -> str:
     if act == "ended":
         return "Nothing more is charged for the plan." + _open_invoice(subscription)
     if act == "cancel_now":
-        return "Nothing more is charged for the plan." + _open_invoice(subscription) + _usage(subscription)
+        return "Nothing more is charged for the plan." + _open_invoice(subscription) + _usage(subscription, now=True)
     if subscription.status == "trialing":
         return f"Nothing is charged. The trial goes on until {day}."
     until = _open_invoice(subscription) or f" It is paid for until {day}."
     return "Nothing more is charged for the plan." + until + _usage(subscription)
 
 
-def _usage(subscription: Subscription) -> str:
+def _usage(subscription: Subscription, *, now: bool = False) -> str:
     """What is counted is charged after it was used."""
     if subscription.status not in BILLED_AT_THE_END:
         return ""
     prices = select(SubscriptionItem.stripe_price_id).where(SubscriptionItem.subscription_id == subscription.id)
     counted = metered_prices(list(db.session.execute(prices).scalars()))
     names = " and ".join(price.meter_name for price in counted)
-    return f" What was used until then beyond what is included ({names}) is on a last invoice." if counted else ""
+    going_on = " What is used until you agree comes on top of what is shown." if now else ""
+    told = f" What was used until then beyond what is included ({names}) is on a last invoice.{going_on}"
+    return told if counted else ""
 
 
 def _open_invoice(subscription: Subscription) -> str:

@@ -11,14 +11,17 @@ from datetime import timedelta
 
 from portal.billing.change_claim import Work, note_sending
 from portal.billing.change_outcome import Outcome, made
-from portal.billing.change_quote import holds
-from portal.billing.change_terms import basis_of, period_of
+from portal.billing.change_quote import holds_with_use
+from portal.billing.change_terms import basis_of, is_metered, period_of
 from portal.billing.gateway import CardDeclined, Failed, Gateway, InvalidRequest, NotFound
 from portal.billing.leave_preview import is_ending, quote
 from portal.billing.mirror import Json, ref
 from portal.core import clock
 from portal.core.failpoints import failpoint
 from portal.core.unit_of_work import end_read
+
+# Tells Stripe of all that a team has used by now, and says whether that has come.
+ReportUse = Callable[[Gateway, str], bool]
 
 # As for a change of plan: what was agreed to is done soon or not at all, and an answer on its way is waited for.
 SENT_WITHIN = timedelta(hours=1)
@@ -27,11 +30,13 @@ ANSWER_WITHIN = timedelta(minutes=2)
 OUR_OWN = ("cancels", "planned", "latest_invoice", "status")
 
 
-def carry_out(stripe: Gateway, work: Work) -> Outcome:
+def carry_out(stripe: Gateway, work: Work, report_use: ReportUse) -> Outcome:
     """Do what was agreed to, unless that is done or may not be done any more. Raises `GatewayError`."""
     live = stripe.subscription(work.preview.subscription_stripe_id)
     if work.sent_before and _is_done(work, live):
         return _done(stripe, work, live)
+    if work.preview.kind == "cancel_now" and not report_use(stripe, work.change.team_id):
+        return Outcome("again")
     if (refused := _why_not(stripe, work, live)) is not None:
         return refused
     note_sending(work)
@@ -89,17 +94,18 @@ def _why_not(stripe: Gateway, work: Work, live: Json) -> Outcome | None:
     late = _is_late(work)
     moved = not _is_as_shown(work, live)
     end_read()
-    if (
-        not late
-        and not moved
-        and (work.sent_before or holds(work.preview.shown, quote(stripe, live, work.preview.params)))
-    ):
+    if not late and not moved and (work.sent_before or _holds(stripe, work, live)):
         return None
     if work.change.first_sent_at is None:
         return Outcome("stale")
     waited = clock.now() - work.change.first_sent_at
     end_read()
     return Outcome("stale") if waited > ANSWER_WITHIN else Outcome("again")
+
+
+def _holds(stripe: Gateway, work: Work, live: Json) -> bool:
+    counted = [item["price"]["id"] for item in live["items"]["data"] if is_metered(item)]
+    return holds_with_use(work.preview.shown, quote(stripe, live, work.preview.params), counted)
 
 
 def _is_late(work: Work) -> bool:

@@ -30,17 +30,19 @@ from portal.usage.report_models import MeterReport
 AGAIN_AFTER = timedelta(minutes=25)
 # A day more than Stripe takes, and we do: what is too old by then is refused and seen, not forgotten.
 REPORTED_WITHIN = timedelta(days=36)
+# How far our clock and Stripe's may lie apart. Not more, since before a change of plan use had another price.
+CLOCKS_APART = timedelta(seconds=5)
 IDENTIFIER_MAX = 100
 BATCH = 500
 
 AFTER_CLOSE = "usage_after_close"
 
 # Archived meters too: what was used of them is still owed.
-OWED = text(
+_OWED = (
     "select d.team_id, d.meter, d.starts_at, d.quantity - coalesce(r.quantity, 0) as owed,"
     " coalesce(r.part, 0) + 1 as part"
     " from (select team_id, meter, starts_at, sum(quantity)::bigint as quantity from usage_daily"
-    "   where starts_at >= app_now() - :within and meter in"
+    "   where {of_team} starts_at >= app_now() - :within and meter in"
     "     (select key from meters where mode = 'metered' and stripe_meter_id is not null)"
     "   group by team_id, meter, starts_at) d"
     " join customers c on c.team_id = d.team_id and c.stripe_id is not null and not c.deleted"
@@ -49,19 +51,32 @@ OWED = text(
     " where d.quantity > coalesce(r.quantity, 0) and (r.at is null or r.at <= app_now() - :again)"
     " order by d.starts_at, d.team_id, d.meter limit :batch"
 )
+OWED = text(_OWED.format(of_team=""))
+OWED_OF_TEAM = text(_OWED.format(of_team="team_id = :team_id and"))
 
 
 def freeze(at_most: int = BATCH) -> int:
     """Write a report for each total of which something is owed, in the current unit of work; returns how many there were."""
     owed = db.session.execute(OWED, {"within": REPORTED_WITHIN, "again": AGAIN_AFTER, "batch": at_most}).all()
-    if not owed:
-        return 0
-    now = clock.now()
+    _write_all(owed, clock.now())
+    if owed:
+        after_commit(jobs.hint_soon)
+    return len(owed)
+
+
+def freeze_all_of(team_id: str) -> None:
+    """As `freeze`, of one team whose period is about to end, however lately its totals were reported before.
+
+    A period does not hold its last instant, so what is reported now is dated a little before.
+    """
+    values = {"team_id": team_id, "within": REPORTED_WITHIN, "again": timedelta(), "batch": BATCH}
+    _write_all(db.session.execute(OWED_OF_TEAM, values).all(), clock.now() - CLOCKS_APART)
+
+
+def _write_all(owed: Sequence[Row[Any]], now: datetime) -> None:
     periods = billing_periods(sorted({row.team_id for row in owed}))
     for row in owed:
         _write(row, date_of(row.starts_at, now, periods.get((row.team_id, row.meter))), periods)
-    after_commit(jobs.hint_soon)
-    return len(owed)
 
 
 def _write(row: Row[Any], dated: Dated, periods: dict[tuple[str, str], BillingPeriod]) -> None:

@@ -33,7 +33,7 @@ from portal.core.database import db
 from portal.core.failpoints import failpoint
 from portal.core.metrics import counter
 from portal.core.unit_of_work import after_commit, end_read, unit_of_work
-from portal.usage.report_models import MeterReport
+from portal.usage.report_models import OPEN_STATES, MeterReport
 
 log = structlog.get_logger(__name__)
 
@@ -70,9 +70,18 @@ class Address:
     meter_id: str | None
 
 
-def drain(gateway: Callable[[], Gateway], at_most: int) -> int:
-    """Send reports until none is due, `at_most` were tried, or this process is to end; returns how many."""
-    return leased_work.drain(partial(leased_work.claim, MeterReport), lambda work: _send(gateway(), *work), at_most)
+def drain(gateway: Callable[[], Gateway], at_most: int, team_id: str | None = None) -> int:
+    """Send reports, all or a team's, until none is due, `at_most` were tried, or this process is to end; returns how many."""
+    due = partial(leased_work.claim, MeterReport, OPEN_STATES)
+    if team_id is not None:
+        due = partial(due, MeterReport.team_id == team_id)
+    return leased_work.drain(due, lambda work: _send(gateway(), *work), at_most)
+
+
+def all_sent(team_id: str) -> bool:
+    """Whether Stripe has answered every report of the team that there is."""
+    still = select(MeterReport.id).where(MeterReport.team_id == team_id, MeterReport.state.in_(OPEN_STATES))
+    return db.session.execute(still.limit(1)).scalar() is None
 
 
 def _send(stripe: Gateway, report: MeterReport, token: str) -> None:

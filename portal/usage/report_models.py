@@ -12,7 +12,8 @@ from portal.core.clock import app_now
 from portal.core.database import Model, PrefixedId, PrimaryId, UtcDateTime
 from portal.core.ids import new_id
 
-OPEN = "state in ('pending', 'sending', 'unknown')"
+OPEN_STATES = ("pending", "sending", "unknown")
+OPEN = f"state in {OPEN_STATES}"
 
 
 class MeterReport(Model):

@@ -29,7 +29,7 @@ from portal.usage.overage import Overage, overages
 from tests import services
 from tests.cast import Person
 from tests.conftest import WORKER, FreshContextClient
-from tests.metered import METER, again, at_stripe, let_drafts_wait, report, reports
+from tests.metered import METER, again, answers_lost, at_stripe, let_drafts_wait, report, reports
 from tests.purchases import make_buyer
 from tests.stage import WEBHOOK_SECRET, Stage, serve_sandbox
 from tests.web.api.backend import Backend, backend_of
@@ -366,6 +366,48 @@ def test_who_ends_at_once_with_the_rest_given_back_pays_what_was_used(
     db.session.remove()
     assert preview is not None
     assert (preview.shown["total"], preview.amount_due) == (used["total"] + back["total"], 0)
+
+
+def test_what_was_used_a_moment_ago_is_on_the_last_invoice_of_a_plan_that_is_ended_at_once(stage: Stage) -> None:
+    """Also what was used since the preview, which says that it comes on top: nobody leaves with what the schedule has not
+    reported yet.
+    """
+    person, team_id, backend = buyer(stage, "starter")
+    pass_by(stage, TRIAL)
+    use(backend, 15_000)
+    again(stage)
+    stage.advance(timedelta(minutes=1))
+    use(backend, 20_000)
+    asked = person.client.post(f"/teams/{team_id}/plan/cancellation", data={"when": "now"})
+    page = person.client.get(asked.location).get_data(as_text=True)
+    assert "API calls beyond what is included: 25,000 at $1.00 USD for 1,000" in page
+    assert "What is used until you agree comes on top" in page
+    use(backend, 10_000)
+    person.client.post(f"{asked.location}/agreement")
+    stage.drain()
+    stage.deliver_all()
+    assert live_subscription(team_id) is None
+    assert invoices(stage)[0]["total"] == 3_500
+    assert at_stripe(stage, team_id) == 45_000
+    assert not any(one.after_close for one in reports(team_id))
+
+
+def test_a_plan_is_not_ended_at_once_before_stripe_has_what_was_used(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person, team_id, backend = buyer(stage, "starter")
+    pass_by(stage, TRIAL)
+    use(backend, 15_000)
+    with answers_lost(monkeypatch, effect=True):
+        end(stage, person, team_id, "now")
+        assert live_subscription(team_id) is not None
+        db.session.remove()
+    stage.advance(timedelta(minutes=1))
+    stage.drain()
+    stage.deliver_all()
+    assert live_subscription(team_id) is None
+    assert (invoices(stage)[0]["total"], at_stripe(stage, team_id)) == (500, 15_000)
+    db.session.remove()
 
 
 def used_page(person: Person, team_id: str, query: str = "", of: str = "") -> str:

@@ -21,6 +21,7 @@ from portal.core.authz import Action
 from portal.core.limits import limited
 from portal.core.tenancy import load_for
 from portal.core.unit_of_work import unit_of_work
+from portal.usage.last_report import report_all
 
 WHEN = {"period_end": "cancel", "now": "cancel_now"}
 
@@ -100,6 +101,8 @@ def _do(wish: LeaveWish) -> ResponseReturnValue:
     """Agree in the moment to what moves no money; show everything else first."""
     team, user_id = current_team(), signed_in_user().id
     try:
+        if wish.act == "cancel_now":
+            report_all(gateway(), team.id)  # what of it Stripe has by then is in the preview
         preview_id = leave_preview.make(gateway(), team, user_id, wish)
         preview = load_for(team.id, ChangePreview, preview_id)
         if preview.kind == "cancel_now" or preview.shown["at_once"]:
