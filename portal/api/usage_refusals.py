@@ -125,17 +125,21 @@ class Refusals:
 
     def _budget_exceeded(self, refused: BudgetExceeded) -> ApiError:
         of = "API key" if refused.kind == "api_key" else "member"
+        units = refused.meter or "credits"
         message = (
-            f"This takes {refused.cost:,} credits, and the budget of this {of} has {max(refused.credits - refused.used, 0):,}"
-            f" of {refused.credits:,} left for its month. Nothing was recorded."
+            f"This takes {refused.takes:,} {units}, and the budget of this {of} has {max(refused.limit - refused.used, 0):,}"
+            f" of {refused.limit:,} left for its month. Nothing was recorded."
+        )
+        takes = (
+            {"cost": refused.takes} if refused.meter is None else {"meter": refused.meter, "quantity": refused.takes}
         )
         return ApiError(
             402,
             "budget_exceeded",
             "budget_exceeded",
             message,
-            cost=refused.cost,
-            budget=refused.credits,
+            **takes,
+            budget=refused.limit,
             used=refused.used,
             buy_url=self._base_url + url_for("usage.budgets", team_id=self._team_id),
         )

@@ -1,4 +1,4 @@
-"""Budgets: how many credits an API key, or uses for a member, may take in a month of the plan."""
+"""Budgets: how much an API key, or uses for a member, may take in a month of the plan: credits, or units of a metered meter."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from portal.core.ids import new_id
 
 
 class UsageBudget(Model):
-    """Of one API key or one member: at `credits` a month, `warn` tells and `stop` refuses what would go beyond."""
+    """Of one API key or one member: at `limit` a month, `warn` tells and `stop` refuses what would go beyond.
+
+    It is in units of `meter`, or without one in credits, whatever takes them.
+    """
 
     __tablename__ = "usage_budgets"
     __table_args__ = (
@@ -24,17 +27,29 @@ class UsageBudget(Model):
             "uq_usage_budgets_api_key",
             "team_id",
             "api_key_id",
+            "meter",
             unique=True,
             postgresql_where=text("api_key_id is not null"),
+            postgresql_nulls_not_distinct=True,
         ),
-        Index("uq_usage_budgets_user", "team_id", "user_id", unique=True, postgresql_where=text("user_id is not null")),
+        Index(
+            "uq_usage_budgets_user",
+            "team_id",
+            "user_id",
+            "meter",
+            unique=True,
+            postgresql_where=text("user_id is not null"),
+            postgresql_nulls_not_distinct=True,
+        ),
     )
 
     id: Mapped[PrimaryId]
     team_id: Mapped[str] = mapped_column(PrefixedId, ForeignKey("teams.id"))
     api_key_id: Mapped[str | None] = mapped_column(PrefixedId, ForeignKey("api_keys.id"))
     user_id: Mapped[str | None] = mapped_column(PrefixedId, ForeignKey("users.id"))
-    credits: Mapped[int] = mapped_column(BigInteger)
+    meter: Mapped[str | None]
+    # The column has the name of the time when there were budgets in credits alone.
+    limit: Mapped[int] = mapped_column("credits", BigInteger)
     action: Mapped[str]
     created_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())
 

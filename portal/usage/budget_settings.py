@@ -1,4 +1,6 @@
-"""Setting and removing budgets. A budget is of one API key or one member, and each has at most one."""
+"""Setting and removing budgets. A budget is of one API key or one member, each of which has at most one in credits and one for
+each metered meter.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,11 @@ from portal.accounts.models import ApiKey, Membership, User
 from portal.core.database import db
 from portal.core.ids import new_id
 from portal.usage.budget_models import UsageBudget
+from portal.usage.names import meter_names
 
-CREDITS_MAX = 10**12
+LIMIT_MAX = 10**12
+# What a budget counts that is in no meter's units.
+CREDITS = "credits"
 ACTIONS = {"warn": "Only tell", "stop": "Refuse further use"}
 
 
@@ -25,21 +30,32 @@ def subjects_of(team_id: str) -> dict[str, str]:
     return found | {f"member:{user.id}": f"Member {user.display_name}" for user in members}
 
 
-def set_budget(team_id: str, subject: str, credits: int, action: str, actor: Actor) -> None:  # noqa: A002  the domain's word
-    """Set the budget of a subject of `subjects_of`, in the current unit; the one it had is replaced."""
+def units_of() -> dict[str, str]:
+    """What a budget can count: `credits`, where any meter takes them, and the units of each metered meter, by its key."""
+    meters = list(meter_names(()).values())
+    credits_too = {CREDITS: "Credits"} if any(not meter.metered for meter in meters) else {}
+    return credits_too | {meter.key: meter.name for meter in meters if meter.metered}
+
+
+def set_budget(team_id: str, subject: str, limit: int, action: str, actor: Actor, *, meter: str | None = None) -> None:
+    """Set the budget of a subject of `subjects_of`, in the current unit; the one it had of the same is replaced.
+
+    `limit` is in units of `meter`, or without one in credits.
+    """
     kind, _colon, subject_id = subject.partition(":")
     column = "api_key_id" if kind == "key" else "user_id"
     place = UsageBudget.api_key_id if kind == "key" else UsageBudget.user_id
     row = insert(UsageBudget).values(
-        id=new_id("budget"), team_id=team_id, credits=credits, action=action, **{column: subject_id}
+        id=new_id("budget"), team_id=team_id, meter=meter, limit=limit, action=action, **{column: subject_id}
     )
     saved = row.on_conflict_do_update(
-        index_elements=["team_id", column],
+        index_elements=["team_id", column, "meter"],
         index_where=place.is_not(None),
-        set_={"credits": credits, "action": action},
+        set_={UsageBudget.limit: limit, "action": action},
     )
     budget_id = db.session.execute(saved.returning(UsageBudget.id)).scalar_one()
-    audit.record(actor, "budget.set", team_id=team_id, target=budget_id, of=subject_id, credits=credits, at_it=action)
+    counted = {"credits": limit} if meter is None else {"units": limit, "meter": meter}
+    audit.record(actor, "budget.set", team_id=team_id, target=budget_id, of=subject_id, at_it=action, **counted)
 
 
 def remove_budget(team_id: str, budget_id: str, actor: Actor) -> bool:

@@ -6,7 +6,7 @@ from flask_wtf import FlaskForm
 from wtforms import IntegerField, RadioField, SelectChoice, SelectField
 from wtforms.validators import InputRequired, NumberRange
 
-from portal.usage.budget_settings import ACTIONS, CREDITS_MAX
+from portal.usage.budget_settings import ACTIONS, LIMIT_MAX
 
 
 def choices_of(words: dict[str, str]) -> list[SelectChoice]:
@@ -15,11 +15,12 @@ def choices_of(words: dict[str, str]) -> list[SelectChoice]:
 
 class BudgetForm(FlaskForm):
     subject = SelectField("For")
-    credits = IntegerField(
-        "Credits a month",
+    units = SelectField("Counts")
+    limit = IntegerField(
+        "How many a month",
         validators=[
-            InputRequired("Give a whole number of credits."),
-            NumberRange(min=1, max=CREDITS_MAX, message=f"From 1 to {CREDITS_MAX:,} credits."),
+            InputRequired("Give a whole number."),
+            NumberRange(min=1, max=LIMIT_MAX, message=f"From 1 to {LIMIT_MAX:,}."),
         ],
     )
     action = RadioField("At the budget", choices=choices_of(ACTIONS), default="warn")

@@ -128,12 +128,13 @@ def refusal_of(use: Use) -> Refusal | None:
     if fault is not None:
         return fault
     terms, at = found.meters[use.meter], use.occurred_at or found.now
+    budgets = stopping_budgets(use.team_id, [(use, at)]) if found.budgeted else StoppingBudgets()
     if terms.mode == "credits":
         cost = (terms.cost or 0) * use.quantity
-        budgets = stopping_budgets(use.team_id, [(use, at)]) if found.budgeted else StoppingBudgets()
         return budgets.refusal(use, cost, at) or shortage(use.team_id, cost)
-    if terms.more_allowed:
-        return None
+    refused = budgets.refusal(use, use.quantity, at, use.meter)
+    if refused or terms.more_allowed:
+        return refused
     [(_month, used)] = storage.used_in_month(use.team_id, [(use.meter, at)]).values()
     return IncludedUsedUp(terms.included, used) if used + use.quantity > terms.included else None
 
@@ -179,7 +180,7 @@ class _Books:
         self._now = self._spending.now if self._spending else found.now
         self._budgets = StoppingBudgets()
         if self._found.budgeted:
-            self._budgets = stopping_budgets(team_id, ((use, self._moment(use)) for use in opened if self._pays(use)))
+            self._budgets = stopping_budgets(team_id, ((use, self._moment(use)) for use in opened))
         ending = (use for use in opened if not self._pays(use) and not self._terms(use).more_allowed)
         self._months = storage.used_in_month(team_id, {(use.meter, self._moment(use)) for use in ending})
         self._used = {(meter, month): used for (meter, _at), (month, used) in self._months.items()}
@@ -233,7 +234,8 @@ class _Books:
         """Take the use's credits, or its units of what is included. With it, the version of its entry."""
         terms, id_, occurred_at = self._terms(use), new_id("use"), self._moment(use)
         if terms.mode == "metered":
-            included, used = self._include(use, terms, occurred_at)
+            with self._budgets.taken(use, use.quantity, occurred_at, use.meter):
+                included, used = self._include(use, terms, occurred_at)
             return Recorded(id_, use, 0, None, self._now, occurred_at, included, used), None
         cost = (terms.cost or 0) * use.quantity
         assert self._spending is not None

@@ -45,14 +45,18 @@ class IncludedUsedUp(MeteringError):
 
 
 class BudgetExceeded(MeteringError):
-    """The budget of an `api_key` or a `member` for the month of the use stops it; all three figures are in credits.
+    """The budget of an `api_key` or a `member` for the month of the use stops it; all three figures are in units of `meter`, or
+    without one in credits.
 
     `unmarked`: the first one that this budget refuses in the month, under this fact (`budgets.mark_refused`).
     """
 
-    def __init__(self, kind: str, credits: int, used: int, cost: int, unmarked: str = "") -> None:  # noqa: A002  what it is everywhere
-        super().__init__(f"{cost} more would go beyond the {kind}'s budget of {credits}, of which {used} are used")
-        self.kind, self.credits, self.used, self.cost, self.unmarked = kind, credits, used, cost, unmarked
+    def __init__(
+        self, kind: str, limit: int, used: int, takes: int, unmarked: str = "", meter: str | None = None
+    ) -> None:
+        super().__init__(f"{takes} more would go beyond the {kind}'s budget of {limit}, of which {used} are used")
+        self.kind, self.limit, self.used, self.takes, self.unmarked = kind, limit, used, takes, unmarked
+        self.meter = meter
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,7 @@ def filled(path: str) -> Callable[[Visitor, Any], None]:
 
 
 def budgets(someone: Visitor, company: Any) -> None:
-    """One that stops, one that tells, and one that is refused as it stands in the form."""
+    """One that stops, one that tells, and one of units."""
     person = heavy(company)
     fill_for(someone, person)
     with someone.stack.portal.app_context(), unit_of_work() as session:
@@ -129,12 +129,13 @@ def budgets(someone: Visitor, company: Any) -> None:
         first, second = session.execute(of_team).scalars().all()
         for key_id, credits_a_month, action in ((first, 300, "stop"), (second, 4_000, "warn")):
             set_budget(person.team_id, f"key:{key_id}", credits_a_month, action, SYSTEM)
+        set_budget(person.team_id, f"key:{first}", 50_000, "stop", SYSTEM, meter="api_calls")
     someone.go(f"/teams/{person.team_id}/usage/budgets")
 
 
 def refused_budget(someone: Visitor, company: Any) -> None:
     budgets(someone, company)
-    values = {"subject": "member:nobody", "credits": "0", "action": "stop"}
+    values = {"subject": "member:nobody", "units": "credits", "limit": "0", "action": "stop"}
     someone.send(f"/teams/{heavy(company).team_id}/usage/budgets", values)
     someone.page.get_by_text("From 1 to").wait_for()
 

@@ -302,6 +302,14 @@ MUTANTS = (
         (METERED_ROUTES,),
     ),
     Mutant(
+        "units-pass-a-budget",
+        "ask the budgets for what takes credits alone",
+        "portal/usage/metering.py",
+        "            with self._budgets.taken(use, use.quantity, occurred_at, use.meter):\n",
+        "            if terms:\n",
+        (BUDGETS,),
+    ),
+    Mutant(
         "holds-pass-a-budget",
         "hold credits for a key whose budget is used up",
         "portal/usage/held_uses.py",

@@ -55,8 +55,16 @@ class CreditsMissingDetail(ErrorDetail):
         }
     )
     included = fields.Integer(metadata={"description": "Of a metered meter: units a month that the plan includes."})
-    used = fields.Integer(metadata={"description": "How many of them are used, or credits of the budget."})
-    budget = fields.Integer(metadata={"description": "Of an API key or a member: credits a month of its budget."})
+    used = fields.Integer(metadata={"description": "How many of them are used, or how much of the budget."})
+    budget = fields.Integer(
+        metadata={
+            "description": "Of an API key or a member: how much a month its budget is, in credits, or in units of `meter` where that is given."
+        }
+    )
+    meter = fields.String(
+        metadata={"description": "Of a budget in units of a metered meter: which one.", "example": "api_calls"}
+    )
+    quantity = fields.Integer(metadata={"description": "Of such a budget: the units that the use would take."})
     buy_url = text(
         "Where a person of the team can get more, or can change the budget that stopped it.",
         format="uri",

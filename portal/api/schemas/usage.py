@@ -106,10 +106,16 @@ class RefusedUse(Answer):
         metadata={"description": "How auto-purchase stands, as in a 402.", "enum": list(STANDINGS)}
     )
     included = fields.Integer(metadata={"description": "Units a month that the plan includes."})
-    used = fields.Integer(metadata={"description": "How many of them are used, or credits of the budget."})
+    used = fields.Integer(metadata={"description": "How many of them are used, or how much of the budget."})
     budget = fields.Integer(
-        metadata={"description": "Credits a month of the API key's or the member's budget that stopped it."}
+        metadata={
+            "description": "How much a month the budget of the API key or the member is that stopped it: credits, or units of `meter`."
+        }
     )
+    meter = fields.String(
+        metadata={"description": "Of a budget in units of a metered meter: which one.", "example": "api_calls"}
+    )
+    quantity = fields.Integer(metadata={"description": "Of such a budget: the units that the use would take."})
     buy_url = fields.String(
         metadata={"description": "Where a person of the team can get more, or can change the budget.", "format": "uri"}
     )

@@ -9,7 +9,7 @@ from portal.accounts.access import current_membership, current_team, signed_in_u
 from portal.accounts.audit import by_user
 from portal.core.authz import Action, may
 from portal.core.unit_of_work import unit_of_work
-from portal.usage.budget_settings import remove_budget, set_budget, subjects_of
+from portal.usage.budget_settings import CREDITS, remove_budget, set_budget, subjects_of, units_of
 from portal.usage.budgets import budgets_of
 from portal.usage.forms import BudgetForm, choices_of
 from portal.usage.routes.usage_page import bp
@@ -29,7 +29,8 @@ def save_budget() -> ResponseReturnValue:
         return _page(form), 422
     with unit_of_work():
         actor = by_user(signed_in_user().id)
-        set_budget(team.id, form.subject.data, form.credits.data, form.action.data, actor)
+        meter = None if form.units.data == CREDITS else form.units.data
+        set_budget(team.id, form.subject.data, form.limit.data, form.action.data, actor, meter=meter)
     flash("The budget is set. It counts what was used since the month began.", "success")
     return redirect(url_for("usage.budgets", team_id=team.id), 303)
 
@@ -48,6 +49,7 @@ def end_budget(budget_id: str) -> ResponseReturnValue:
 def _form(**values: object) -> BudgetForm:
     form = BudgetForm(**values)
     form.subject.choices = choices_of(subjects_of(current_team().id))
+    form.units.choices = choices_of(units_of())
     return form
 
 

@@ -160,7 +160,7 @@ def make_payment(team_id: str, _user_id: str) -> str:
 
 def make_budget(team_id: str, _user_id: str) -> str:
     """Of somebody else than the last one, since each has at most one."""
-    budget = UsageBudget(team_id=team_id, user_id=make_user().id, credits=100, action="warn")
+    budget = UsageBudget(team_id=team_id, user_id=make_user().id, limit=100, action="warn")
     db.session.add(budget)
     return budget.id
 

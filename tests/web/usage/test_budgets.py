@@ -32,18 +32,18 @@ def address(cast: Cast) -> str:
     return f"/teams/{cast.team_id}/usage/budgets"
 
 
-def budget(cast: Cast, subject: str, credits: int, action: str = "stop") -> None:  # noqa: A002  the domain's word
+def budget(cast: Cast, subject: str, limit: int, action: str = "stop", meter: str | None = None) -> None:
     with unit_of_work():
-        set_budget(cast.team_id, subject, credits, action, SYSTEM)
+        set_budget(cast.team_id, subject, limit, action, SYSTEM, meter=meter)
 
 
 def test_a_budget_is_set_replaced_and_removed_on_the_page(cast: Cast, address: str) -> None:
     key_id = make_key(cast, "Nightly jobs")
     assert "No budget yet" in words(cast.owner, address)
-    form = {"subject": f"key:{key_id}", "credits": "500", "action": "stop"}
+    form = {"subject": f"key:{key_id}", "units": "credits", "limit": "500", "action": "stop"}
     assert cast.admin.client.post(address, data=form).status_code == 303
-    assert cast.owner.client.post(address, data=form | {"credits": "800", "action": "warn"}).status_code == 303
-    member = {"subject": f"member:{cast.member.user_id}", "credits": "20", "action": "warn"}
+    assert cast.owner.client.post(address, data=form | {"limit": "800", "action": "warn"}).status_code == 303
+    member = {"subject": f"member:{cast.member.user_id}", "units": "credits", "limit": "20", "action": "warn"}
     assert cast.owner.client.post(address, data=member).status_code == 303
     shown = words(cast.member, address)
     assert "Nightly jobs" in shown
@@ -62,17 +62,18 @@ def test_a_budget_is_set_replaced_and_removed_on_the_page(cast: Cast, address: s
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"credits": "0"}, "From 1 to"),
-        ({"credits": "-5"}, "From 1 to"),
-        ({"credits": "1e3"}, "Not a valid integer"),
-        ({"credits": "9" * 30}, "From 1 to"),
-        ({"credits": ""}, "Give a whole number"),
+        ({"limit": "0"}, "From 1 to"),
+        ({"limit": "-5"}, "From 1 to"),
+        ({"limit": "1e3"}, "Not a valid integer"),
+        ({"limit": "9" * 30}, "From 1 to"),
+        ({"limit": ""}, "Give a whole number"),
         ({"action": "explode"}, "Not a valid choice"),
         ({"subject": "key:key_of_others"}, "Not a valid choice"),
+        ({"units": "send_email"}, "Not a valid choice"),
     ],
 )
 def test_what_is_no_budget_is_refused_in_words(cast: Cast, address: str, change: dict[str, str], reason: str) -> None:
-    form = {"subject": f"member:{cast.member.user_id}", "credits": "5", "action": "stop"} | change
+    form = {"subject": f"member:{cast.member.user_id}", "units": "credits", "limit": "5", "action": "stop"} | change
     answer = cast.owner.client.post(address, data=form)
     assert answer.status_code == 422
     assert reason in answer.get_data(as_text=True)
@@ -81,7 +82,7 @@ def test_what_is_no_budget_is_refused_in_words(cast: Cast, address: str, change:
 
 
 def test_nobody_sets_a_budget_for_another_teams_people(cast: Cast, address: str) -> None:
-    form = {"subject": f"member:{cast.outsider.user_id}", "credits": "5", "action": "stop"}
+    form = {"subject": f"member:{cast.outsider.user_id}", "units": "credits", "limit": "5", "action": "stop"}
     assert cast.owner.client.post(address, data=form).status_code == 422
     form["subject"] = f"member:{cast.member.user_id}"
     assert cast.member.client.post(address, data=form).status_code == 403
@@ -107,6 +108,55 @@ def test_the_api_answers_402_when_a_budget_stops_a_use_and_the_key_stays_free(ap
     assert backend.use(quantity=8, key="first").headers["Idempotent-Replayed"] == "true"
     assert balance(cast.team_id).available == 1_000 - 13
     db.session.rollback()
+
+
+def test_a_budget_of_units_stops_metered_use_and_no_other(app: Flask, cast: Cast) -> None:
+    backend = backend_of(app, cast.team_id, cast.owner)
+    backend.give(1_000)
+    key = f"key:{key_id_of(cast.team_id)}"
+    budget(cast, key, 10)
+    budget(cast, key, 500, meter="api_calls")
+    assert backend.use("api_calls", 400).status_code == 200
+    refused = backend.use("api_calls", 101, key="over")
+    error = error_of(refused)
+    assert (refused.status_code, error["code"]) == (402, "budget_exceeded")
+    assert (error["meter"], error["quantity"], error["budget"], error["used"]) == ("api_calls", 101, 500, 400)
+    assert "cost" not in error
+    assert "takes 101 api_calls" in error["message"]
+    assert backend.use("api_calls", 100, key="over").status_code == 200
+    assert backend.use("api_calls", 1).status_code == 402
+    # Each counts its own.
+    assert [backend.use(quantity=10).status_code, backend.use(quantity=1).status_code] == [200, 402]
+    assert [(row.units, row.used, row.limit) for row in budgets_of(cast.team_id)] == [
+        ("credits", 10, 10),
+        ("API calls", 500, 500),
+    ]
+    db.session.rollback()
+
+
+def test_uses_of_units_in_one_call_are_decided_in_their_order_and_a_route_asks_before(cast: Cast) -> None:
+    mine = cast.member.user_id
+    budget(cast, f"member:{mine}", 10, meter="api_calls")
+    uses = [Use(cast.team_id, name, "api_calls", count, user_id=mine) for name, count in (("a", 6), ("b", 6), ("c", 4))]
+    with unit_of_work():
+        outcomes = record_all(cast.team_id, uses, lambda recorded: json.dumps(recorded.cost))
+    assert [isinstance(outcome, BudgetExceeded) for outcome in outcomes] == [False, True, False]
+    with pytest.raises(UseRefused), metering("api_calls", cast.team_id, user_id=mine):
+        pytest.fail("the action began")
+    with metering("api_calls", cast.team_id):
+        pass
+
+
+def test_a_budget_of_units_is_set_and_told_of_in_its_own_words(cast: Cast, address: str) -> None:
+    form = {"subject": f"member:{cast.member.user_id}", "units": "api_calls", "limit": "100", "action": "stop"}
+    assert cast.owner.client.post(address, data=form).status_code == 303
+    use(cast.team_id, "api_calls", 80, user_id=cast.member.user_id)
+    shown = words(cast.owner, address)
+    assert "Member · API calls" in shown
+    assert "80 of 100 API calls are used" in cast.owner.client.get(address).get_data(as_text=True)
+    with unit_of_work():
+        assert tell_of_budgets(cast.team_id) == 1
+    assert entries_of(cast.owner.user_id)[-1].words.startswith("80 of 100 API calls of this month are used.")
 
 
 def test_uses_of_one_call_are_decided_in_their_order(cast: Cast) -> None:
