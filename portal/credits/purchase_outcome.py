@@ -41,7 +41,10 @@ class Outcome:
 
 
 def why_not(row: PurchaseIntent) -> str | None:
-    """Why a purchase that was not sent yet is not charged any more; None when it is to be."""
+    """Why a purchase that was not charged yet is not to be any more; None when it is.
+
+    What was agreed to and which card pays may have changed since it was begun: then another one is begun by that.
+    """
     rule, rights = purchase_rules.rule_of(row.team_id), effective(row.team_id)
     if rule is None or not rule.enabled:
         return "turned_off"
@@ -51,7 +54,16 @@ def why_not(row: PurchaseIntent) -> str | None:
         return rule.reason
     if rights.credits_frozen:
         return "frozen"
-    return purchase_rules.why_not_offered(row.team_id)
+    if (reason := purchase_rules.why_not_offered(row.team_id)) is not None:
+        return reason
+    return "terms_changed" if row.consent_id != rule.consent_id else _card_changed(row)
+
+
+def _card_changed(row: PurchaseIntent) -> str | None:
+    card = purchase_rules.card_to_charge(row.team_id)
+    if card is None:
+        return "no_card"
+    return "card_changed" if card.stripe_id != row.params["payment_method"] else None
 
 
 def record(stripe: Gateway, row: PurchaseIntent, token: str, outcome: Outcome, apply: Apply) -> None:

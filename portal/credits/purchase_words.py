@@ -47,6 +47,9 @@ CANCELED = {
     "frozen": "Not charged: the credits were frozen",
     "not_allowed": "Not charged: the plan does not include auto-purchase any more",
     "not_offered": "Not charged: auto-purchase is not offered at the moment",
+    "terms_changed": "Not charged: the settings were changed before",
+    "card_changed": "Not charged: another card was saved before",
+    "no_card": "Not charged: there was no saved card any more",
     "too_late": "Not charged: Stripe could not be reached in time",
     "canceled_at_stripe": "Not charged: it was canceled at Stripe",
 }

@@ -16,6 +16,7 @@ HOLDS = "tests/lifecycle/credits/test_holds.py"
 BATCHES = "tests/lifecycle/test_usage_batches.py"
 METERED = "tests/web/api/test_usage_details.py"
 AUTO_PURCHASE = "tests/lifecycle/test_auto_purchase.py"
+AUTO_PURCHASE_TERMS = "tests/lifecycle/test_auto_purchase_terms.py"
 PURCHASE_SIZE = "tests/unit/credits/test_purchase_size.py"
 METER_REPORTS = "tests/lifecycle/test_meter_reports.py"
 UPGRADES = "tests/lifecycle/test_upgrade_grants.py"
@@ -357,6 +358,14 @@ MUTANTS = (
         '    if rule.state == "stopped":  # a payment was refunded or disputed meanwhile\n        return rule.reason\n',
         "",
         (AUTO_PURCHASE,),
+    ),
+    Mutant(
+        "charges-by-old-terms",
+        "charge what was not sent yet although other terms were agreed to meanwhile",
+        "portal/credits/purchase_outcome.py",
+        'return "terms_changed" if row.consent_id != rule.consent_id else _card_changed(row)',
+        "return _card_changed(row)",
+        (AUTO_PURCHASE_TERMS,),
     ),
     Mutant(
         "a-dead-card-again",

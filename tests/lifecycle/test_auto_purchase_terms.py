@@ -1,0 +1,82 @@
+"""Nothing is bought automatically but by the terms that are agreed to when the card is charged, and with the card that is shown."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from portal.core.database import db
+from portal.core.unit_of_work import run_in_unit
+from portal.credits import purchase_rules
+from portal.credits.purchase_size import Limits
+from portal.credits.purchase_words import canceled_words
+from tests.auto_buyers import CENTS, CREDITS, DECLINES, WIDE, WORKS, AutoBuyer
+from tests.cast import Cast
+from tests.purchases import violations
+from tests.stage import Stage
+from tests.trouble import call_fault, trouble
+
+ONE_A_DAY = Limits(day_count=1, month_count=5, day_cents=CENTS, month_cents=5 * CENTS)
+A_MINUTE, TWO_HOURS = timedelta(minutes=1), timedelta(hours=2)
+OTHER_CARD = "pm_card_mastercard"
+
+
+def put_off(stage: Stage, cast: Cast) -> AutoBuyer:
+    """One whose purchase of three bundles waits since the card before this one was refused."""
+    buyer = AutoBuyer.ready(stage, cast.owner, cast.team_id, DECLINES)
+    buyer.spend(200)
+    buyer.settle()
+    buyer.switch_card(WORKS)
+    run_in_unit(lambda: purchase_rules.arm_for_new_card(cast.team_id))
+    db.session.remove()
+    assert not buyer.spend(3_200)
+    buyer.settle()
+    assert [(row.state, row.quantity) for row in buyer.intents()] == [("failed", 1), ("pending", 3)]
+    return buyer
+
+
+@pytest.mark.parametrize("turned_off", [False, True])
+def test_what_was_put_off_is_not_charged_once_other_terms_are_agreed_to(
+    cast: Cast, stage: Stage, *, turned_off: bool
+) -> None:
+    """The next one is begun by the new terms, whether or not it was off in between."""
+    buyer = put_off(stage, cast)
+    if turned_off:
+        run_in_unit(lambda: purchase_rules.turn_off(cast.team_id, cast.owner.user_id))
+        db.session.remove()
+    buyer.turn_on(ONE_A_DAY)
+    buyer.settle()
+    assert buyer.states()[1:] == [("canceled", "terms_changed")]
+    assert canceled_words("terms_changed") != canceled_words(None)
+    assert buyer.charges() == ["failed"]
+    buyer.pass_time(A_MINUTE)
+    assert [(row.state, row.amount) for row in buyer.intents()[2:]] == [("granted", CENTS)]
+    assert buyer.charges() == ["failed", "succeeded"]
+    assert violations() == []
+
+
+def test_what_was_put_off_is_charged_to_no_card_but_the_one_that_is_saved_by_then(cast: Cast, stage: Stage) -> None:
+    buyer = put_off(stage, cast)
+    shown = buyer.switch_card(OTHER_CARD)
+    buyer.pass_time(TWO_HOURS)
+    buyer.look_now()
+    assert [state for state, _code in buyer.states()] == ["failed", "canceled", "granted"]
+    assert buyer.states()[1] == ("canceled", "card_changed")
+    assert [intent["payment_method"] for intent in buyer.at_stripe()][-1] == shown
+    assert buyer.charges() == ["failed", "succeeded"]
+
+
+def test_an_intent_that_is_made_and_not_charged_ends_with_its_terms(cast: Cast, stage: Stage) -> None:
+    """Stripe does not answer between the two calls, and other terms are agreed to meanwhile."""
+    buyer = AutoBuyer.ready(stage, cast.owner, cast.team_id)
+    buyer.spend(200)
+    with trouble(stage, call_fault("drop_before", "GET /v1/payment_intents/*", None)):
+        stage.drain()
+    assert buyer.states() == [("unknown", None)]
+    buyer.turn_on(WIDE, threshold=600)
+    buyer.look_now()
+    assert buyer.states() == [("canceled", "terms_changed")]
+    assert [intent["status"] for intent in buyer.at_stripe()] == ["canceled"]
+    buyer.pass_time(A_MINUTE)
+    assert (buyer.charges(), buyer.granted()) == (["succeeded"], [CREDITS])
