@@ -23,7 +23,7 @@ REFUSED = {
     "off": "it is not on, or not in a state in which this could be done; `show` says how it stands",
     "not_allowed": "the team's plan does not include it",
     "not_offered": "it is not offered: the catalog works out taxes, or sells no bundle without a limit",
-    "not_sold": "the bundle is not sold automatically any more, or not at the price that was agreed to",
+    "not_sold": "the bundle is not sold automatically any more, or not with the credits and at the price that were agreed to",
     "no_card": "the team has no saved card",
     "too_many": "too many payments were refused lately",
 }
@@ -41,7 +41,7 @@ def show_command(team_id: str) -> None:
     if rule is None:
         click.echo("never turned on")
         return
-    bundle, spent = purchase_rules.bundle_of(team_id, rule.price_id), auto_purchase.bought(team_id, clock.now())
+    bundle, spent = purchase_rules.bundle_of(rule), auto_purchase.bought(team_id, clock.now())
     click.echo(f"{'on' if rule.enabled else 'off'}, {rule.state}{f': {rule.reason}' if rule.reason else ''}")
     if rule.paused_at is not None:
         click.echo(f"paused by the staff: {rule.paused_reason}")

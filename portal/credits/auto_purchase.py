@@ -77,7 +77,7 @@ def _intend(team_id: str, began_by: str, cost: int = 0) -> str | None:
 def _begin(rule: AutoPurchaseRule, now: datetime, gap: int, began_by: str) -> str | None:
     team_id = rule.team_id
     not_offered = purchase_rules.why_not_offered(team_id)
-    bundle, card = purchase_rules.bundle_of(team_id, rule.price_id), purchase_rules.card_to_charge(team_id)
+    bundle, card = purchase_rules.bundle_of(rule), purchase_rules.card_to_charge(team_id)
     if not_offered or bundle is None or card is None:
         _stop(rule, not_offered or ("price_changed" if bundle is None else "no_card"))
         return None

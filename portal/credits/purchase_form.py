@@ -18,7 +18,7 @@ from portal.core.money import decimal_amount, money_words
 from portal.credits.ledger import AMOUNT_MAX
 from portal.credits.purchase_models import CENTS_MAX, AutoPurchaseRule
 from portal.credits.purchase_size import Limits
-from portal.credits.purchase_terms import Terms
+from portal.credits.purchase_terms import Terms, valid_words
 
 COUNTS_MAX = 1_000
 COUNTS = {
@@ -56,7 +56,7 @@ class AutoPurchaseForm(FlaskForm):
         "When fewer are left than", validators=[NumberRange(1, AMOUNT_MAX, "Enter a whole number, 1 or more.")]
     )
     counts = SelectField("What counts", choices=[SelectChoice(value, words) for value, words in COUNTS.items()])
-    bundle = SelectField("Buy")
+    bundle = SelectField("Buy", validate_choice=False)
     day_count = _count("Purchases a day")
     day_money = _money("Money a day")
     month_count = _count("Purchases a calendar month")
@@ -64,9 +64,20 @@ class AutoPurchaseForm(FlaskForm):
     agreed = BooleanField(validators=[DataRequired("Tick this to turn auto-purchase on.")])
 
     def __init__(self, bundles: list[BundlePrice], **more: Any) -> None:
-        self._bundles = {bundle.bundle_key: bundle for bundle in bundles}
+        self._bundles = {_value(bundle): bundle for bundle in bundles}
         super().__init__(**more)
-        self.bundle.choices = [SelectChoice(bundle.bundle_key, _offer(bundle)) for bundle in bundles]
+        self.bundle.choices = [SelectChoice(value, _offer(bundle)) for value, bundle in self._bundles.items()]
+
+    def validate_bundle(self, field: SelectField) -> None:
+        """What is agreed to is what was shown: a bundle that is another one by now is looked at, and ticked, again."""
+        if field.data in self._bundles:
+            return
+        key = str(field.data).partition(":")[0]
+        field.data = next((value for value, bundle in self._bundles.items() if bundle.bundle_key == key), None)
+        self.agreed.data = False
+        raise ValidationError(
+            "This is not sold any more as it was shown. Look at what is sold now, and tick the box again."
+        )
 
     def validate_month_count(self, field: IntegerField) -> None:
         if None not in (field.data, self.day_count.data) and field.data < self.day_count.data:
@@ -110,7 +121,13 @@ def _whole(field: IntegerField) -> int:
 
 
 def _offer(bundle: BundlePrice) -> str:
-    return f"{bundle.credits:,} credits for {money_words(bundle.unit_amount_cents, bundle.currency)}"
+    price, valid = money_words(bundle.unit_amount_cents, bundle.currency), valid_words(bundle)
+    return f"{bundle.credits:,} credits for {price}" + (f", valid for {valid}" if valid else "")
+
+
+def _value(bundle: BundlePrice) -> str:
+    """What the form sends for a bundle: all that was shown of it."""
+    return f"{bundle.bundle_key}:{bundle.price_id}:{bundle.credits}:{bundle.expires_after_months or 'ever'}"
 
 
 def _minor(text: str | None, currency: str) -> int | None:
@@ -133,7 +150,7 @@ def filled_with(rule: AutoPurchaseRule | None, bundles: list[BundlePrice]) -> Au
     chosen = {
         "threshold": rule.threshold if rule else SUGGESTED_THRESHOLD,
         "counts": rule.counts if rule else "total",
-        "bundle": mine.bundle_key,
+        "bundle": _value(mine),
         "day_count": rule.day_count_max if rule else SUGGESTED_A_DAY,
         "month_count": rule.month_count_max if rule else SUGGESTED_A_MONTH,
         "day_money": _text(rule.day_cents_max if rule else price * SUGGESTED_A_DAY, mine),

@@ -63,7 +63,8 @@ class AutoPurchaseRule(Model):
 
     `stopped`: something happened that a person has to look at; `capped`: a limit was reached, until `capped_until`.
     `arming` counts how often it was armed: of each time at most one purchase may fail. No purchase is begun before
-    `not_before`. What is bought and for how much is what was agreed to: another price of the bundle stops it.
+    `not_before`. What is bought and for how much is what was agreed to: another price of the bundle, or less for it, stops
+    it.
     """
 
     __tablename__ = "auto_purchase_rules"

@@ -29,7 +29,7 @@ from portal.core.statements import Statement
 from portal.core.unit_of_work import after_commit
 from portal.credits import purchase_news
 from portal.credits.purchase_models import OPEN_STATES, AutoPurchaseConsent, AutoPurchaseRule, PurchaseIntent
-from portal.credits.purchase_terms import TEXT_VERSION, Terms, consent_words
+from portal.credits.purchase_terms import TEXT_VERSION, Terms, consent_words, gives_what_was_agreed
 from portal.credits.storage import lock_account
 
 FEATURE = "auto_purchase"
@@ -80,9 +80,16 @@ def is_offered(team_id: str) -> bool:
     return why_not_offered(team_id) is None
 
 
-def bundle_of(team_id: str, price_id: str) -> BundlePrice | None:
-    """The bundle at the price that was agreed to; None when it is not sold to the team at that price any more."""
-    return next((bundle for bundle in choices(team_id) if bundle.price_id == price_id), None)
+def bundle_of(rule: AutoPurchaseRule) -> BundlePrice | None:
+    """The bundle that was agreed to; None when it is not sold to the team at that price any more, or gives less for it.
+
+    What a bundle gives may be changed while its price stays.
+    """
+    bundle = next((bundle for bundle in choices(rule.team_id) if bundle.price_id == rule.price_id), None)
+    if bundle is None:
+        return None
+    query = select(AutoPurchaseConsent.terms).where(AutoPurchaseConsent.id == rule.consent_id)
+    return bundle if gives_what_was_agreed(bundle, db.session.execute(query).scalar_one()) else None
 
 
 def choices(team_id: str) -> list[BundlePrice]:
@@ -199,7 +206,7 @@ def arm_again(team_id: str, user_id: str) -> None:
         raise RuleRefused("off")
     if (reason := why_not_offered(team_id)) is not None:
         raise RuleRefused(reason)
-    if bundle_of(team_id, rule.price_id) is None:
+    if bundle_of(rule) is None:
         raise RuleRefused("not_sold")
     if card_to_charge(team_id) is None:
         raise RuleRefused("no_card")

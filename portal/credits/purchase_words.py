@@ -13,7 +13,7 @@ STOPPED = {
         "Save a card, and it goes on by itself.",
     ),
     "price_changed": (
-        "The bundle is not sold automatically any more, or not at the price you agreed to. Nothing was charged.",
+        "The bundle is not sold automatically any more, or not with the credits and at the price you agreed to. Nothing was charged.",
         "Look at what is sold now and agree to it.",
     ),
     "refunded": (

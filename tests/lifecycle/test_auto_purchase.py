@@ -25,6 +25,7 @@ from portal.credits.purchase_models import AutoPurchaseConsent
 from portal.credits.purchase_rules import RuleRefused
 from portal.credits.purchase_size import Limits
 from portal.credits.purchase_stop import stop_after_undoing
+from portal.credits.purchase_terms import TEXT_VERSION
 from portal.credits.purchase_words import canceled_words
 from portal.usage.metered import UseRefused, metering
 from tests.auto_buyers import ASKS, ASKS_THEN_DECLINES, CENTS, CREDITS, DECLINES, WIDE, WORKS, AutoBuyer
@@ -379,8 +380,8 @@ def test_what_was_agreed_to_is_kept_for_ever(cast: Cast, stage: Stage) -> None:
     buyer.turn_on(Limits(1, 2, CENTS, 2 * CENTS), threshold=200)
     consents = buyer._all(select(AutoPurchaseConsent).order_by(AutoPurchaseConsent.id))
     assert [(one.user_id, one.text_version, one.terms["threshold"]) for one in consents] == [
-        (cast.owner.user_id, 1, 500),
-        (cast.owner.user_id, 1, 200),
+        (cast.owner.user_id, TEXT_VERSION, 500),
+        (cast.owner.user_id, TEXT_VERSION, 200),
     ]
     assert "At most once and $18.00 USD a day, and 2 times and $36.00 USD a calendar month (UTC)." in consents[1].words
     assert "I allow" in consents[1].words

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy import select, update
 
+from portal.catalog.models import Bundle
 from portal.core.database import db
-from portal.core.unit_of_work import run_in_unit
+from portal.core.unit_of_work import run_in_unit, unit_of_work
 from portal.credits import purchase_rules
+from portal.credits.purchase_models import AutoPurchaseConsent
+from portal.credits.purchase_rules import RuleRefused
 from portal.credits.purchase_size import Limits
+from portal.credits.purchase_terms import Terms
 from portal.credits.purchase_words import canceled_words
 from tests.auto_buyers import CENTS, CREDITS, DECLINES, WIDE, WORKS, AutoBuyer
 from tests.cast import Cast
@@ -80,3 +87,63 @@ def test_an_intent_that_is_made_and_not_charged_ends_with_its_terms(cast: Cast, 
     assert [intent["status"] for intent in buyer.at_stripe()] == ["canceled"]
     buyer.pass_time(A_MINUTE)
     assert (buyer.charges(), buyer.granted()) == (["succeeded"], [CREDITS])
+
+
+# What the bundle gives
+
+
+def now_gives(**values: Any) -> None:
+    """As after a catalog sync: what a bundle gives is changed in place, at the same price."""
+    with unit_of_work() as session:
+        session.execute(update(Bundle).where(Bundle.key == "credits_1000").values(**values))
+    db.session.remove()
+
+
+@pytest.fixture
+def changing(stage: Stage) -> Iterator[None]:
+    yield
+    db.session.rollback()
+    now_gives(credits=CREDITS, expires_after_months=None)
+
+
+@pytest.mark.parametrize("less", [{"credits": 500}, {"expires_after_months": 12}])
+def test_less_for_the_same_money_is_not_what_was_agreed_to(
+    cast: Cast, stage: Stage, changing: None, less: dict[str, int]
+) -> None:
+    buyer = AutoBuyer.ready(stage, cast.owner, cast.team_id)
+    now_gives(**less)
+    buyer.spend(200)
+    assert (buyer.rule().state, buyer.rule().reason, buyer.intents()) == ("stopped", "price_changed", [])
+    with pytest.raises(RuleRefused, match="not_sold"):
+        buyer.arm_again()
+    now_gives(credits=CREDITS, expires_after_months=None)
+    buyer.arm_again()
+    buyer.pass_time(A_MINUTE)
+    assert buyer.granted() == [CREDITS]
+
+
+def test_more_for_the_same_money_is_bought(cast: Cast, stage: Stage, changing: None) -> None:
+    now_gives(expires_after_months=6)
+    buyer = AutoBuyer.ready(stage, cast.owner, cast.team_id)
+    (words,) = buyer._all(select(AutoPurchaseConsent.words))
+    assert "1,000 credits for $18.00 USD, which stay valid for 6 months; several" in words
+    now_gives(credits=1_200, expires_after_months=12)
+    buyer.spend(200)
+    buyer.settle()
+    assert buyer.granted() == [1_200]
+
+
+def test_a_consent_of_before_says_nothing_of_an_end(
+    cast: Cast, stage: Stage, changing: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether its credits would end was not among its words, so that it goes on as it did."""
+    now_gives(expires_after_months=12)
+    as_json = Terms.as_json
+    with monkeypatch.context() as before:
+        before.setattr(
+            Terms, "as_json", lambda terms: {k: v for k, v in as_json(terms).items() if k != "expires_after_months"}
+        )
+        buyer = AutoBuyer.ready(stage, cast.owner, cast.team_id)
+    buyer.spend(200)
+    buyer.settle()
+    assert buyer.granted() == [CREDITS]

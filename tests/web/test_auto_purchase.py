@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
 from portal.accounts.models import AuditEntry
 from portal.billing.entitlement_overrides import override
+from portal.catalog.models import Bundle
 from portal.core.database import db
 from portal.core.unit_of_work import run_in_unit, unit_of_work
 from portal.credits import purchase_rules
@@ -45,8 +46,14 @@ def page(buyer: AutoBuyer, person: Person | None = None) -> str:
     return answer.get_data(as_text=True)
 
 
+def offered(shown: str, bundle: str = "credits_1000") -> str:
+    """What the page sends for a bundle."""
+    found = re.search(rf'<option[^>]* value="({bundle}[^"]*)"', shown)
+    return found.group(1) if found else bundle
+
+
 def send(buyer: AutoBuyer, person: Person | None = None, path: str = "", **fields: Any) -> tuple[int, str]:
-    data = {} if path else GOOD | fields
+    data = {} if path else GOOD | {"bundle": offered(page(buyer))} | fields
     address = f"/teams/{buyer.team_id}/credits/auto-purchase{path}"
     answer = (person or buyer.person).client.post(address, data=data)
     db.session.remove()
@@ -74,7 +81,7 @@ def test_what_cannot_be_agreed_to_is_told_at_its_field(buyer: AutoBuyer, monkeyp
     wrong: dict[str, dict[str, Any]] = {
         "Tick this to turn auto-purchase on.": {"agreed": ""},
         "Enter a whole number, 1 or more.": {"threshold": "many"},
-        "Not a valid choice": {"bundle": "credits_7"},
+        "This is not sold any more as it was shown.": {"bundle": "credits_7"},
         "One bundle is $18.00 USD: less than that would never buy any.": {"day_money": "17.99"},
         "Enter an amount such as": {"day_money": "36.001"},
         "A month cannot have less than a day.": {"month_money": "20"},
@@ -91,6 +98,32 @@ def test_what_cannot_be_agreed_to_is_told_at_its_field(buyer: AutoBuyer, monkeyp
         assert status == 422, fields
         assert words in shown, fields
     assert buyer._all(select(AutoPurchaseConsent)) == []
+
+
+def test_what_is_sold_otherwise_since_it_was_shown_is_not_agreed_to(buyer: AutoBuyer) -> None:
+    """The page is open while the catalog changes."""
+    offer = offered(page(buyer))
+    try:
+        with unit_of_work() as session:
+            session.execute(
+                update(Bundle).where(Bundle.key == "credits_1000").values(credits=500, expires_after_months=6)
+            )
+        status, shown = send(buyer, bundle=offer)
+        assert status == 422
+        assert "This is not sold any more as it was shown." in shown
+        assert "500 credits for $18.00 USD, valid for 6 months" in shown
+        assert f'selected value="{offered(shown)}"' in shown
+        assert "Tick this to turn auto-purchase on." in shown
+        assert buyer._all(select(AutoPurchaseConsent)) == []
+        assert send(buyer, bundle=offered(shown))[0] == 303
+        (consent,) = buyer._all(select(AutoPurchaseConsent))
+        assert "500 credits for $18.00 USD, which stay valid for 6 months" in consent.words
+    finally:
+        db.session.rollback()
+        with unit_of_work() as session:
+            session.execute(
+                update(Bundle).where(Bundle.key == "credits_1000").values(credits=1_000, expires_after_months=None)
+            )
 
 
 def test_who_has_fewer_already_buys_at_once(buyer: AutoBuyer) -> None:
@@ -284,9 +317,10 @@ def test_it_is_not_offered_where_taxes_are_worked_out_at_checkout(
 ) -> None:
     known = app.extensions["catalog"]
     taxed = replace(known, checkout=replace(known.checkout, automatic_tax=True))
+    offer = offered(page(buyer))
     monkeypatch.setitem(app.extensions, "catalog", taxed)
     assert "Auto-purchase is not offered" in page(buyer)
-    status, shown = send(buyer)
+    status, shown = send(buyer, bundle=offer)
     assert status == 409
     assert "Auto-purchase is not offered at the moment. Nothing was changed or charged." in shown
 

@@ -23,7 +23,7 @@ CHANGED = Quota("auto-purchase", "60 per hour")
 REFUSED = {
     "not_allowed": "The plan of this team does not include auto-purchase.",
     "not_offered": "Auto-purchase is not offered at the moment.",
-    "not_sold": "The bundle is not sold automatically any more, or not at the price you agreed to. Choose one below.",
+    "not_sold": "The bundle is not sold automatically any more, or not with the credits and at the price you agreed to. Choose one below.",
     "no_card": "There is no saved card that could be charged. Save one first.",
     "too_many": "Too many payments were refused lately. We stop here to keep cards safe: try again tomorrow.",
     "off": "There is nothing to turn on again.",
