@@ -30,8 +30,8 @@ LOOK_AGAIN = timedelta(minutes=10)
 
 @dataclass(frozen=True)
 class Outcome:
-    """A state of a purchase, or `again`: nothing is known, so look once more soon. `code` is Stripe's reason or one of ours;
-    `declined` says that a bank has refused the card.
+    """A state of a purchase, or `again`: nothing more is known, so look once more soon. `code` is Stripe's reason or one of
+    ours; `declined` says that a bank has refused the card.
     """
 
     state: str
@@ -105,9 +105,9 @@ def _write_all(row: PurchaseIntent, token: str, outcome: Outcome, purchase: Purc
     if outcome.state == "granted":  # paid a moment ago, and not as the purchase is looked at now
         _look_later(row, token, Outcome("unknown"))
     elif outcome.state == "requires_action":
-        leased_work.release(
-            row, token, state="requires_action", confirm_url=outcome.confirm_url, run_at=app_now() + LOOK_AGAIN
-        )
+        asked = {"state": "requires_action", "confirm_url": outcome.confirm_url, "run_at": app_now() + LOOK_AGAIN}
+        # Looking in vain is no failure: a look that fails after many of them is followed by another one soon.
+        leased_work.release(row, token, **asked, attempts=0)
         purchase_news.tell_of_question(row)
     else:
         leased_work.release(

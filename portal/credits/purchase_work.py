@@ -84,7 +84,8 @@ def _outcome(stripe: Gateway, work: Work) -> Outcome:
     except (InFlight, RateLimited):
         return Outcome("again")
     except Unavailable:
-        return Outcome("unknown" if leased_work.was_sent(work.row) else "again")
+        known = not leased_work.was_sent(work.row) or work.row.state == "requires_action"
+        return Outcome("again" if known else "unknown")
 
 
 def _do(stripe: Gateway, work: Work) -> Outcome:

@@ -16,10 +16,12 @@ from portal.core.database import db
 from portal.core.unit_of_work import run_in_unit, unit_of_work
 from portal.credits import purchase_rules
 from portal.credits.jobs import drain_purchases
+from portal.credits.purchase_outcome import LOOK_AGAIN
 from portal.credits.purchase_size import Limits
 from tests.auto_buyers import ASKS, CREDITS, DECLINES, WORKS, AutoBuyer
 from tests.cast import Cast
 from tests.crashing import POINTS_MIN, Crasher, crasher, nothing_is_locked, points_of
+from tests.plan_changes import now
 from tests.purchases import violations
 from tests.stage import Stage
 from tests.trouble import call_fault, struck, trouble
@@ -107,6 +109,34 @@ def test_an_intent_whose_making_is_unknown_for_longer_than_keys_last_charges_not
     assert buyer.states() == [("canceled", "too_late"), ("granted", None)]
     assert (buyer.charges(), buyer.granted()) == (["succeeded"], [CREDITS])
     assert [intent["status"] for intent in buyer.at_stripe()] == ["canceled", "succeeded"]
+    assert violations() == []
+
+
+LOOKING = "GET /v1/payment_intents/*"
+
+
+@pytest.mark.parametrize("look", [0, 1])
+def test_the_banks_question_stays_while_stripe_does_not_answer(cast: Cast, stage: Stage, look: int) -> None:
+    """After hours of looking in vain one look fails, the first of its calls or the next: its link is still on the page,
+    and it is soon looked at again.
+    """
+    buyer = AutoBuyer.ready(stage, cast.owner, cast.team_id, ASKS)
+    buyer.spend(200)
+    buyer.settle()
+    for _ in range(12):
+        buyer.look_now()
+    asked = buyer.newest()
+    assert asked.confirm_url is not None
+    with trouble(stage, call_fault("drop_before", LOOKING, None, skip=look)):
+        buyer.look_now()
+        assert struck(stage) >= 1
+    missed = buyer.newest()
+    assert (missed.state, missed.confirm_url) == ("requires_action", asked.confirm_url)
+    assert missed.run_at - now() <= LOOK_AGAIN
+    buyer.answer_bank("complete")
+    stage.new_events()  # lost
+    buyer.pass_time(LOOK_AGAIN)
+    assert buyer.states() == [("granted", None)]
     assert violations() == []
 
 
