@@ -161,6 +161,8 @@ class PurchaseIntent(Model):
     payment_intent_stripe_id: Mapped[str | None] = mapped_column(PrefixedId)
     # Where the card's holder answers the bank, while it waits for that.
     confirm_url: Mapped[str | None]
+    # When they were first told that the bank asks.
+    asked_at: Mapped[UtcDateTime | None]
     failure_code: Mapped[str | None]
     first_sent_at: Mapped[UtcDateTime | None]
     created_at: Mapped[UtcDateTime] = mapped_column(server_default=app_now())

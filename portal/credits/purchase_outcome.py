@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from sqlalchemy import func
+
 from portal.accounts import audit
 from portal.billing import leased_work
 from portal.billing.card_testing import note_decline
@@ -106,8 +108,9 @@ def _write_all(row: PurchaseIntent, token: str, outcome: Outcome, purchase: Purc
         _look_later(row, token, Outcome("unknown"))
     elif outcome.state == "requires_action":
         asked = {"state": "requires_action", "confirm_url": outcome.confirm_url, "run_at": app_now() + LOOK_AGAIN}
+        first = func.coalesce(PurchaseIntent.asked_at, app_now())
         # Looking in vain is no failure: a look that fails after many of them is followed by another one soon.
-        leased_work.release(row, token, **asked, attempts=0)
+        leased_work.release(row, token, **asked, asked_at=first, attempts=0)
         purchase_news.tell_of_question(row)
     else:
         leased_work.release(

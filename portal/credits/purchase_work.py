@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -41,7 +41,7 @@ log = structlog.get_logger(__name__)
 KEYS_LAST = timedelta(hours=23)
 # What was not charged by then is not charged any more: if credits are still missing, another purchase is begun.
 CHARGED_WITHIN = timedelta(hours=23)
-# How long a bank's question is waited for.
+# How long a bank's question is waited for, from when it was told of.
 ANSWERED_WITHIN = timedelta(hours=24)
 # The clocks of two computers differ a little.
 CLOCKS_DIFFER = timedelta(hours=1)
@@ -165,7 +165,7 @@ def _go_on(stripe: Gateway, work: Work, intent: Json, *, asked: bool = False) ->
 def _charge(stripe: Gateway, work: Work, intent: Json) -> Outcome:
     """Charge it, if that is still wanted."""
     reason = _why_not(work)
-    if reason is None and _older_than(work, CHARGED_WITHIN):
+    if reason is None and _longer_ago(work.row.created_at, CHARGED_WITHIN):
         reason = "too_late"
     if reason is not None:
         return _give_up(stripe, work, intent, Outcome("canceled", reason))
@@ -212,7 +212,7 @@ def _waits(stripe: Gateway, work: Work, intent: Json) -> Outcome:
     if _why_not(work) == "turned_off":
         return _give_up(stripe, work, intent, Outcome("canceled", "turned_off"))
     url = ((intent.get("next_action") or {}).get("redirect_to_url") or {}).get("url")
-    if url is None or _older_than(work, ANSWERED_WITHIN):
+    if url is None or _longer_ago(work.row.asked_at, ANSWERED_WITHIN):
         return _give_up(stripe, work, intent, Outcome("failed", "not_confirmed", declined=True))
     return Outcome("requires_action", confirm_url=str(url))
 
@@ -230,7 +230,7 @@ def _give_up(stripe: Gateway, work: Work, intent: Json, outcome: Outcome) -> Out
     return outcome
 
 
-def _older_than(work: Work, span: timedelta) -> bool:
-    old = clock.now() - work.row.created_at > span
+def _longer_ago(moment: datetime | None, span: timedelta) -> bool:
+    longer = moment is not None and clock.now() - moment > span
     end_read()
-    return old
+    return longer

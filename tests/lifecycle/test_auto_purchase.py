@@ -285,6 +285,19 @@ def test_a_bank_that_is_not_answered_for_a_day_ends_the_purchase_for_good(cast: 
     assert [intent["status"] for intent in buyer.at_stripe()] == ["canceled"], f"{url} charges nothing any more"
 
 
+def test_the_day_in_which_a_bank_is_answered_begins_with_its_question(cast: Cast, stage: Stage) -> None:
+    """And not with the purchase, which may have waited for Stripe, or for another card."""
+    buyer = AutoBuyer.ready(stage, cast.owner, cast.team_id, ASKS)
+    buyer.spend(200)
+    stage.advance(timedelta(hours=20))
+    buyer.settle()
+    assert buyer.states() == [("requires_action", None)]
+    buyer.pass_time(timedelta(hours=23))
+    assert buyer.states() == [("requires_action", None)]
+    buyer.pass_time(timedelta(hours=2))
+    assert buyer.states() == [("failed", "not_confirmed")]
+
+
 def test_what_waits_for_the_bank_is_given_up_when_it_is_turned_off(cast: Cast, stage: Stage) -> None:
     buyer = AutoBuyer.ready(stage, cast.owner, cast.team_id, ASKS)
     buyer.spend(200)
