@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 from portal.accounts import audit
 from portal.accounts.audit import Actor
 from portal.billing.entitlements import effective
-from portal.billing.models import Customer, PaymentMethod
+from portal.billing.models import Customer, Payment, PaymentMethod
 from portal.catalog.queries import BundlePrice
 from portal.core import jobs
 from portal.core.database import db
@@ -29,9 +29,6 @@ from portal.credits.purchase_models import OPEN_STATES, AutoPurchaseRule, Purcha
 from portal.credits.purchase_rules import RuleRefused
 from portal.credits.purchase_size import Bought, Limits, day_start, size
 from portal.credits.storage import locked_book
-
-# States whose money is gone or may be.
-COUNTED_STATES = (*OPEN_STATES, "granted")
 
 
 def intend_if_crossed(team_id: str, *, needs_purchase: bool) -> None:
@@ -99,11 +96,18 @@ def _limits(rule: AutoPurchaseRule) -> Limits:
 
 
 def bought(team_id: str, now: datetime) -> Bought:
-    """What was bought automatically, or is about to be, in the day and month of an instant."""
-    day = PurchaseIntent.created_at >= day_start(now)
+    """What was bought automatically, or is about to be, in the day and month of an instant.
+
+    What counts is when the card was charged, which may be later than when the purchase was begun: until it has ended, one
+    that is open may be charged now. So none is begun beside it, and none that was charged is missing here.
+    """
+    is_open = PurchaseIntent.state.in_(OPEN_STATES)
+    charged_at = func.coalesce(Payment.occurred_at, PurchaseIntent.finished_at)
+    day = is_open | (charged_at >= day_start(now))
     sums = (_sum(day, count=True), _sum(count=True), _sum(day), _sum())
-    mine = (PurchaseIntent.team_id == team_id) & (PurchaseIntent.created_at >= month_start(now))
-    row = db.session.execute(select(*sums).where(mine, PurchaseIntent.state.in_(COUNTED_STATES))).one()
+    in_month = is_open | ((PurchaseIntent.state == "granted") & (charged_at >= month_start(now)))
+    query = select(*sums).outerjoin(Payment, Payment.stripe_id == PurchaseIntent.payment_intent_stripe_id)
+    row = db.session.execute(query.where(PurchaseIntent.team_id == team_id, in_month)).one()
     return Bought(*map(int, row))
 
 

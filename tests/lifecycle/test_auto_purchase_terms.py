@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import select, update
 
 from portal.catalog.models import Bundle
 from portal.core.database import db
+from portal.core.times import month_end
 from portal.core.unit_of_work import run_in_unit, unit_of_work
 from portal.credits import purchase_rules
 from portal.credits.purchase_models import AutoPurchaseConsent
 from portal.credits.purchase_rules import RuleRefused
-from portal.credits.purchase_size import Limits
+from portal.credits.purchase_size import Limits, day_end
 from portal.credits.purchase_terms import Terms
 from portal.credits.purchase_words import canceled_words
 from tests.auto_buyers import CENTS, CREDITS, DECLINES, WIDE, WORKS, AutoBuyer
 from tests.cast import Cast
+from tests.plan_changes import now
 from tests.purchases import violations
 from tests.stage import Stage
 from tests.trouble import call_fault, trouble
 
 ONE_A_DAY = Limits(day_count=1, month_count=5, day_cents=CENTS, month_cents=5 * CENTS)
-A_MINUTE, TWO_HOURS = timedelta(minutes=1), timedelta(hours=2)
+A_MINUTE, HALF_AN_HOUR, TWO_HOURS = timedelta(minutes=1), timedelta(minutes=30), timedelta(hours=2)
 OTHER_CARD = "pm_card_mastercard"
 
 
@@ -92,7 +93,7 @@ def test_an_intent_that_is_made_and_not_charged_ends_with_its_terms(cast: Cast, 
 # What the bundle gives
 
 
-def now_gives(**values: Any) -> None:
+def now_gives(**values: int | None) -> None:
     """As after a catalog sync: what a bundle gives is changed in place, at the same price."""
     with unit_of_work() as session:
         session.execute(update(Bundle).where(Bundle.key == "credits_1000").values(**values))
@@ -147,3 +148,53 @@ def test_a_consent_of_before_says_nothing_of_an_end(
     buyer.spend(200)
     buyer.settle()
     assert buyer.granted() == [CREDITS]
+
+
+# The day of the charge
+
+
+def go_to(stage: Stage, moment: datetime) -> None:
+    stage.advance(moment - now())
+    stage.deliver_all()
+
+
+@pytest.mark.parametrize("end", ["day", "month"])
+def test_what_is_charged_on_the_next_day_counts_for_that_day(cast: Cast, stage: Stage, end: str) -> None:
+    """It was begun before midnight and waits, here for the worker, until after it."""
+    limits = ONE_A_DAY if end == "day" else Limits(day_count=1, month_count=1, day_cents=CENTS, month_cents=CENTS)
+    buyer = AutoBuyer.ready(stage, cast.owner, cast.team_id, limits=limits)
+    tomorrow = now() + timedelta(days=1)
+    midnight = day_end(tomorrow) if end == "day" else month_end(tomorrow)
+    go_to(stage, midnight - HALF_AN_HOUR)
+    buyer.spend_down_to(400)
+    stage.advance(2 * HALF_AN_HOUR)
+    buyer.settle()
+    assert buyer.charges() == ["succeeded"]
+    stage.advance(HALF_AN_HOUR)
+    buyer.spend_down_to(100)
+    buyer.settle()
+    assert buyer.charges() == ["succeeded"], "and not twice on one day"
+    assert (buyer.rule().state, buyer.rule().reason) == ("capped", end)
+    buyer.pass_time((month_end(now()) if end == "month" else day_end(now())) - now() + A_MINUTE)
+    buyer.spend_down_to(100)
+    buyer.settle()
+    assert buyer.charges() == ["succeeded"] * 2
+    assert violations() == []
+
+
+def test_what_is_known_to_be_charged_only_on_the_next_day_leaves_that_day_free(cast: Cast, stage: Stage) -> None:
+    buyer = AutoBuyer.ready(stage, cast.owner, cast.team_id, limits=ONE_A_DAY)
+    go_to(stage, day_end(now() + timedelta(days=1)) - HALF_AN_HOUR)
+    buyer.spend_down_to(400)
+    lost = call_fault("drop_before", "GET /v1/payment_intents/*", None, skip=1)  # the look before it is charged
+    with trouble(stage, call_fault("drop_after", "POST /v1/payment_intents/*/confirm", None), lost):
+        stage.drain()
+    assert (buyer.states(), buyer.charges()) == ([("unknown", None)], ["succeeded"])
+    stage.new_events()  # lost
+    stage.advance(2 * HALF_AN_HOUR)
+    buyer.look_now()
+    buyer.spend_down_to(100)
+    buyer.settle()
+    assert buyer.states() == [("granted", None)] * 2
+    buyer.spend_down_to(100)
+    assert (buyer.rule().state, buyer.rule().reason) == ("capped", "day")

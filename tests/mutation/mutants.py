@@ -368,6 +368,14 @@ MUTANTS = (
         (AUTO_PURCHASE_TERMS,),
     ),
     Mutant(
+        "counts-by-the-beginning",
+        "count a purchase for the day it was begun on, and not for the day of the charge",
+        "portal/credits/auto_purchase.py",
+        "charged_at = func.coalesce(Payment.occurred_at, PurchaseIntent.finished_at)",
+        "charged_at = PurchaseIntent.created_at",
+        (AUTO_PURCHASE_TERMS,),
+    ),
+    Mutant(
         "a-dead-card-again",
         "let the rule go on after a refusal",
         "portal/credits/purchase_outcome.py",
