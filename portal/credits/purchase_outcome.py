@@ -28,6 +28,8 @@ Apply = Callable[[Purchase], object]
 FETCH_TRIES = 5
 # News of the payment wakes a purchase that waits for the bank; this is for news that was lost.
 LOOK_AGAIN = timedelta(minutes=10)
+# The code of a purchase whose intent Stripe does not know: there is nothing to fetch.
+GONE = "gone_at_stripe"
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def record(stripe: Gateway, row: PurchaseIntent, token: str, outcome: Outcome, a
         with unit_of_work():
             _look_later(row, token, outcome)
         return
-    intent_id = row.payment_intent_stripe_id
+    intent_id = row.payment_intent_stripe_id if outcome.code != GONE else None
     for left in reversed(range(FETCH_TRIES)):
         purchase = fetch_purchase_of_intent(stripe, intent_id) if intent_id is not None else None
         failpoint("purchases.fetched")

@@ -52,6 +52,7 @@ CANCELED = {
     "no_card": "Not charged: there was no saved card any more",
     "too_late": "Not charged: Stripe could not be reached in time",
     "canceled_at_stripe": "Not charged: it was canceled at Stripe",
+    "gone_at_stripe": "Ended: Stripe does not know this payment any more",
 }
 
 

@@ -21,6 +21,7 @@ from portal.billing.gateway import (
     Gateway,
     InFlight,
     InvalidRequest,
+    NotFound,
     RateLimited,
     Unavailable,
 )
@@ -33,7 +34,7 @@ from portal.core.ids import new_id
 from portal.core.unit_of_work import end_read, unit_of_work
 from portal.credits import purchase_outcome
 from portal.credits.purchase_models import OPEN_STATES, PurchaseIntent
-from portal.credits.purchase_outcome import Apply, Outcome, why_not
+from portal.credits.purchase_outcome import GONE, Apply, Outcome, why_not
 
 log = structlog.get_logger(__name__)
 
@@ -103,7 +104,12 @@ def _do(stripe: Gateway, work: Work) -> Outcome:
             return Outcome("failed", "refused_by_stripe")
         _note_made(work, intent_id)
         failpoint("purchases.made")
-    return _go_on(stripe, work, stripe.payment_intent(intent_id))
+    try:
+        intent = stripe.payment_intent(intent_id)
+    except NotFound:  # the account was emptied, or is another one
+        log.warning("purchase_gone_at_stripe", payment_intent=intent_id)
+        return Outcome("canceled", GONE)
+    return _go_on(stripe, work, intent)
 
 
 def _why_not(work: Work) -> str | None:

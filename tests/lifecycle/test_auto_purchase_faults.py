@@ -18,6 +18,7 @@ from portal.credits import purchase_rules
 from portal.credits.jobs import drain_purchases
 from portal.credits.purchase_outcome import LOOK_AGAIN
 from portal.credits.purchase_size import Limits
+from portal.credits.purchase_words import canceled_words
 from tests.auto_buyers import ASKS, CREDITS, DECLINES, WORKS, AutoBuyer
 from tests.cast import Cast
 from tests.crashing import POINTS_MIN, Crasher, crasher, nothing_is_locked, points_of
@@ -138,6 +139,23 @@ def test_the_banks_question_stays_while_stripe_does_not_answer(cast: Cast, stage
     buyer.pass_time(LOOK_AGAIN)
     assert buyer.states() == [("granted", None)]
     assert violations() == []
+
+
+@pytest.mark.parametrize("state", ["unknown", "requires_action"])
+def test_an_intent_that_stripe_does_not_know_any_more_is_left(buyer: AutoBuyer, state: str) -> None:
+    """As after the account, or the stand-in, was emptied. What is missing is bought anew."""
+    buyer.spend(200)
+    url = "'https://hooks.stripe.com/gone'" if state == "requires_action" else "null"
+    gone = f"payment_intent_stripe_id = 'pi_gone', first_sent_at = app_now(), state = '{state}', confirm_url = {url}"
+    with unit_of_work():
+        db.session.execute(text(f"update purchase_intents set {gone}"))  # noqa: S608  all of it is ours
+    buyer.settle()
+    assert buyer.states() == [("canceled", "gone_at_stripe")]
+    assert canceled_words("gone_at_stripe") != canceled_words(None)
+    buyer.pass_time(timedelta(minutes=1))
+    buyer.look_now()
+    assert buyer.states()[1:] == [("granted", None)]
+    assert (buyer.charges(), buyer.granted()) == (["succeeded"], [CREDITS])
 
 
 def test_a_stored_failure_with_the_effect_is_found_in_the_list(buyer: AutoBuyer) -> None:
