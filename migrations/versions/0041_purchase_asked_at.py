@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0040b"
+revision = "0041"
 down_revision = "0040"
 
 
