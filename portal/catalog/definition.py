@@ -75,7 +75,7 @@ class Meter:
     """Something the product counts. In mode `credits` each use takes `cost_credits`; in mode `metered` it is None.
 
     Of routes in the same process: `charge_failed` counts calls that ended with an error too, and `when_unavailable` says
-    whether a call is refused or allowed while the database cannot be asked.
+    whether a call is refused or allowed while the database cannot be asked before it.
     """
 
     key: str

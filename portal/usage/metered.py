@@ -9,11 +9,11 @@
 Before the action the team must be able to pay, and the budgets of its API key and member must let it, else `UseRefused` is
 raised and the action does not begin. After it, the use is recorded in a unit of its own. Of an action that failed (an
 exception, or an answer of 400 and above) nothing is taken, unless the meter's `charge_failed` in the catalog says so. When the
-database cannot be asked, the meter's `when_unavailable` decides: `refuse` raises `MeteringUnavailable`, `allow` lets the
-action pass.
+database cannot be asked before the action, the meter's `when_unavailable` decides: `refuse` raises `MeteringUnavailable`,
+`allow` lets the action pass.
 
-What was there before the action may be gone after it, the database too. The action is done then; it stays uncounted, which
-the log and a metric tell.
+What was there before the action may be gone after it, the database too. The action is done then, and what it answers stands:
+whoever was told otherwise would do it again. It stays uncounted, which the log and a metric tell.
 """
 
 from __future__ import annotations
@@ -185,7 +185,9 @@ def _ask(meter: Meter, use: Use) -> None:
             # The action may call Stripe, or open a unit of its own.
             end_read()
     except DATABASE_ERRORS as error:
-        _unavailable(meter, error)
+        db.session.rollback()
+        if meter.when_unavailable == "refuse":
+            raise MeteringUnavailable(f"uses of {meter.key} cannot be counted at the moment") from error
         return
     if refusal is not None:
         _leave_behind(use, refusal)
@@ -193,6 +195,7 @@ def _ask(meter: Meter, use: Use) -> None:
 
 
 def _count(meter: Meter, action: Metered) -> None:
+    """The action is over, so whatever keeps it from being counted is told, not raised."""
     if not action.quantity:
         return
     use = replace(action.use, quantity=action.quantity)
@@ -201,9 +204,9 @@ def _count(meter: Meter, action: Metered) -> None:
     except (InsufficientCredits, MeteringError) as refused:
         _uncounted(meter, type(refused).__name__)
         _leave_behind(use, refused)
-    except DATABASE_ERRORS as error:
+    except DATABASE_ERRORS:
+        db.session.rollback()
         _uncounted(meter, "unavailable")
-        _unavailable(meter, error)
 
 
 def _leave_behind(use: Use, refused: Refusal) -> None:
@@ -223,12 +226,6 @@ def _leave_behind(use: Use, refused: Refusal) -> None:
 
 def _kept(recorded: Recorded) -> str:
     return f'{{"id": "{recorded.id}"}}'
-
-
-def _unavailable(meter: Meter, error: Exception) -> None:
-    db.session.rollback()
-    if meter.when_unavailable == "refuse":
-        raise MeteringUnavailable(f"uses of {meter.key} cannot be counted at the moment") from error
 
 
 def _uncounted(meter: Meter, why: str) -> None:

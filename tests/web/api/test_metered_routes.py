@@ -21,7 +21,7 @@ from portal.core.unit_of_work import in_transaction, unit_of_work
 from portal.credits.errors import InsufficientCredits
 from portal.usage import metered as metered_module
 from portal.usage.budget_settings import set_budget
-from portal.usage.metered import Metered, MeteringUnavailable, UseRefused, metered, metering, unmetered
+from portal.usage.metered import MeteringUnavailable, UseRefused, metered, metering, unmetered
 from portal.usage.metering import BudgetExceeded, UnknownMeter
 from portal.usage.models import UsageEvent
 from tests.cast import Cast
@@ -267,31 +267,44 @@ def broken(*_args: Any, **_more: Any) -> Any:
     raise OperationalError("select", None, Exception("the server is away"))
 
 
-@pytest.mark.parametrize("step", ["refusal_of", "record"])
-def test_without_the_database_the_meter_says_what_happens(
-    backend: Backend, meter_set: Callable[..., None], monkeypatch: pytest.MonkeyPatch, step: str
+def test_while_nobody_can_be_asked_the_meter_says_whether_the_action_begins(
+    backend: Backend, meter_set: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = uncounted()
-    monkeypatch.setattr(metered_module, step, broken)
-    refused = call(backend.app, backend.team_id, metered("analyze_lead")(lambda: "done"))
+    monkeypatch.setattr(metered_module, "refusal_of", broken)
+    view = metered("analyze_lead")(lambda: pytest.fail("the action began"))
+    refused = call(backend.app, backend.team_id, view)
     assert (refused.status_code, refused.get_json()["error"]["code"]) == (503, "internal")
-    done: list[Metered] = []
-
-    def run() -> None:
-        with metering("analyze_lead", backend.team_id) as action:
-            done.append(action)
-
-    with pytest.raises(MeteringUnavailable):
-        run()
-    # Closed: it does not begin. What was done before the server went cannot be undone, and is not kept quiet.
-    assert len(done) == (step == "record")
-    assert uncounted() == before + 2 * (step == "record")
+    with pytest.raises(MeteringUnavailable), metering("analyze_lead", backend.team_id):
+        pytest.fail("the action began")
     meter_set(when_unavailable="allow")
-    run()
-    assert len(done) == 1 + (step == "record")
+    assert call(backend.app, backend.team_id, metered("analyze_lead")(lambda: "done")).status_code == 200
     # Where only the question could not be asked, it is counted as ever.
-    assert uncounted() == before + 3 * (step == "record")
-    assert booked(backend)["available"] == 100 - 2 * (step == "refusal_of")
+    assert (uncounted(), booked(backend)["available"]) == (before, 98)
+
+
+@pytest.mark.parametrize("when_unavailable", ["refuse", "allow"])
+def test_what_is_done_and_cannot_be_counted_is_not_said_to_be_undone(
+    backend: Backend, meter_set: Callable[..., None], monkeypatch: pytest.MonkeyPatch, when_unavailable: str
+) -> None:
+    """Who is told that nothing was done does it again."""
+    before = uncounted()
+    meter_set(when_unavailable=when_unavailable)
+    monkeypatch.setattr(metered_module, "record", broken)
+    answer = call(backend.app, backend.team_id, metered("analyze_lead")(lambda: "sent"))
+    assert (answer.status_code, answer.get_data(as_text=True)) == (200, "sent")
+    assert (uncounted(), booked(backend)) == (before + 1, NOTHING)
+
+
+def test_a_failure_that_cannot_be_counted_is_told_as_it_was(
+    backend: Backend, meter_set: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = uncounted()
+    meter_set(charge_failed=True)
+    monkeypatch.setattr(metered_module, "record", broken)
+    with pytest.raises(ZeroDivisionError), metering("analyze_lead", backend.team_id):
+        raise ZeroDivisionError
+    assert uncounted() == before + 1
 
 
 def test_staff_may_let_uses_pass_and_the_trail_tells(backend: Backend, cast: Cast) -> None:
