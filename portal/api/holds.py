@@ -68,7 +68,7 @@ MISSING = "The team has no hold of this name."
 @bp.alt_response(
     402,
     schema=CreditsMissingAnswer,
-    description="Too few credits, or the key's budget has too little left. Nothing was held.",
+    description="Too few credits, or the budget of the key or the member has too little left. Nothing was held.",
 )
 @bp.alt_response(409, schema=ErrorAnswer, description=KEY_TAKEN)
 @bp.arguments(IdempotencyHeaders, location="headers", error_status_code=400)
@@ -146,7 +146,15 @@ def read_hold(hold_id: str) -> dict[str, Any]:
 def _asked(act: str, headers: dict[str, str], fields: dict[str, Any], **more: Any) -> Asked:
     who = caller()
     wanted = {name: fields.get(name) for name in ("amount", "meter", "quantity")}
-    return Asked(who.team_id, headers["idempotency_key"], act, api_key_id=who.key_id, **wanted, **more)
+    return Asked(
+        who.team_id,
+        headers["idempotency_key"],
+        act,
+        api_key_id=who.key_id,
+        user_id=fields.get("user"),
+        **wanted,
+        **more,
+    )
 
 
 def _answer(act: Callable[[Asked, Tell], Answer], asked: Asked) -> Response:
@@ -189,7 +197,7 @@ def _refusing(act: Callable[[Asked, Tell], Answer], asked: Asked) -> Answer:
 
 
 def _use_of(asked: Asked) -> Use:
-    return Use(asked.team_id, asked.key, asked.meter or "", asked.quantity or 1)
+    return Use(asked.team_id, asked.key, asked.meter or "", asked.quantity or 1, user_id=asked.user_id)
 
 
 def _unknown() -> ApiError:
@@ -209,7 +217,7 @@ def _row(row: CreditHold) -> dict[str, Any]:
 
 
 def _hold(held: Held) -> dict[str, Any]:
-    return {
+    answer = {
         "object": "hold",
         "id": held.id,
         "state": held.state,
@@ -223,3 +231,4 @@ def _hold(held: Held) -> dict[str, Any]:
         "closed_at": maybe_rfc3339(held.closed_at),
         "livemode": current_app.config["SETTINGS"].livemode,
     }
+    return answer if held.user_id is None else answer | {"user": held.user_id}

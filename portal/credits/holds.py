@@ -34,9 +34,9 @@ PREFIX = "hold"
 INSERT_HOLD = Statement(
     "with held as ("
     "  insert into credit_holds (id, team_id, cause_key, amount, meter, quantity, expires_in, created_at, expires_at,"
-    "    state, settled, spend_order, opened_version, api_key_id)"
+    "    state, settled, spend_order, opened_version, api_key_id, user_id)"
     "  values (:id, :team_id, :cause_key, :amount, :meter, :quantity, :expires_in, :created_at, :expires_at,"
-    "    'open', 0, :spend_order, :opened_version, :api_key_id)"
+    "    'open', 0, :spend_order, :opened_version, :api_key_id, :user_id)"
     ")"
     " insert into credit_hold_lots (team_id, hold_id, grant_id, amount)"
     " select :team_id, :id, p.grant_id, p.amount"
@@ -45,7 +45,7 @@ INSERT_HOLD = Statement(
 
 _FIND = (
     "select h.id, h.amount, h.meter, h.quantity, h.expires_in, h.created_at, h.expires_at, h.state, h.settled,"
-    " h.closed_at, h.entry_id, e.cause_key as settled_by, e.balance_after, e.version"
+    " h.closed_at, h.user_id, h.entry_id, e.cause_key as settled_by, e.balance_after, e.version"
     " from credit_holds h left join credit_entries e on e.team_id = h.team_id and e.id = h.entry_id"
     " where h.team_id = :team_id"
 )
@@ -55,7 +55,8 @@ FIND_HOLD_OF_CAUSE = Statement(f"{_FIND} and h.cause_key = :cause_key")
 
 @dataclass(frozen=True)
 class Held:
-    """A hold as it is now. Amounts are credits; `quantity` of `meter` is what they are held for, if it is a meter.
+    """A hold as it is now. Amounts are credits; `quantity` of `meter` is what they are held for, if it is a meter, and
+    `user_id` the member.
 
     `state` is open, settled, released or expired; `settled` is what was spent of it. `new` is whether this very call
     has made it.
@@ -71,6 +72,7 @@ class Held:
     state: str
     settled: int = 0
     closed_at: datetime | None = None
+    user_id: str | None = None
     new: bool = False
     # It leaves fewer credits than the threshold of an auto-purchase: `auto_purchase.intend_if_crossed` is to be called.
     needs_purchase: bool = field(default=False, compare=False)
@@ -85,6 +87,7 @@ def hold(
     meter: str | None = None,
     quantity: int | None = None,
     api_key_id: str | None = None,
+    user_id: str | None = None,
 ) -> Held:
     """Keep `amount` credits for a use under way, whole or not at all, from the lots in spending order.
 
@@ -99,7 +102,7 @@ def hold(
     lock_account(team_id)
     book, known = load_book_with_cause(team_id, cause_key)
     if known:
-        return _known_hold(book, cause_key, (amount, meter, quantity, expires_in))
+        return _known_hold(book, cause_key, (amount, meter, quantity, expires_in, user_id))
     book.post_due()
     try:
         parts = book.hold(amount)
@@ -116,6 +119,7 @@ def hold(
         book.now,
         book.now + expires_in,
         "open",
+        user_id=user_id,
         new=True,
         needs_purchase=book.needs_purchase,
     )
@@ -167,11 +171,13 @@ def release(team_id: str, hold_id: str) -> Held:
     return found
 
 
-def _known_hold(book: Book, cause_key: str, asked: tuple[int, str | None, int | None, timedelta]) -> Held:
+def _known_hold(book: Book, cause_key: str, asked: tuple[int, str | None, int | None, timedelta, str | None]) -> Held:
     rows = send(FIND_HOLD_OF_CAUSE, team_id=book.team_id, cause_key=cause_key)
-    if not rows or (rows[0].amount, rows[0].meter, rows[0].quantity, rows[0].expires_in) != asked:
-        raise CauseConflict(f"{cause_key!r} already stands for something else")
-    return as_held(rows[0])
+    if rows:
+        known = as_held(rows[0])
+        if (known.amount, known.meter, known.quantity, known.expires_in, known.user_id) == asked:
+            return known
+    raise CauseConflict(f"{cause_key!r} already stands for something else")
 
 
 def _insert(book: Book, made: Held, cause_key: str, parts: dict[int, int], api_key_id: str | None) -> None:
@@ -188,6 +194,7 @@ def _insert(book: Book, made: Held, cause_key: str, parts: dict[int, int], api_k
         "spend_order": book.spend_order,
         "opened_version": book.version,
         "api_key_id": api_key_id,
+        "user_id": made.user_id,
         "parts": json.dumps([{"grant_id": grant_id, "amount": part} for grant_id, part in parts.items()]),
     }
     send(INSERT_HOLD, **values)
@@ -213,4 +220,5 @@ def as_held(row: Row | CreditHold) -> Held:
         state=row.state,
         settled=row.settled,
         closed_at=row.closed_at,
+        user_id=row.user_id,
     )

@@ -213,7 +213,8 @@ class CreditHold(Model):
 
     `opened_version` and `closed_version` are the account's versions then: the entries between were made beside the hold.
     `entry_id` is the spend that settled it; what is not `settled` of it was given back. `meter` and `quantity` say what
-    for, if a meter is to be counted, and `api_key_id` which key of the API it came with, whose budget it counts towards.
+    for, if a meter is to be counted. `api_key_id` is the key of the API it came with, and `user_id` the member it is for, if
+    the reporter said so: it counts towards the budgets of both.
     """
 
     __tablename__ = "credit_holds"
@@ -265,6 +266,7 @@ class CreditHold(Model):
     opened_version: Mapped[int] = mapped_column(BigInteger)
     closed_version: Mapped[int | None] = mapped_column(BigInteger)
     api_key_id: Mapped[str | None] = mapped_column(PrefixedId, ForeignKey("api_keys.id"))
+    user_id: Mapped[str | None] = mapped_column(PrefixedId, ForeignKey("users.id"))
 
 
 class CreditHoldLot(Model):

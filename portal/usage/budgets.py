@@ -1,9 +1,10 @@
 """Budgets of API keys and members: kept to under the account's lock, told of off the hot path.
 
 A budget is in credits, or in units of a metered meter, for a month of the plan (`periods.py`); a use counts towards the month
-in which it happened. What was used is read from the daily totals, so that it costs the same however many uses there were. Credits that a key has held
-count towards its budget of credits too: what was settled of those held for no meter, which is added up hold by hold, and, since it may
-be settled, what is held now.
+in which it happened. What was used is read from the daily totals, so that it costs the same however many uses there were.
+Credits that a key has held count towards its budget of credits too, and those held for a member towards the member's: since it
+may be settled, what is held now, and what was settled of those held for no meter, which only keys have and which is added up
+hold by hold.
 `stop` refuses what would go beyond it, whole; `warn` only tells. Since it is whole uses that are refused, a budget may refuse
 all there are before it is used up: its first refusal in a month leaves a mark, and the look that tells of thresholds tells of
 that too, once, beside them.
@@ -37,10 +38,10 @@ _SPENT = (
     "   and h.closed_at >= month.starts and h.closed_at < month.ends"
     " ) settled"
 )
-# What its key has held now, whatever for: credits.
+# What its key has held now, whatever for, or what is held for its member: credits.
 _HELD = (
     "(select cast(coalesce(sum(h.amount), 0) as bigint) from credit_holds h where h.team_id = b.team_id and b.meter is null"
-    " and h.state = 'open' and h.expires_at > app_now() and h.api_key_id = b.api_key_id)"
+    " and h.state = 'open' and h.expires_at > app_now() and (h.api_key_id = b.api_key_id or h.user_id = b.user_id))"
 )
 # What a budget of that month is told under, and whether it has refused a use in it.
 _FACT = "'budget:' || b.id || ':' || b.credits || ':' || cast(floor(extract(epoch from month.starts)) as bigint)"
@@ -148,7 +149,8 @@ def mark_refused(team_id: str, outcomes: Iterable[object]) -> None:
 
 @dataclass(frozen=True)
 class BudgetRow:
-    """A budget with what is used of it this month, and what its key has held now: units of a meter of this name, or credits.
+    """A budget with what is used of it this month, and what is held now that counts towards it: units of a meter of this name,
+    or credits.
 
     `refused`: it has stopped a use this month, which may have been larger than what is left. `narrowed` is how an address is
     narrowed to the use that counts towards it.

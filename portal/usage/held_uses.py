@@ -29,7 +29,16 @@ from portal.usage import storage
 from portal.usage.budgets import stopping_budgets
 from portal.usage.metering import CONSUMED
 from portal.usage.storage import CREATED, Found, Stored
-from portal.usage.uses import Answer, CreditsFrozen, KeyReused, MeteringError, Recorded, UnknownMeter, Use
+from portal.usage.uses import (
+    Answer,
+    CreditsFrozen,
+    KeyReused,
+    MeteringError,
+    Recorded,
+    UnknownMember,
+    UnknownMeter,
+    Use,
+)
 
 KEEP = Statement(
     "insert into usage_keys (team_id, key, request_hash, status, body, created_at)"
@@ -65,7 +74,8 @@ class WrongUnit(MeteringError):
 class Asked:
     """A request about a hold: the reporter's `key` for it, and what is asked for.
 
-    To hold takes an `amount` of credits, or a `meter` and a `quantity`. To settle takes `hold_id` and one of the two.
+    To hold takes an `amount` of credits, or a `meter` and a `quantity`, which may be for a member (`user_id`). To settle takes
+    `hold_id` and one of the two.
     """
 
     team_id: str
@@ -77,12 +87,15 @@ class Asked:
     quantity: int | None = None
     expires_in: timedelta | None = None
     api_key_id: str | None = None
+    user_id: str | None = None
 
     @property
     def request_hash(self) -> str:
         """What makes two requests the same one."""
         seconds = self.expires_in.total_seconds() if self.expires_in else None
-        content = [self.act, self.hold_id, self.amount, self.meter, self.quantity, seconds]
+        content: list[object] = [self.act, self.hold_id, self.amount, self.meter, self.quantity, seconds]
+        if self.user_id is not None:
+            content.append(self.user_id)
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
@@ -101,8 +114,8 @@ Tell = Callable[[Done], str]
 def hold(asked: Asked, tell: Tell) -> Answer:
     """Hold credits, and keep what `tell` says of it.
 
-    Raises `KeyReused`, `UnknownMeter`, `NoCreditsTaken`, `CreditsFrozen`, `BudgetExceeded`, and the ledger's
-    `InsufficientCredits`.
+    Raises `KeyReused`, `UnknownMeter`, `NoCreditsTaken`, `UnknownMember`, `CreditsFrozen`, `BudgetExceeded`, and the
+    ledger's `InsufficientCredits`.
     """
     assert asked.expires_in is not None
     found = _find(asked)
@@ -114,6 +127,8 @@ def hold(asked: Asked, tell: Tell) -> Answer:
     if stored:
         return stored
     amount = _amount_asked(asked, found)
+    if asked.user_id is not None and asked.user_id not in found.members:
+        raise UnknownMember(f"{asked.user_id} is no member of the team")
     if found.frozen:
         raise CreditsFrozen(f"the credits of {asked.team_id} are frozen")
     if found.budgeted:
@@ -127,6 +142,7 @@ def hold(asked: Asked, tell: Tell) -> Answer:
             meter=asked.meter,
             quantity=asked.quantity,
             api_key_id=asked.api_key_id,
+            user_id=asked.user_id,
         )
     except CauseConflict as error:
         raise KeyReused from error
@@ -158,8 +174,8 @@ def settle(asked: Asked, tell: Tell) -> Answer:
     available = balance(asked.team_id).available
     if row.meter is None or asked.quantity is None:
         return _keep(asked, Done(held, available), spent.at, tell)
-    # It counts towards the budget of the key that has it held, which was asked then.
-    use = Use(asked.team_id, asked.key, row.meter, asked.quantity, row.api_key_id or asked.api_key_id)
+    # It counts towards the budgets of the key that has it held and of the member it is for, which were asked then.
+    use = Use(asked.team_id, asked.key, row.meter, asked.quantity, row.api_key_id or asked.api_key_id, row.user_id)
     recorded = Recorded(new_id("use"), use, amount, spent.balance, spent.at, occurred_at=spent.at)
     body = tell(Done(held, available, recorded.id))
     after_commit(CONSUMED.labels(meter=use.meter).inc, amount)
@@ -191,7 +207,7 @@ def _keep_to_budget(asked: Asked, amount: int, now: datetime) -> None:
 
 
 def _use(asked: Asked) -> Use:
-    return Use(asked.team_id, asked.key, asked.meter or "", asked.quantity or 1, asked.api_key_id)
+    return Use(asked.team_id, asked.key, asked.meter or "", asked.quantity or 1, asked.api_key_id, asked.user_id)
 
 
 def _find(asked: Asked) -> Found:

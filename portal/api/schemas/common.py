@@ -69,6 +69,13 @@ def meter_name(description: str, *, required: bool) -> fields.String:
     )
 
 
+def member_id(description: str) -> fields.String:
+    return fields.String(
+        validate=validate.Regexp(r"user_[0-9A-Z]{26}\Z", error="Must be the id of a member of the team."),
+        metadata={"description": description},
+    )
+
+
 class Answer(Schema):
     """What comes out. Later versions may add fields, so readers must not be promised that there are no others."""
 

@@ -14,6 +14,7 @@ from portal.api.schemas.common import (
     livemode,
     maybe_text,
     maybe_whole,
+    member_id,
     meter_name,
     moment,
     text,
@@ -48,6 +49,7 @@ class HoldRequest(Schema):
     )
     meter = meter_name("What is to be used, by its name in the catalog.", required=False)
     quantity = count(QUANTITY_MAX, "How many are to be used at most.", metadata={"example": 30})
+    user = member_id("The member of the team who is to use it, if you want totals by member. Only with `meter`.")
     expires_in = count(
         SECONDS_MAX,
         "After how many seconds the hold ends by itself and all of it is given back.",
@@ -63,6 +65,8 @@ class HoldRequest(Schema):
             for name in ("meter", "quantity"):
                 if name in data:
                     raise ValidationError("Give amount, or meter and quantity.", name)
+            if "user" in data:
+                raise ValidationError("Give it with meter and quantity: a hold of an amount is for no member.", "user")
         elif "meter" not in data:
             raise ValidationError("Give amount, or meter and quantity.", "amount")
         elif "quantity" not in data:
@@ -90,6 +94,7 @@ class HoldAnswer(Answer):
     amount = whole("Credits that it holds, or held.", minimum=1, example=150)
     meter = maybe_text("What they are held for; null where no meter is to be counted.", example="generate_campaign")
     quantity = maybe_whole("How many of it at most.", example=30)
+    user = fields.String(metadata={"description": "The member it is for, if you said so."})
     settled = whole("Credits that were spent of it; the rest was given back.", minimum=0, example=0)
     expires_in = whole("After how many seconds it ends by itself.", example=SECONDS_DEFAULT)
     created = moment("When it was made.", example="2026-11-18T13:02:11.042Z")

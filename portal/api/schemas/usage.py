@@ -17,6 +17,7 @@ from portal.api.schemas.common import (
     livemode,
     maybe_text,
     maybe_whole,
+    member_id,
     meter_name,
     moment,
     query_moment,
@@ -41,10 +42,7 @@ class UsageRequest(Schema):
         error_messages={"invalid": WHOLE_NUMBER, "null": WHOLE_NUMBER, "too_large": WHOLE_NUMBER},
         metadata={"description": "How many were used.", "example": 3},
     )
-    user = fields.String(
-        validate=validate.Regexp(r"user_[0-9A-Z]{26}\Z", error="Must be the id of a member of the team."),
-        metadata={"description": "The member of the team who used it, if you want totals by member."},
-    )
+    user = member_id("The member of the team who used it, if you want totals by member.")
     occurred_at = Moment(
         metadata={
             "description": "When it was used, if not now: up to 35 days ago, and no more than 5 minutes ahead, which counts "

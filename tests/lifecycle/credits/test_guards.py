@@ -147,6 +147,7 @@ CLOSED = "closed_at = created_at, closed_version = opened_version"
         ("open", f"state = 'released', amount = 1, {CLOSED}", "only how it is closed may change"),
         ("open", f"state = 'released', cause_key = 'x', {CLOSED}", "only how it is closed may change"),
         ("open", f"state = 'released', expires_at = expires_at + expires_in, {CLOSED}", "only how it is closed"),
+        ("open", f"state = 'released', user_id = 'user_1', {CLOSED}", "only how it is closed may change"),
         ("open", "state = 'released'", "ck_credit_holds_state"),
         ("open", f"state = 'released', settled = 1, {CLOSED}", "ck_credit_holds_state"),
         ("open", f"state = 'settled', settled = 2, {CLOSED}", "ck_credit_holds_state"),

@@ -15,6 +15,7 @@ from portal.core.database import db
 from portal.core.ids import new_id
 from portal.core.unit_of_work import unit_of_work
 from portal.usage.models import UsageEvent
+from tests.cast import Cast
 from tests.web.api.backend import Backend, error_of
 
 
@@ -61,6 +62,34 @@ def test_a_hold_for_a_meter_is_settled_by_what_was_used_and_recorded_as_a_use(ba
     assert uses(backend) == [("campaigns-1", "generate_campaign", 7, 35)]
     (event,) = backend.call("GET", "/usage/events").get_json()["data"]
     assert (event["id"], event["cost"]) == (settled["usage"], 35)
+
+
+def test_a_hold_for_a_member_is_recorded_as_the_members_use(backend: Backend, cast: Cast) -> None:
+    member, other = cast.member.user_id, cast.admin.user_id
+    fields = {"meter": "generate_campaign", "quantity": 10, "user": member}
+    first = backend.hold(key="one", **fields)
+    made = first.get_json()
+    assert made["user"] == member
+    assert backend.hold(key="one", **fields).data == first.data
+    assert error_of(backend.hold(key="one", **fields | {"user": other}))["code"] == "key_reused"
+    assert backend.call("GET", f"/credits/holds/{made['id']}").get_json()["user"] == member
+    backend.settle(made["id"], quantity=7)
+    (event,) = backend.call("GET", "/usage/events").get_json()["data"]
+    assert (event["quantity"], event["user"]) == (7, member)
+
+
+def test_a_hold_for_nobody_says_nothing_of_a_member(backend: Backend) -> None:
+    made = held(backend, meter="generate_campaign", quantity=10)
+    assert "user" not in made
+    backend.settle(made["id"], quantity=7)
+    assert backend.call("GET", "/usage/events").get_json()["data"][0]["user"] is None
+
+
+def test_nobody_holds_for_another_teams_people(backend: Backend, cast: Cast) -> None:
+    answer = backend.hold(meter="send_email", quantity=1, user=cast.outsider.user_id)
+    error = error_of(answer)
+    assert (answer.status_code, error["code"], error["param"]) == (422, "unknown_user", "user")
+    assert left(backend) == (100, 0)
 
 
 def test_a_release_gives_all_of_it_back(backend: Backend) -> None:
@@ -191,6 +220,9 @@ def test_frozen_credits_are_not_held_and_what_is_held_can_be_settled(backend: Ba
         ({"amount": 1, "expires_in": 604_801}, "expires_in"),
         ({"amount": 1, "expires_in": 1.5}, "expires_in"),
         ({"amount": 1, "for": "me"}, "for"),
+        ({"amount": 1, "user": new_id("user")}, "user"),
+        ({"meter": "send_email", "quantity": 1, "user": "somebody"}, "user"),
+        ({"meter": "send_email", "quantity": 1, "user": None}, "user"),
     ],
 )
 def test_what_is_no_hold_says_why(backend: Backend, fields: dict[str, Any], param: str) -> None:

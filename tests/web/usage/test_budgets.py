@@ -270,6 +270,28 @@ def test_a_budget_stops_holds_and_counts_what_is_settled_of_them(app: Flask, cas
     )
 
 
+def test_a_members_budget_stops_holds_for_the_member(app: Flask, cast: Cast) -> None:
+    backend = backend_of(app, cast.team_id, cast.owner)
+    backend.give(1_000)
+    mine = {"meter": "send_email", "user": cast.member.user_id}
+    budget(cast, f"member:{cast.member.user_id}", 100)
+    refused = backend.hold(quantity=101, **mine)
+    error = error_of(refused)
+    assert (refused.status_code, error["code"], error["budget"]) == (402, "budget_exceeded", 100)
+    assert "the budget of this member has 100 of 100 left" in error["message"]
+    held = backend.hold(quantity=60, **mine).get_json()
+    # What is held may be used yet, so nothing else may have it.
+    assert backend.hold(quantity=41, **mine).status_code == 402
+    assert backend.post("/usage", mine | {"quantity": 41}).status_code == 402
+    assert "0 60 held 100" in words(cast.owner, f"/teams/{cast.team_id}/usage/budgets")
+    assert backend.hold(meter="send_email", quantity=200, user=cast.admin.user_id).status_code == 200
+    assert backend.settle(held["id"], quantity=30).status_code == 200
+    (row,) = budgets_of(cast.team_id)
+    db.session.rollback()
+    assert (row.used, row.held) == (30, 0)
+    assert [backend.hold(quantity=71, **mine).status_code, backend.hold(quantity=70, **mine).status_code] == [402, 200]
+
+
 def test_a_hold_counts_towards_the_budget_of_the_key_that_has_it(app: Flask, cast: Cast) -> None:
     """Else a key whose budget is used up would let another one hold for it."""
     first, second = backend_of(app, cast.team_id, cast.owner), backend_of(app, cast.team_id, cast.owner)
