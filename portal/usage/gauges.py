@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from prometheus_client.metrics_core import Metric
 from sqlalchemy import func, select
 
-from portal.billing.leased_work import OPEN_STATES
 from portal.core.database import db
 from portal.core.metrics import gauge
 from portal.usage.meter_check import open_drifts
-from portal.usage.report_models import MeterReport
+from portal.usage.report_models import OPEN_STATES, MeterReport
 
 
 def meter_gauges() -> Iterator[Metric]:

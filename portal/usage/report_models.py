@@ -12,6 +12,7 @@ from portal.core.clock import app_now
 from portal.core.database import Model, PrefixedId, PrimaryId, UtcDateTime
 from portal.core.ids import new_id
 
+# To ask for more states than these would ask beside the index of them.
 OPEN_STATES = ("pending", "sending", "unknown")
 OPEN = f"state in {OPEN_STATES}"
 
@@ -34,6 +35,7 @@ class MeterReport(Model):
         CheckConstraint("dated_at >= starts_at", name="dated_at"),
         UniqueConstraint("team_id", "meter", "starts_at", "part"),
         Index("ix_meter_reports_due", "run_at", "id", postgresql_where=text(OPEN)),
+        Index("ix_meter_reports_refused", "created_at", postgresql_where=text("state = 'refused'")),
         Index("ix_meter_reports_dated_at", "team_id", "meter", "dated_at"),
     )
 
