@@ -52,6 +52,7 @@ def body_of(recorded: Recorded) -> str:
         "quantity": use.quantity,
         "cost": recorded.cost,
         "balance": recorded.balance,
+        "available": recorded.available,
         "livemode": current_app.config["SETTINGS"].livemode,
         "created": rfc3339(recorded.at),
     }

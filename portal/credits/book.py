@@ -231,7 +231,8 @@ class Book:
 
     def insufficient(self, cost: int) -> InsufficientCredits:
         """What refuses a spend or a hold that costs more than is available."""
-        return InsufficientCredits(self.available, cost, debt=self.debt, buys=self.purchase_below is not None)
+        buys = self.purchase_below is not None
+        return InsufficientCredits(self.available, cost, debt=self.debt, reserved=self.reserved, buys=buys)
 
     def take_back(self, lot: Lot, amount: int, cause_key: str) -> None:
         """Reverse `amount` of a lot: what remains of it first, then other live lots in order, then debt (I2).

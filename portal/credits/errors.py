@@ -10,16 +10,22 @@ class LedgerError(Exception):
 class InsufficientCredits(LedgerError):
     """A spend costs more than is available; all is in credits. A spend happens whole or not at all.
 
-    `debt` is owed, and repaid from the next credits before any can be spent. `buys`: an auto-purchase waits to be begun,
-    and this is a reason to.
+    `debt` is owed, and repaid from the next credits before any can be spent; `reserved` is held. `buys`: an auto-purchase
+    waits to be begun, and this is a reason to.
     """
 
-    def __init__(self, available: int, cost: int, *, debt: int = 0, buys: bool = False) -> None:
+    def __init__(self, available: int, cost: int, *, debt: int = 0, reserved: int = 0, buys: bool = False) -> None:
         super().__init__(f"{cost} credits are needed, {available} are available and {debt} are owed")
         self.available = available
         self.cost = cost
         self.debt = debt
+        self.reserved = reserved
         self.buys = buys
+
+    @property
+    def balance(self) -> int:
+        """As an entry has it: with what is held, less what is owed."""
+        return self.available + self.reserved - self.debt
 
     @property
     def shortfall(self) -> int:

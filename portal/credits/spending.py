@@ -35,6 +35,11 @@ class Spending:
         return bool(self._made) and self._book.needs_purchase
 
     @property
+    def available(self) -> int:
+        """How many credits can be spent after the spends so far."""
+        return self._book.available
+
+    @property
     def now(self) -> datetime:
         """The time of every spend."""
         return self._book.now

@@ -241,7 +241,8 @@ class _Books:
         assert self._spending is not None
         with self._budgets.taken(use, cost, occurred_at):
             spent = self._spending.spend(cost, f"usage:{use.key}")
-        return Recorded(id_, use, cost, spent.balance, self._now, occurred_at), spent.version
+        left = self._spending.available
+        return Recorded(id_, use, cost, spent.balance, self._now, occurred_at, available=left), spent.version
 
     def _include(self, use: Use, terms: MeterTerms, at: datetime) -> tuple[int, int | None]:
         """Where there are no more than those included, whole or not at all. Raises `IncludedUsedUp`."""

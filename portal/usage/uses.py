@@ -87,9 +87,10 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A use that is in the books since `at`. `cost` and `balance` (what was left) are in credits.
+    """A use that is in the books since `at`. `cost`, `balance` (what was left) and `available` (what of it could be spent, the
+    rest being held) are in credits.
 
-    A metered use costs none and has no balance. Where its plan sells no more than it includes, `used` is what is used
+    A metered use costs none and has neither. Where its plan sells no more than it includes, `used` is what is used
     of `included` in the month, with this use.
     """
 
@@ -101,6 +102,7 @@ class Recorded:
     occurred_at: datetime
     included: int | None = None
     used: int | None = None
+    available: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,11 +36,14 @@ class ErrorAnswer(Answer):
 
 
 class CreditsMissingDetail(ErrorDetail):
-    balance = fields.Integer(metadata={"description": "Credits that can be spent now.", "minimum": 0, "example": 1})
+    balance = fields.Integer(
+        metadata={"description": "Credits that are left, held ones among them, less what is owed.", "example": 1}
+    )
+    available = fields.Integer(metadata={"description": "Credits that can be spent now.", "minimum": 0, "example": 1})
     cost = fields.Integer(metadata={"description": "Credits the use would take.", "example": 3})
     shortfall = fields.Integer(
         metadata={
-            "description": "Credits that are missing: as many as it takes beyond the balance, and what the team owes, which"
+            "description": "Credits that are missing: as many as it takes beyond those available, and what the team owes, which"
             " the next credits repay first.",
             "minimum": 1,
             "example": 2,

@@ -82,6 +82,15 @@ class UsageAnswer(Answer):
     balance = maybe_whole(
         "Credits left after it, held ones among them; null when it is metered and takes none.", example=4997
     )
+    available = fields.Integer(
+        allow_none=True,
+        metadata={
+            "description": "Those of them that can be spent, as they are not held; null with it. An answer from before this was"
+            " told does not have it.",
+            "minimum": 0,
+            "example": 4997,
+        },
+    )
     livemode = livemode()
     created = moment("When it was recorded.")
     occurred_at = fields.String(metadata={"description": "When it happened, if you said so.", "format": "date-time"})
@@ -97,7 +106,10 @@ class RefusedUse(Answer):
     code = text("What happened, for programs.", example="insufficient_credits")
     message = text("What happened, for people; safe to show.", example="This takes 3 credits and 1 are left.")
     param = fields.String(metadata={"description": "The field that is wrong."})
-    balance = fields.Integer(metadata={"description": "Credits that could be spent when its turn came."})
+    balance = fields.Integer(
+        metadata={"description": "Credits that were left when its turn came, held ones among them, less what is owed."}
+    )
+    available = fields.Integer(metadata={"description": "Credits that could be spent then."})
     cost = fields.Integer(metadata={"description": "Credits the use would take."})
     shortfall = fields.Integer(metadata={"description": "Credits that are missing, with what is owed."})
     auto_purchase = fields.String(

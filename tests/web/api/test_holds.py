@@ -105,9 +105,27 @@ def test_what_is_held_is_refused_to_others_with_the_way_to_more(backend: Backend
     for answer in (backend.use(quantity=2), backend.hold(amount=2), backend.hold(meter="send_email", quantity=2)):
         error = error_of(answer)
         assert (answer.status_code, error["code"]) == (402, "insufficient_credits")
-        assert (error["balance"], error["cost"], error["shortfall"]) == (1, 2, 1)
+        assert (error["balance"], error["available"], error["cost"], error["shortfall"]) == (100, 1, 2, 1)
         assert error["buy_url"].endswith(f"/pricing?team={backend.team_id}")
     assert backend.use(quantity=1).status_code == 200
+
+
+def test_what_is_left_and_what_can_be_spent_are_told_apart(backend: Backend) -> None:
+    """In the answer to a use, in a refusal, and in the results of many, by the same words."""
+    held(backend, amount=75)
+    used = backend.use(quantity=25).get_json()
+    assert (used["balance"], used["available"]) == (75, 0)
+    error = error_of(backend.use(quantity=1))
+    assert (error["balance"], error["available"], error["shortfall"]) == (75, 0, 1)
+    backend.give(10, "bundle:more")
+    uses = [
+        {"meter": "send_email", "quantity": quantity, "idempotency_key": f"use-{quantity}"} for quantity in (4, 7, 6)
+    ]
+    data = backend.post("/usage/batch", {"uses": uses}).get_json()["data"]
+    told = [result["usage"] or result["error"] for result in data]
+    assert [(one["balance"], one["available"]) for one in told] == [(81, 6), (81, 6), (75, 0)]
+    metered = backend.use("api_calls").get_json()
+    assert (metered["balance"], metered["available"]) == (None, None)
 
 
 def test_a_hold_that_nobody_settles_ends(backend: Backend) -> None:

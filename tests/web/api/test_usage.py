@@ -50,6 +50,7 @@ def test_a_use_takes_its_cost_and_answers_the_balance(backend: Backend, meter: s
     assert body["id"].startswith("use_")
     assert body["created"].endswith("Z")
     expected = {"object": "usage", "meter": meter, "quantity": quantity, "cost": cost, "balance": 100 - cost}
+    expected["available"] = 100 - cost
     assert body == expected | {"livemode": False, "id": body["id"], "created": body["created"]}
     assert "Idempotent-Replayed" not in answer.headers
     assert booked(backend) == {"events": 1, "keys": 1, "spends": 1, "available": 100 - cost}
@@ -248,7 +249,8 @@ def test_the_shortfall_has_what_is_owed_in_it(backend: Backend) -> None:
         ledger.reverse(backend.team_id, "bundle:test", 100, "refund:1")
     for answer in (backend.use(quantity=5, key="order-1"), backend.hold(amount=5)):
         error = error_of(answer)
-        assert (answer.status_code, error["balance"], error["cost"], error["shortfall"]) == (402, 0, 5, 105)
+        assert (answer.status_code, error["available"], error["cost"], error["shortfall"]) == (402, 0, 5, 105)
+        assert error["balance"] == -100
         assert "0 are left, and 100 are owed, which the next ones repay first" in error["message"]
     with backend.app.app_context():
         found = shortage(backend.team_id, 5)
