@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy import ColumnElement, Select, or_, select
 
 from portal.accounts.audit_words import action_words, detail_words
 from portal.accounts.devices import device_words
 from portal.accounts.models import ApiKey, AuditEntry, User
 from portal.core.database import db
+from portal.core.pagination import count_rows
 
 PAGE = 50
 PERSON_EVENTS_SHOWN = 20
@@ -67,8 +68,8 @@ def page_of_team(team_id: str, filters: Filters, *, before: str | None = None, a
     return Page(_rows(found), found[0].id if more_newer else None, found[-1].id if more_older else None)
 
 
-def count_of_team(team_id: str, filters: Filters) -> int:
-    return db.session.execute(select(func.count()).select_from(_of_team(team_id, filters).subquery())).scalar_one()
+def count_of_team(team_id: str, filters: Filters, at_most: int) -> int:
+    return count_rows(_of_team(team_id, filters), at_most)
 
 
 def part_of_team(team_id: str, filters: Filters, after: str | None, limit: int) -> list[AuditRow]:

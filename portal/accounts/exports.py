@@ -42,8 +42,8 @@ class _Entries:
     team_id: str
     filters: Filters
 
-    def count(self) -> int:
-        return count_of_team(self.team_id, self.filters)
+    def count(self, at_most: int) -> int:
+        return count_of_team(self.team_id, self.filters, at_most)
 
     def part(self, after: str | None, limit: int) -> Part:
         found = part_of_team(self.team_id, self.filters, after, limit)

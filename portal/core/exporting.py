@@ -50,7 +50,9 @@ class Part:
 
 
 class Rows(Protocol):
-    def count(self) -> int: ...
+    def count(self, at_most: int) -> int:
+        """How many there are; `at_most` if there are more, which are not read then."""
+        ...
 
     def part(self, after: str | None, limit: int) -> Part:
         """The `limit` rows that follow `after`, newest first."""
@@ -99,8 +101,8 @@ class ListingRows:
     listing: Listing[Any]
     write: Callable[[Any], Row]
 
-    def count(self) -> int:
-        return self.listing.count()
+    def count(self, at_most: int) -> int:
+        return self.listing.count(at_most)
 
     def part(self, after: str | None, limit: int) -> Part:
         found = self.listing.part(after, limit)

@@ -16,6 +16,12 @@ ROWS = 25
 M = TypeVar("M", bound=Model)
 
 
+def count_rows(query: Select[Any], at_most: int | None = None) -> int:
+    """How many rows there are. Whoever minds only whether there are more than so many need not have all of them read."""
+    rows = query.order_by(None).limit(at_most).subquery()
+    return db.session.execute(select(func.count()).select_from(rows)).scalar_one()
+
+
 @dataclass(frozen=True)
 class Page(Generic[M]):
     """`first` counts from 1; `newer` and `older` are the rows from which to go on, None where there is nothing more."""
@@ -54,7 +60,7 @@ class Listing(Generic[M]):
         total = self.count()
         if not rows:
             return Page([], 1, total, None, None)
-        first = self._count(self.query.where(self._key > self._key_of(rows[0]))) + 1
+        first = count_rows(self.query.where(self._key > self._key_of(rows[0]))) + 1
         more = first + len(rows) <= total
         return Page(
             rows, first, total, self._ref(rows[0]) if first > 1 else None, self._ref(rows[-1]) if more else None
@@ -65,8 +71,8 @@ class Listing(Generic[M]):
         query = self.query.where(self._key < self._place(after)) if after else self.query
         return self._read(query.order_by(self.at.desc(), self._id.desc()).limit(limit))
 
-    def count(self) -> int:
-        return self._count(self.query)
+    def count(self, at_most: int | None = None) -> int:
+        return count_rows(self.query, at_most)
 
     @property
     def _id(self) -> Any:
@@ -97,6 +103,3 @@ class Listing(Generic[M]):
 
     def _read(self, query: Select[M]) -> list[M]:
         return list(db.session.execute(query).scalars())
-
-    def _count(self, query: Select[M]) -> int:
-        return db.session.execute(select(func.count()).select_from(query.order_by(None).subquery())).scalar_one()

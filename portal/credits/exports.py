@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select
 from werkzeug.exceptions import UnprocessableEntity
 
 from portal.billing.list_filters import read_filters
 from portal.core.authz import Action
 from portal.core.database import db
 from portal.core.exporting import Export, Part, Wanted, columns
+from portal.core.pagination import count_rows
 from portal.credits.history import FILTER_LABELS, HistoryRow, entries_of, rows_of
 from portal.credits.models import CreditEntry
 
@@ -23,8 +24,8 @@ class _Entries:
     team_id: str
     query: Select[Any]
 
-    def count(self) -> int:
-        return db.session.execute(select(func.count()).select_from(self.query.subquery())).scalar_one()
+    def count(self, at_most: int) -> int:
+        return count_rows(self.query, at_most)
 
     def part(self, after: str | None, limit: int) -> Part:
         older = self.query.where(CreditEntry.version < int(after)) if after else self.query

@@ -89,8 +89,9 @@ def _advance(export: Export) -> None:
     source = sources()[export.source]
     rows = source.rows(Wanted(export.team_id, export.time_zone, export.arguments, export.created_at))
     if export.state == "waiting":
-        export.rows_total = rows.count()
-        if export.rows_total > ROWS_MAX[export.format]:
+        most = ROWS_MAX[export.format]
+        export.rows_total = rows.count(most + 1)
+        if export.rows_total > most:
             raise TooLong
         export.state = "running"
         _add_part(export, [[column.title for column in source.columns]])

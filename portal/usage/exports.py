@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, func, select, tuple_
+from sqlalchemy import Select, func, tuple_
 
 from portal.billing.list_filters import read_filters
 from portal.core.authz import Action
 from portal.core.database import db
 from portal.core.exporting import Export, Part, Wanted, columns, read_instant
+from portal.core.pagination import count_rows
 from portal.usage.event_list import EventRow, cursor_of, events_within, place_of, rows_of
 from portal.usage.figures import Narrowed
 from portal.usage.models import UsageEvent
@@ -28,8 +29,8 @@ class _Events:
     team_id: str
     query: Select[Any]
 
-    def count(self) -> int:
-        return db.session.execute(select(func.count()).select_from(self.query.subquery())).scalar_one()
+    def count(self, at_most: int) -> int:
+        return count_rows(self.query, at_most)
 
     def part(self, after: str | None, limit: int) -> Part:
         place = place_of(after)

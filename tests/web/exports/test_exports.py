@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from sqlalchemy import func, select, text, update
+from sqlalchemy.event import listens_for, remove
 
 from portal.core.database import db
 from portal.core.ids import new_id
@@ -271,6 +272,30 @@ def test_a_list_that_is_too_long_says_what_to_do(cast: Cast, monkeypatch: pytest
         making.drain(100)
         assert words in page(cast.owner, cast.team_id)
     assert [entry.severity for entry in entries_of(cast.owner.user_id)] == ["danger", "danger"]
+
+
+@pytest.mark.parametrize("source", sorted(sources()))
+def test_no_more_rows_are_counted_than_a_file_may_have(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    """Else to count tens of millions takes longer than a statement may, and nobody is told to ask for fewer."""
+    monkeypatch.setattr(making, "ROWS_MAX", {"csv": 3})
+    counts: list[tuple[str, Any]] = []
+
+    @listens_for(db.engine, "before_cursor_execute")
+    def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_more: object) -> None:
+        if statement.startswith("SELECT count(*)") and "export_parts" not in statement:
+            counts.append((statement, parameters))
+
+    assert ask(cast.owner, cast.team_id, source) == 303
+    counts.clear()
+    try:
+        assert making.drain(1) == 1
+    finally:
+        remove(db.engine, "before_cursor_execute", note)
+    [(statement, parameters)] = counts
+    assert "LIMIT" in statement, statement
+    assert 4 in parameters.values()
 
 
 def test_what_fails_is_tried_again_and_given_up_without_a_file(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
