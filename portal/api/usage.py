@@ -99,7 +99,8 @@ def read_usage(asked: dict[str, datetime]) -> dict[str, Any]:
 
     What was used of each meter, with what the plan includes: in the month under way, or from `since` until `until`
     (a year at most). The month is that of the subscription; without one it is counted from the team's creation. From the
-    start of such a month to its end the figures are exact; of other times every day counts whole, in UTC. What the plan
+    start of such a month to its end the figures are exact; of other times every day counts whole, in UTC, and `since` and
+    `until` of the answer say which time that is: who asks for each hour gets the whole day each time. What the plan
     includes, and what is left of it, is told of the month under way and of the last one, from the start of the month until,
     at most, its end; of other times it is null.
     """

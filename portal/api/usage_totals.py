@@ -16,7 +16,7 @@ from portal.usage.chosen_period import UsagePeriod, chosen_period
 from portal.usage.included import Included, included_in
 from portal.usage.overage import overages
 from portal.usage.periods import usage_month
-from portal.usage.queries import Total, totals
+from portal.usage.queries import Total, counted_since, counted_until, totals
 
 # Our answers tell instants to the millisecond, and the start of a month may come back to us as such a one.
 TOLD_TO = timedelta(milliseconds=1)
@@ -29,12 +29,16 @@ def month_of(team: Team, rights: Entitlements) -> dict[str, Any]:
 
 
 def totals_of(team: Team, rights: Entitlements, since: datetime, until: datetime) -> dict[str, Any]:
-    """What the plan includes is told of a time from the start of the month under way, or of the last one, and ending within it."""
+    """What the plan includes is told of a time from the start of the month under way, or of the last one, and ending within it.
+
+    The answer says from when until when all was counted: days are counted whole, so that may be more than was asked for.
+    """
     starts, ends = usage_month(team.id, since + TOLD_TO)
+    whole_days_end = counted_until(team.id, until)
     if abs(starts - since) >= TOLD_TO or until > ends:
-        return _totals(team, rights, since, until, None)
+        return _totals(team, rights, counted_since(team.id, since), whole_days_end, None)
     months = (chosen_period(team, {"period": choice}, clock.now()) for choice in ("this", "last"))
-    return _totals(team, rights, starts, until, next((month for month in months if month.until == ends), None))
+    return _totals(team, rights, starts, whole_days_end, next((month for month in months if month.until == ends), None))
 
 
 def _totals(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Select, func, select
 
 from portal.catalog.models import Meter
 from portal.core.database import db
 from portal.usage.models import UsageDay, UsageEvent
+from portal.usage.periods import usage_month
+
+INSTANT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -49,11 +53,29 @@ def totals(team_id: str, since: datetime, until: datetime) -> dict[str, Total]:
 
 def counted_since(team_id: str, moment: datetime) -> datetime:
     """When the daily total began that the moment lies within, where that was before it: what is in it cannot be told apart."""
-    day = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     begun = select(func.max(UsageDay.starts_at)).where(
-        UsageDay.team_id == team_id, UsageDay.starts_at >= day, UsageDay.starts_at <= moment
+        UsageDay.team_id == team_id, UsageDay.starts_at >= _day_of(moment), UsageDay.starts_at <= moment
     )
     return db.session.execute(begun).scalar() or moment
+
+
+def counted_until(team_id: str, moment: datetime) -> datetime:
+    """When the daily total ends that is the last to begin before the moment, where that is after it: it is counted whole."""
+    day = _day_of(moment - INSTANT)
+    tomorrow, starts = day + timedelta(days=1), UsageDay.starts_at
+    found: Any = db.session.execute(
+        select(func.max(starts).filter(starts < moment), func.min(starts).filter(starts >= moment)).where(
+            UsageDay.team_id == team_id, starts >= day, starts < tomorrow
+        )
+    ).one()
+    last, following = found
+    if last is None:
+        return moment
+    return max(moment, min(tomorrow, usage_month(team_id, last)[1], following or tomorrow))
+
+
+def _day_of(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def events(

@@ -183,8 +183,14 @@ class MeterUsage(Answer):
 
 class UsageTotals(Answer):
     object = kind("usage_totals")
-    since = moment("From when on this was counted.", example="2026-11-04T09:30:00.000Z")
-    until = moment("Until just before when.", example="2026-12-04T09:30:00.000Z")
+    since = moment(
+        "From when on this was counted: before what was asked for, where that lies within a day in which something was used.",
+        example="2026-11-04T09:30:00.000Z",
+    )
+    until = moment(
+        "Until just before when: after what was asked for, where that lies within such a day. It may lie ahead.",
+        example="2026-12-04T09:30:00.000Z",
+    )
     cost = whole("Credits that were spent on uses.", minimum=0, example=1240)
     meters = fields.List(
         fields.Nested(MeterUsage), required=True, metadata={"description": "Each meter of the catalog, used or not."}

@@ -150,6 +150,35 @@ def test_where_the_plan_sells_no_more_it_ends_with_what_is_included(backend: Bac
     assert report(backend, meter="api_calls").status_code == 402
 
 
+def test_the_totals_say_which_whole_days_they_are_of(backend: Backend, cast: Cast) -> None:
+    """Whoever asks for each hour and adds them up would count a day twenty-four times, and must be able to see it."""
+    day = now(backend).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=5)
+    noon = day + timedelta(hours=12)
+    with backend.app.app_context():
+        begin(cast, noon, noon + timedelta(days=30), noon)
+    for hour, quantity in ((11, 3), (12, 5), (13, 7), (36, 9)):
+        report(backend, quantity=quantity, occurred_at=day + timedelta(hours=hour))
+
+    def told(since: int, until: int) -> tuple[float, float, int]:
+        """In hours of the day: what was counted instead of what was asked for, and what it came to."""
+        span = {"since": day + timedelta(hours=since), "until": day + timedelta(hours=until)}
+        query = {name: moment.isoformat() for name, moment in span.items()}
+        found = backend.call("GET", "/usage", query_string=query).get_json()
+        bounds = [(datetime.fromisoformat(found[name]) - day) / timedelta(hours=1) for name in ("since", "until")]
+        return bounds[0], bounds[1], found["cost"]
+
+    assert told(14, 15) == (12, 24, 12)
+    # A month of use begins within the day, which is counted apart from then on.
+    assert told(9, 10) == (0, 12, 3)
+    assert told(9, 13) == (0, 24, 15)
+    assert told(12, 13) == (12, 24, 12)
+    assert told(14, 37) == (12, 48, 21)
+    # Whole days are what was asked for, and so is a time in which nothing was used.
+    assert told(24, 48) == (24, 48, 9)
+    assert told(50, 51) == (50, 51, 0)
+    assert told(50, 50) == (50, 50, 0)
+
+
 def test_the_next_month_begins_anew(backend: Backend) -> None:
     assert report(backend, meter="api_calls", quantity=1_000).status_code == 200
     assert report(backend, meter="api_calls").status_code == 402
