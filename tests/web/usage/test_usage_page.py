@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -67,6 +67,25 @@ def test_the_figures_of_a_time_are_the_sums_of_what_was_reported(used: Cast, add
     assert row(page, "By API key", "Without a key")[1:] == ["2", "Campaigns generated 4 API calls 700", "20 16.7 %"]
     assert row(page, "By member", "member")[1:] == ["1", "Campaigns generated 4", "20 16.7 %"]
     assert row(page, "By member", "Nobody named")[1:] == ["4", "E-mails sent 100 API calls 700", "100 83.3 %"]
+
+
+@pytest.mark.parametrize(
+    ("place", "headers"),
+    [("", {}), ("?period=30&meter=send_email", {"HX-Request": "true"}), ("/explain?period=30", {})],
+)
+@pytest.mark.parametrize("some", [True, False])
+def test_the_figures_say_as_of_when_they_are(
+    request: pytest.FixtureRequest, cast: Cast, address: str, place: str, headers: dict[str, str], some: bool
+) -> None:
+    """Also those that a choice of another time brings."""
+    if some:
+        request.getfixturevalue("used")
+    before = clock.now().replace(microsecond=0)
+    db.session.rollback()
+    page = cast.member.client.get(f"{address}{place}", headers=headers).get_data(as_text=True)
+    [told] = re.findall(r'As of <time datetime="([^"]+)"', page)
+    assert before <= datetime.fromisoformat(told) <= clock.now()
+    db.session.rollback()
 
 
 def test_where_nothing_costs_credits_the_units_say_who_used_how_much(used: Cast, address: str) -> None:
