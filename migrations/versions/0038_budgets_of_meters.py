@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0040"
+revision = "0038"
 down_revision = "0037"
 
 PLACES = (("uq_usage_budgets_api_key", "api_key_id"), ("uq_usage_budgets_user", "user_id"))

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0042b"
-down_revision = "0042"
+revision = "0041"
+down_revision = "0040"
 
 INDEX = "ix_meter_reports_refused"
 

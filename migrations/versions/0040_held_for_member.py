@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0042"
-down_revision = "0041"
+revision = "0040"
+down_revision = "0039"
 
 FOREIGN_KEY = "fk_credit_holds_user_id"
 # As of 0033, with one column more among those that stay as they are.
