@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.dialects.postgresql import insert
 
 from portal.billing.mirror import moment
-from portal.billing.models import Invoice, Subscription
+from portal.billing.models import Invoice, PaidPeriod, Subscription
 from portal.billing.paid_change_models import PaidChange
 from portal.catalog.current import catalog
 from portal.catalog.queries import plan_for_stripe_price
@@ -56,9 +56,28 @@ def _values(number: int, line: dict[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def changes_within(subscription_stripe_id: str, start: Any, end: Any) -> list[PaidChange]:
-    """The changes of a subscription that touch the time from `start` to `end`, in their order."""
-    touches = (PaidChange.since < end) & (PaidChange.until > start)
-    query = select(PaidChange).where(PaidChange.subscription_stripe_id == subscription_stripe_id, touches)
+def changes_of(paid: PaidPeriod) -> list[PaidChange]:
+    """The changes of plan within a paid period, in their order."""
+    columns = (PaidChange.subscription_stripe_id, PaidChange.since, PaidChange.until)
+    its_period = _period_around(*columns).with_only_columns(PaidPeriod.id).correlate(PaidChange).scalar_subquery()
+    query = select(PaidChange).where(
+        PaidChange.subscription_stripe_id == paid.subscription_stripe_id, its_period == paid.id
+    )
     order = (PaidChange.since, PaidChange.invoiced_at, PaidChange.invoice_stripe_id, PaidChange.line)
     return list(db.session.execute(query.order_by(*order)).scalars())
+
+
+def period_of(change: PaidChange) -> PaidPeriod | None:
+    """The paid period that a change falls into; None as long as nothing is known of its payment."""
+    query = _period_around(change.subscription_stripe_id, change.since, change.until)
+    return db.session.execute(query).scalar_one_or_none()
+
+
+def _period_around(subscription_stripe_id: Any, since: Any, until: Any) -> Select[PaidPeriod]:
+    """The period that has all of this time, which is what was left of it. Of two, the one that ends first.
+
+    A month that becomes a year, or the other way round, leaves the old period standing beside the new one.
+    """
+    holds = (PaidPeriod.period_start <= since) & (PaidPeriod.period_end >= until)
+    query = select(PaidPeriod).where(PaidPeriod.subscription_stripe_id == subscription_stripe_id, holds)
+    return query.order_by(PaidPeriod.period_end, PaidPeriod.period_start.desc()).limit(1)

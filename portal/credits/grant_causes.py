@@ -62,7 +62,9 @@ def _of_period(team_id: str, rest: str, effective_at: datetime) -> Cause:
         PaidPeriod.period_start <= effective_at,
         PaidPeriod.period_end > effective_at,
     )
-    paid = db.session.execute(query.limit(1)).scalar()
+    # Two stand beside each other where a month became a year, or the other way round: the grant begins a month of one.
+    around = db.session.execute(query.order_by(PaidPeriod.period_start.desc())).scalars()
+    paid = next((paid for paid in around if any(start == effective_at for start, _end in steps(paid))), None)
     if paid is None:
         return Cause("A month of the plan.")
     invoice = _invoice(team_id, paid.invoice_stripe_id)

@@ -12,7 +12,7 @@ from datetime import datetime
 from sqlalchemy import exists, select, update
 
 from portal.billing.models import Invoice, PaidPeriod, Subscription
-from portal.billing.paid_changes import record_paid_changes
+from portal.billing.paid_changes import period_of, record_paid_changes
 from portal.billing.paid_periods import record_paid_periods
 from portal.catalog.queries import plan_by_key
 from portal.core import clock
@@ -23,7 +23,7 @@ from portal.credits.free_plan import end_free_grants, look_again
 from portal.credits.given_back import take_back_given
 from portal.credits.plan_months import cause_key, steps
 from portal.credits.undo import undo_invoice
-from portal.credits.upgrades import periods_of_change, settle_upgrades
+from portal.credits.upgrades import settle_upgrades
 
 
 def grant_for_invoices(subscription: Subscription, invoices: Iterable[Invoice]) -> None:
@@ -34,8 +34,8 @@ def grant_for_invoices(subscription: Subscription, invoices: Iterable[Invoice]) 
         for paid in record_paid_periods(subscription, invoice):
             grant_paid_period(paid, clock.now(), subscription.ended_at)
         for change in record_paid_changes(subscription, invoice)[:1]:
-            for paid in periods_of_change(change):
-                _grant_upgrades(paid, clock.now(), subscription.ended_at)
+            if (period := period_of(change)) is not None:
+                _grant_upgrades(period, clock.now(), subscription.ended_at)
         take_back_given(subscription, invoice)
     if not subscription.live:
         look_again(subscription.team_id)

@@ -25,7 +25,7 @@ from sqlalchemy import select
 
 from portal.billing.models import PaidPeriod
 from portal.billing.paid_change_models import PaidChange
-from portal.billing.paid_changes import changes_within
+from portal.billing.paid_changes import changes_of, period_of
 from portal.catalog.queries import plan_by_key
 from portal.core.database import db, send
 from portal.core.statements import Row, Statement
@@ -105,7 +105,7 @@ def _changes_of(paid: PaidPeriod) -> list[PaidChange]:
     """A trial was not paid for, so that nothing of it can be given back or charged."""
     if paid.kind == "trial":
         return []
-    return changes_within(paid.subscription_stripe_id, paid.period_start, paid.period_end)
+    return changes_of(paid)
 
 
 def _settle_month(paid: PaidPeriod, found: Sequence[Rise], start: datetime, end: datetime) -> list[str]:
@@ -168,23 +168,18 @@ def lots_of_change(invoice_stripe_id: str) -> list[tuple[str, int]]:
         CreditGrant.team_id == change.team_id, CreditGrant.cause_key.like(f"upgrade:{invoice_stripe_id}:%")
     )
     given = {row.cause_key: row.amount for row in db.session.execute(lots)}
+    paid = period_of(change)
+    if paid is None:
+        return []
     found: list[tuple[str, int]] = []
-    for paid in periods_of_change(change):
-        changes = _changes_of(paid)
-        for start, end in steps(paid):
-            for rise in rises(changes, start, end):
-                cause = rise.cause_key(paid.subscription_stripe_id, start)
-                amount = given.get(cause, rise.credits)
-                if rise.invoice_stripe_id == invoice_stripe_id and amount > 0:
-                    found.append((cause, amount))
+    changes = _changes_of(paid)
+    for start, end in steps(paid):
+        for rise in rises(changes, start, end):
+            cause = rise.cause_key(paid.subscription_stripe_id, start)
+            amount = given.get(cause, rise.credits)
+            if rise.invoice_stripe_id == invoice_stripe_id and amount > 0:
+                found.append((cause, amount))
     return found
-
-
-def periods_of_change(change: PaidChange) -> list[PaidPeriod]:
-    """The paid periods that a change falls into."""
-    touches = (PaidPeriod.period_start < change.until) & (PaidPeriod.period_end > change.since)
-    query = select(PaidPeriod).where(PaidPeriod.subscription_stripe_id == change.subscription_stripe_id, touches)
-    return list(db.session.execute(query.order_by(PaidPeriod.period_start)).scalars())
 
 
 def more_in_month(subscription_stripe_id: str, moment: datetime) -> int:

@@ -16,6 +16,7 @@ from portal.core.database import db
 from portal.core.ids import new_id
 from portal.core.unit_of_work import unit_of_work
 from portal.credits import ledger
+from portal.credits.grant_causes import cause_of
 from portal.credits.models import CreditGrant
 from portal.credits.queries import balance, summary
 from tests.cast import Cast
@@ -175,6 +176,72 @@ def test_an_upgraded_year_has_the_dearer_plans_credits_in_the_months_to_come(cas
     stage.advance(timedelta(days=31))
     stage.drain()
     assert available(cast) == CREDITS["pro"], "what comes later was refunded, too"
+
+
+def upgrade_lots(cast: Cast) -> list[CreditGrant]:
+    query = select(CreditGrant).where(CreditGrant.team_id == cast.team_id, CreditGrant.cause_key.like("upgrade:%"))
+    found = list(db.session.execute(query.order_by(CreditGrant.id)).scalars())
+    db.session.remove()
+    return found
+
+
+def test_an_upgrade_of_the_month_gives_nothing_of_the_year_that_follows_within_it(cast: Cast, stage: Stage) -> None:
+    changer = on(stage, cast, "starter")
+    paid_for(changer)
+    stage.advance(timedelta(days=2))
+    switch(changer, "pro")
+    stage.deliver_all()
+    month = available(cast)
+    assert month == expected(cast.team_id, CREDITS["starter"])
+    stage.advance(timedelta(days=2))
+    switch(changer, "pro", "year")
+    stage.deliver_all()
+    assert available(cast) == month + CREDITS["pro"]
+    assert len(upgrade_lots(cast)) == 1
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_an_upgrade_of_a_year_gives_nothing_of_the_month_that_it_took_the_place_of(
+    cast: Cast, stage: Stage, shuffled: bool
+) -> None:
+    changer = on(stage, cast, "pro")
+    paid_for(changer)
+    stage.advance(timedelta(days=4))
+    switch(changer, "pro", "year")
+    events = stage.new_events()
+    stage.advance(timedelta(days=1))
+    switch(changer, "business", "year")
+    events += stage.new_events()
+    if shuffled:
+        Random(7).shuffle(events)
+    for event in events:
+        assert stage.deliver(event) == 200
+        stage.drain()
+    lots = upgrade_lots(cast)
+    assert len(lots) == 1
+    assert 14_000 < lots[0].amount < 15_000, "a day less than the year's first month"
+    assert available(cast) == 2 * CREDITS["pro"] + lots[0].amount
+
+
+def test_the_first_month_of_a_year_begun_within_a_month_is_explained_by_the_years_invoice(
+    cast: Cast, stage: Stage
+) -> None:
+    changer = on(stage, cast, "pro")
+    paid_for(changer)
+    stage.advance(timedelta(days=4))
+    switch(changer, "pro", "year")
+    stage.deliver_all()
+    query = select(CreditGrant).where(CreditGrant.cause_key.like("period:sub%:plan:%"))
+    lots = db.session.execute(query.order_by(CreditGrant.effective_at)).scalars().all()
+    causes = [cause_of(cast.team_id, lot.cause_key, lot.kind, lot.source, lot.effective_at) for lot in lots]
+    month, year = (cause.invoice for cause in causes)
+    assert month is not None
+    assert year is not None
+    assert [cause.words for cause in causes] == [
+        "A month of the plan, paid for.",
+        "A month of a year that is paid for.",
+    ]
+    assert [month.billing_reason, year.billing_reason] == ["subscription_cycle", "subscription_update"]
 
 
 @pytest.mark.parametrize(("policy", "words"), [("none", "stay as they are until"), ("full", "are added at once")])
