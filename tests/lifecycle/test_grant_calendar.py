@@ -12,6 +12,7 @@ from calendar import isleap, monthrange
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import select, text
@@ -51,6 +52,8 @@ class Calendar:
     # Instants at which the plan becomes another one, those that are dearer at once, the others when the period ends.
     changes: list[tuple[datetime, str]] = field(default_factory=list)
     canceled_at: datetime | None = None
+    # When months became years; the month that runs then keeps its credits beside those of the year.
+    yearly_from: datetime | None = None
 
     @property
     def anchor(self) -> datetime:
@@ -58,12 +61,18 @@ class Calendar:
 
     def periods(self, until: datetime) -> list[tuple[datetime, datetime]]:
         """The periods that are paid for, as long as the plan lives."""
-        step = 12 if self.interval == "year" else 1
+        found = self._periods_from(self.anchor, 12 if self.interval == "year" else 1, until)
+        if self.yearly_from is None:
+            return found
+        months = [period for period in found if period[0] < self.yearly_from]
+        return months + self._periods_from(self.yearly_from, 12, until)
+
+    def _periods_from(self, anchor: datetime, step: int, until: datetime) -> list[tuple[datetime, datetime]]:
         found, count = [], 0
-        while (begins := months_after(self.anchor, count * step)) <= until:
+        while (begins := months_after(anchor, count * step)) <= until:
             if self.canceled_at is not None and begins >= self.canceled_at:
                 break
-            found.append((begins, months_after(self.anchor, (count + 1) * step)))
+            found.append((begins, months_after(anchor, (count + 1) * step)))
             count += 1
         return found
 
@@ -85,9 +94,9 @@ class Calendar:
         return [("trial", self.start, self.anchor, CREDITS[self.plan])] if self.anchor > self.start else []
 
     def _months(self, period: tuple[datetime, datetime], until: datetime) -> list[tuple[datetime, datetime]]:
-        if self.interval == "month":
-            return [period]
         start, end = period
+        if end - start < timedelta(days=40):
+            return [period]
         months = [(months_after(start, k), min(months_after(start, k + 1), end)) for k in range(12)]
         return [month for month in months if month[0] <= until]
 
@@ -108,11 +117,13 @@ class Calendar:
         """
         found: list[Lot] = []
         for period in self.periods(until):
+            turn = self.yearly_from
+            last = turn if turn and period[0] < turn < period[1] else period[1]
             for start, end in self._months(period, until):
                 plan, total = self._plan_at(period[0]), 0
                 for at, dearer in self.changes:
                     more = CREDITS[dearer] - CREDITS[plan]
-                    if period[0] <= at < end and at < period[1] and more > 0:
+                    if period[0] <= at < min(end, last) and more > 0:
                         begins = max(at, start)
                         rest, whole = (int((end - since).total_seconds()) for since in (begins, start))
                         found.append(("upgrade", begins, end, (total + more * rest) // whole - total // whole))
@@ -153,6 +164,10 @@ FEW = [
     Customer(
         "a trial from the 29th, up, down and away", 29, "starter",
         acts=((24.5, "pro"), (60.1, "business"), (100.7, "starter"), (200.3, "cancel")), zone="Europe/Berlin",
+    ),
+    Customer(
+        "up, on to a year and up again within a month", 30, "starter",
+        acts=((20.5, "pro"), (23.25, "year"), (25.1, "business")),
     ),
 ]  # fmt: skip
 MORE = [
@@ -212,18 +227,29 @@ class Town:
             self.stage.stripe("POST", address, cancel_at=str(ends))
             customer.calendar.canceled_at = moment
             return
-        prices = self.stage.stripe(
-            "GET", "/v1/prices", **{"lookup_keys[]": f"turnpike_plan_{what}_{customer.interval}"}
-        )
-        price, before = prices["data"][0]["id"], customer.calendar.changes[-1:]
-        dearer = CREDITS[what] > CREDITS[before[0][1] if before else customer.plan]
+        before = customer.calendar.changes[-1:]
+        plan = before[0][1] if before else customer.plan
+        interval = "year" if customer.calendar.yearly_from else customer.interval
+        if what == "year":
+            items = self._item(live, self._price(plan, "year"))
+            turned = self.stage.stripe("POST", address, **items, proration_behavior="always_invoice")
+            begins = turned["items"]["data"][0]["current_period_start"]
+            customer.calendar.yearly_from = datetime.fromtimestamp(begins, UTC)
+            return
         customer.calendar.changes.append((moment, what))
-        if dearer:
-            items = {"items[0][id]": live["items"]["data"][0]["id"], "items[0][price]": price}
+        price = self._price(what, interval)
+        if CREDITS[what] > CREDITS[plan]:
             more = {"proration_behavior": "always_invoice", "proration_date": str(int(moment.timestamp()))}
-            self.stage.stripe("POST", address, **items, **more)
+            self.stage.stripe("POST", address, **self._item(live, price), **more)
         else:
             self._plan_for_later(live, price)
+
+    def _price(self, plan: str, interval: str) -> str:
+        key = f"turnpike_plan_{plan}_{interval}"
+        return str(self.stage.stripe("GET", "/v1/prices", **{"lookup_keys[]": key})["data"][0]["id"])
+
+    def _item(self, live: dict[str, Any], price: str) -> dict[str, str]:
+        return {"items[0][id]": live["items"]["data"][0]["id"], "items[0][price]": price}
 
     def _plan_for_later(self, live: dict[str, object], price: str) -> None:
         schedule = self.stage.stripe("POST", "/v1/subscription_schedules", from_subscription=live["id"])
