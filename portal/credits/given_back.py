@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import func, select
 
@@ -25,6 +26,8 @@ from portal.credits.models import CreditGrant, CreditReversal
 from portal.credits.plan_months import cause_key, steps
 
 CAUSE = "given_back"
+# Of those that come after what is given back, at most one a month bills what was used.
+LAST_INVOICES = 50
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,32 @@ def given_back_of(team_id: str, lots: Sequence[str]) -> dict[str, GivenBack]:
     return {lot: GivenBack(int(taken), at) for lot, taken, at in db.session.execute(query)}
 
 
-def take_back_given(subscription: Subscription, invoice: Invoice) -> None:
-    """Take back the share of what an invoice gives back of a plan that is over. Done twice it is the same."""
-    since = _given_back_from(subscription, invoice)
-    if since is None:
+def take_back_given(subscription: Subscription) -> None:
+    """Take back the share of what was given back of a plan that is over. Done twice it is the same.
+
+    Not only the last invoice can give it back: one that bills what was used may come after that.
+    """
+    if subscription.ended_at is None:
         return
+    for invoice in _last_invoices(subscription):
+        lines = [line for line in invoice.lines if _is_plans(line["price"])]
+        if any(line["amount"] > 0 or not line["proration"] for line in lines):
+            return  # what was given back before that is another time's, or was charged again
+        if (since := _given_back_from(lines)) is not None:
+            _take_shares(subscription, invoice, since)
+
+
+def _last_invoices(subscription: Subscription) -> list[Invoice]:
+    """Newest first."""
+    of_subscription = (Invoice.team_id == subscription.team_id) & (
+        Invoice.subscription_stripe_id == subscription.stripe_id
+    )
+    query = select(Invoice).where(of_subscription, Invoice.status != "void")
+    newest_first = query.order_by(Invoice.created_at.desc(), Invoice.stripe_id)
+    return list(db.session.execute(newest_first.limit(LAST_INVOICES)).scalars())
+
+
+def _take_shares(subscription: Subscription, invoice: Invoice, since: datetime) -> None:
     for paid in _paid_around(subscription, since):
         for start, end in steps(paid):
             share = paid.credits_monthly * _seconds(since, end) // _seconds(start, end)
@@ -77,13 +101,8 @@ def _upgrades_around(subscription: Subscription, moment: datetime) -> list[Credi
     return list(db.session.execute(query.order_by(CreditGrant.id)).scalars())
 
 
-def _given_back_from(subscription: Subscription, invoice: Invoice) -> datetime | None:
-    """The instant from which on the plan's time is given back; None where it is not, or where another plan took over."""
-    if subscription.ended_at is None or invoice.subscription_stripe_id != subscription.stripe_id:
-        return None
-    lines = [line for line in invoice.lines if _is_plans(line["price"])]
-    if not lines or any(line["amount"] > 0 or not line["proration"] for line in lines):
-        return None
+def _given_back_from(lines: Sequence[dict[str, Any]]) -> datetime | None:
+    """The instant from which on the plan's time is given back; None where it is not."""
     given = [line["period_start"] for line in lines if line["amount"] < 0]
     return datetime.fromtimestamp(min(given), UTC) if given else None
 

@@ -36,7 +36,7 @@ def grant_for_invoices(subscription: Subscription, invoices: Iterable[Invoice]) 
         for change in record_paid_changes(subscription, invoice)[:1]:
             if (period := period_of(change)) is not None:
                 _grant_upgrades(period, clock.now(), subscription.ended_at)
-        take_back_given(subscription, invoice)
+    take_back_given(subscription)
     if not subscription.live:
         look_again(subscription.team_id)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from portal.accounts.models import AuditEntry
 from portal.billing.models import Payment
@@ -19,9 +19,12 @@ from portal.credits.queries import balance
 from portal.notifications.models import OutboxItem
 from portal.usage.metering import CreditsFrozen, Use, record
 from tests.cast import Cast
+from tests.metered import METER, again, report
 from tests.plan_changes import HALF, Changer
 from tests.purchases import paid_grants, violations
 from tests.stage import VISA, Stage
+from tests.trouble import call_fault, trouble
+from tests.web.api.backend import backend_of
 
 
 def on(stage: Stage, cast: Cast, plan: str = "business", interval: str = "month", wait: timedelta = HALF) -> Changer:
@@ -172,6 +175,51 @@ def test_a_refund_before_the_rest_was_given_back_is_none_of_it(cast: Cast, stage
     assert given > 10_000
     refund(stage, intent, rest)
     assert taken_of_month(cast.team_id) - 2_000 - given in (0, 1)
+    assert violations() == []
+
+
+def test_ended_now_the_share_goes_also_when_the_news_of_what_is_given_back_come_before_the_end(
+    cast: Cast, stage: Stage
+) -> None:
+    """Stripe is asked twice, and what was used is on a later invoice than what is given back."""
+    changer = on(stage, cast)
+    backend = backend_of(stage.app, cast.team_id, cast.owner)
+    assert backend.use(METER, 600_000).status_code == 200
+    report()
+    again(stage)
+    preview = changer.shown(changer.ask_to_leave("cancel_now"))
+    with trouble(stage, call_fault("drop_before", "DELETE /v1/subscriptions/*", times=None)):
+        changer.agree(preview)
+        stage.drain()
+        stage.deliver_all()
+    assert (changer.live()["status"], taken_of_month(cast.team_id)) == ("active", 0)
+    with unit_of_work() as session:
+        session.execute(text("update pending_changes set run_at = app_now() where finished_at is null"))
+    stage.drain()
+    stage.deliver_all()
+    used, given = changer.invoices()[:2]
+    assert given["total"] < 0 < used["total"]
+    assert changer.live()["latest_invoice"] == used["id"]
+    assert taken_of_month(cast.team_id) > 10_000, "more than half of the month is left"
+    assert violations() == []
+
+
+def test_what_was_given_back_and_charged_again_is_not_taken_when_the_plan_ends_later(cast: Cast, stage: Stage) -> None:
+    """Ended, kept and ended for good by the seller at Stripe, within one month."""
+    changer = on(stage, cast)
+    address = f"/v1/subscriptions/{changer.live()['id']}"
+    soon = changer.live()["start_date"] + int(timedelta(days=14).total_seconds())
+    for end in (soon, ""):
+        stage.stripe("POST", address, cancel_at=end, proration_behavior="always_invoice")
+        stage.deliver_all()
+        stage.advance(timedelta(minutes=1))
+    again_charged, given_back = (invoice["total"] for invoice in changer.invoices()[:2])
+    assert again_charged == -given_back > 0
+    stage.advance(timedelta(days=10))
+    stage.stripe("DELETE", address, prorate="true", invoice_now="true")
+    stage.deliver_all()
+    assert changer.invoices()[0]["total"] < 0
+    assert 3_000 < taken_of_month(cast.team_id) < 8_000, "a quarter of the month is left, and not more than half of it"
     assert violations() == []
 
 
