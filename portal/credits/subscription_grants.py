@@ -46,19 +46,22 @@ def grant_paid_period(paid: PaidPeriod, now: datetime, ended_at: datetime | None
 
     A trial and a month are one grant each, given when it is paid, even if that is before its start (the ledger waits
     for it). A year is twelve, a month apart, counted from its start: the first likewise, each other when it begins,
-    unless the subscription had ended by then. Months that are over are left out, since nothing could be spent of them.
+    unless the subscription had ended by then. Months that had begun when their payment became known are granted also if they
+    are over: they end at once, repay what is owed, and what was paid for is found in the ledger. Later ones that went by
+    without a grant, as in a pause, are left out.
     """
-    granted, upcoming = 0, None
+    granted, current, upcoming = 0, False, None
     for start, end in steps(paid):
         if not paid.credits_monthly or (ended_at is not None and start >= ended_at):
             break
         if start > max(now, paid.period_start):
             upcoming = start
             break
-        if end > now:
-            granted += _grant(paid, start, end)
-    if granted:
+        if (end > now or start <= paid.created_at) and _grant(paid, start, end):
+            granted, current = granted + 1, current or end > now
+    if current:
         end_free_grants(paid.team_id)
+    if granted:
         # What was refunded or disputed before it was granted is undone at once: a year's later months, and news out of order.
         undo_invoice(paid.team_id, paid.invoice_stripe_id)
     granted += _grant_upgrades(paid, now, ended_at)

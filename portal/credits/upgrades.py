@@ -87,7 +87,8 @@ def _seconds(start: datetime, end: datetime) -> int:
 def settle_upgrades(paid: PaidPeriod, now: datetime, ended_at: datetime | None) -> list[str]:
     """Bring the months of a paid period that have begun in line with its changes of plan.
 
-    Returns the invoices whose lots are new. Months that are over are left out, as those of a plan are.
+    Returns the invoices whose lots are new. Months that are over are left out, as those that went by in a pause, unless a
+    change has become known since they began: what was paid for is found in the ledger.
     """
     changes = _changes_of(paid)
     if not changes:
@@ -96,7 +97,7 @@ def settle_upgrades(paid: PaidPeriod, now: datetime, ended_at: datetime | None) 
     for start, end in steps(paid):
         if (ended_at is not None and start >= ended_at) or start > max(now, paid.period_start):
             break
-        if end > now:
+        if end > now or any(change.created_at >= start for change in changes):
             granted += _settle_month(paid, rises(changes, start, end), start, end)
     return granted
 

@@ -13,6 +13,8 @@ from portal.billing.models import Invoice, PaymentMethod, Subscription
 from portal.core import clock
 from portal.core.database import db
 from portal.core.unit_of_work import unit_of_work
+from portal.credits import ledger
+from portal.credits.models import CreditGrant
 from portal.credits.queries import balance
 from portal.notifications.models import OutboxItem
 from portal.worker import tasks
@@ -45,20 +47,22 @@ def standing(team_id: str) -> tuple[str | None, str, str]:
     return status, rights.plan.key, rights.access
 
 
-def until_the_first_failure(stage: Stage, cast: Cast) -> None:
+def until_the_first_failure(stage: Stage, cast: Cast, interval: str = "month") -> None:
     """A trial with a card that fails later: its first real payment, after two weeks, does not go through."""
-    stage.subscribe(cast.owner, cast.team_id, "pro", card=FAILS_LATER)
+    stage.subscribe(cast.owner, cast.team_id, "pro", interval, FAILS_LATER)
     stage.deliver_all()
     assert standing(cast.team_id)[0] == "trialing"
     stage.advance(timedelta(days=14, hours=2))
     stage.deliver_all()
 
 
-def pay_with_another_card(stage: Stage) -> None:
+def pay_with_another_card(stage: Stage, invoice: str | None = None) -> None:
+    """Pay an invoice, which must be the only open one where it is not named."""
+    named = Invoice.stripe_id == invoice if invoice else Invoice.status == "open"
     invoice, subscription = db.session.execute(
         select(Invoice.stripe_id, Subscription.stripe_id)
         .join(Subscription, Subscription.stripe_id == Invoice.subscription_stripe_id)
-        .where(Invoice.status == "open")
+        .where(named)
     ).one()
     db.session.remove()
     customer = stage.stripe("GET", f"/v1/subscriptions/{subscription}")["customer"]
@@ -98,6 +102,43 @@ def test_mails_and_states_come_on_their_days(cast: Cast, stage: Stage, paid_on: 
     days: dict[str, list[int | None]] = {"first": [0], "open": [3, 5], "recovered": [paid_on], "given up": [LAST_TRY]}
     for word in set(told):
         assert [day for day, found in seen if found == word] == days[word][: told.count(word)]
+    assert violations() == []
+
+
+@pytest.mark.parametrize(
+    ("interval", "afterwards", "left"),
+    [("month", "past_due", 0), ("month", "cancel", FREE_CREDITS), ("year", "past_due", PRO_CREDITS)],
+)
+def test_a_month_that_is_paid_when_it_is_over_stands_in_the_ledger_and_repays_what_is_owed(
+    cast: Cast, stage: Stage, interval: str, afterwards: str, left: int
+) -> None:
+    """Nothing of it can be spent any more, and what is free by now, or the next month of a year, is there beside it."""
+    with stage.retries([1, 3], afterwards):
+        until_the_first_failure(stage, cast, interval)
+        invoice = db.session.execute(select(Invoice.stripe_id).where(Invoice.status == "open")).scalar_one()
+        stage.advance(4 * DAY)
+        stage.deliver_all()
+        stage.advance(29 * DAY)
+        stage.deliver_all()
+        stage.drain()
+    owed = 300 if afterwards == "past_due" else 0  # nobody owes anything who has free credits
+    if owed:
+        with unit_of_work():
+            ledger.grant(cast.team_id, kind="bundle", amount=owed, cause_key="bundle:test", source="A bundle")
+            ledger.spend(cast.team_id, owed, "usage:all")
+            ledger.reverse(cast.team_id, "bundle:test", owed, "refund:test")
+    assert balance(cast.team_id).debt == owed
+    pay_with_another_card(stage, invoice)
+    stage.deliver_all()
+    stage.drain()
+    paid = CreditGrant.cause_key.like("period:sub%:plan:%")
+    months = db.session.execute(select(CreditGrant).where(paid).order_by(CreditGrant.effective_at)).scalars().all()
+    first, *later = [(month.amount, month.state) for month in months]
+    assert first == (PRO_CREDITS, "ended")
+    assert later == ([(PRO_CREDITS, "live")] if interval == "year" else [])
+    found = balance(cast.team_id)
+    assert (found.available, found.debt) == (left, 0)
+    db.session.remove()
     assert violations() == []
 
 
@@ -187,6 +228,8 @@ def test_a_declined_first_payment_is_nobodys_dunning(cast: Cast, stage: Stage) -
 
 @pytest.mark.parametrize(("months_ahead", "told"), [(-1, False), (0, True), (1, True), (2, False), (14, False)])
 def test_a_card_that_ends_soon_is_told_of_once(cast: Cast, stage: Stage, months_ahead: int, told: bool) -> None:
+    # Early in a month: on its last day the month after the next is less than 32 days away.
+    stage.advance(timedelta(days=(10 - clock.now().day) % 28))
     stage.subscribe(cast.owner, cast.team_id, "business")
     stage.deliver_all()
     now = clock.now()

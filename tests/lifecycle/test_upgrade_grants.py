@@ -185,6 +185,21 @@ def upgrade_lots(cast: Cast) -> list[CreditGrant]:
     return found
 
 
+def test_an_upgrade_that_becomes_known_when_its_month_is_over_stands_in_the_ledger(cast: Cast, stage: Stage) -> None:
+    changer = on(stage, cast, "pro")
+    paid_for(changer)
+    stage.advance(timedelta(days=10))
+    stage.deliver_all()
+    switch(changer, "business")
+    late = stage.new_events()
+    changer.pass_period()
+    for event in late:
+        assert stage.deliver(event) == 200
+    stage.drain()
+    assert [lot.state for lot in upgrade_lots(cast)] == ["ended"]
+    assert available(cast) == CREDITS["business"]
+
+
 def test_an_upgrade_of_the_month_gives_nothing_of_the_year_that_follows_within_it(cast: Cast, stage: Stage) -> None:
     changer = on(stage, cast, "starter")
     paid_for(changer)
