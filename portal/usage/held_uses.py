@@ -27,7 +27,7 @@ from portal.credits.queries import balance
 from portal.credits.storage import lock_account
 from portal.usage import storage
 from portal.usage.budgets import stopping_budgets
-from portal.usage.metering import CONSUMED
+from portal.usage.metering import CONSUMED, refusal_of
 from portal.usage.storage import CREATED, Found, Stored
 from portal.usage.uses import (
     Answer,
@@ -148,6 +148,24 @@ def hold(asked: Asked, tell: Tell) -> Answer:
         raise KeyReused from error
     intend_if_crossed(asked.team_id, needs_purchase=held.needs_purchase)
     return _keep(asked, Done(held, balance(asked.team_id).available), held.created_at, tell)
+
+
+def hold_for(use: Use, expires_in: timedelta) -> str | None:
+    """Hold what a use that is about to happen will cost, in the current unit; returns the hold's id.
+
+    None where nothing is to be held: it is recorded already, or costs nothing. Raises as `metering.record` would.
+    """
+    lock_account(use.team_id)
+    if (refusal := refusal_of(use)) is not None:
+        raise refusal
+    found = storage.find(use.team_id, [use])
+    amount = (found.meters[use.meter].cost or 0) * use.quantity
+    if use.key in found.stored or not amount:
+        return None
+    whose = {"api_key_id": use.api_key_id, "user_id": use.user_id}
+    held = holds.hold(use.team_id, amount, new_id("call"), expires_in, meter=use.meter, quantity=use.quantity, **whose)
+    intend_if_crossed(use.team_id, needs_purchase=held.needs_purchase)
+    return held.id
 
 
 def settle(asked: Asked, tell: Tell) -> Answer:

@@ -6,11 +6,17 @@
     with metering("analyze_lead", team_id, quantity=3):
         ...
 
+    @metered("generate_campaign", held_for=timedelta(minutes=10))
+    def generate() -> Response: ...
+
 Before the action the team must be able to pay, and the budgets of its API key and member must let it, else `UseRefused` is
 raised and the action does not begin. After it, the use is recorded in a unit of its own. Of an action that failed (an
 exception, or an answer of 400 and above) nothing is taken, unless the meter's `charge_failed` in the catalog says so. When the
 database cannot be asked before the action, the meter's `when_unavailable` decides: `refuse` raises `MeteringUnavailable`,
 `allow` lets the action pass.
+
+Calls at the same moment are all let begin by the same credits, unless what one costs is `held_for` as long as it may take: then
+those that the rest does not suffice for are refused. Once the action is over, or so much time has passed, nothing is held.
 
 What was there before the action may be gone after it, the database too. The action is done then, and what it answers stands:
 whoever was told otherwise would do it again. It stays uncounted, which the log and a metric tell.
@@ -20,9 +26,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial, wraps
 from typing import Any, TypeVar, cast
 
@@ -39,9 +46,11 @@ from portal.core.database import db
 from portal.core.ids import new_id
 from portal.core.metrics import counter
 from portal.core.unit_of_work import end_read, in_transaction, run_in_unit, unit_of_work
+from portal.credits import holds
 from portal.credits.auto_purchase import intend_for_refused
-from portal.credits.errors import InsufficientCredits
+from portal.credits.errors import HoldClosed, InsufficientCredits
 from portal.usage.budgets import mark_refused
+from portal.usage.held_uses import hold_for
 from portal.usage.metering import (
     BudgetExceeded,
     MeteringError,
@@ -109,8 +118,9 @@ def metered(
     *,
     quantity: int | Callable[..., int] = 1,
     team: Callable[..., str] | None = None,
+    held_for: timedelta | None = None,
 ) -> Callable[[View], View]:
-    """Meter each call of a view. `quantity` and `team` may be worked out from the view's arguments.
+    """Meter each call of a view. `quantity` and `team` may be worked out from the view's arguments; `held_for` as `metering`.
 
     The team is by default the one that the guard of the page or the API key has found, and the use is then the member's or
     the key's. A request with an `Idempotency-Key` is counted once, however often it is sent; another request is another use,
@@ -123,7 +133,7 @@ def metered(
             whose = {"team_id": team(*args, **values)} if team else _caller_of_request()
             much = quantity(*args, **values) if callable(quantity) else quantity
             key = _key_of_request(whose.get("user_id", ""))
-            with metering(meter, quantity=much, key=key, **whose) as action:
+            with metering(meter, quantity=much, key=key, held_for=held_for, **whose) as action:
                 answer = view(*args, **values)
                 if make_response(answer).status_code >= FAILED:
                     action.fail()
@@ -143,9 +153,12 @@ def metering(
     key: str | None = None,
     user_id: str | None = None,
     api_key_id: str | None = None,
+    held_for: timedelta | None = None,
 ) -> Iterator[Metered]:
     """Meter what is done inside. Raises `UseRefused` and `MeteringUnavailable` before it, `UnknownMeter` for a meter that
     the catalog does not have, and `ValueError` for a quantity below 0.
+
+    What it costs is `held_for` so long at most (a minute to a week, as any hold); of a meter that takes no credits nothing is.
     """
     known = catalog().meter(meter)
     if known is None:
@@ -154,15 +167,21 @@ def metering(
     if _bypassed.get() == team_id:
         yield action
         return
-    _ask(known, action.use)
+    held: str | None = None
+    if held_for is not None and known.mode == "credits":
+        held = _hold(known, action.use, held_for)
+    else:
+        _ask(known, action.use)
     try:
         yield action
     except BaseException:
-        if known.charge_failed:
-            _count(known, action)
+        action.fail()
         raise
-    if known.charge_failed or not action.failed:
-        _count(known, action)
+    finally:
+        if known.charge_failed or not action.failed:
+            _count(known, action, held)
+        elif held is not None:
+            _let_go(action.use.team_id, held)
 
 
 @contextmanager
@@ -185,28 +204,69 @@ def _ask(meter: Meter, use: Use) -> None:
             # The action may call Stripe, or open a unit of its own.
             end_read()
     except DATABASE_ERRORS as error:
-        db.session.rollback()
-        if meter.when_unavailable == "refuse":
-            raise MeteringUnavailable(f"uses of {meter.key} cannot be counted at the moment") from error
+        _without_asking(meter, error)
         return
     if refusal is not None:
         _leave_behind(use, refusal)
         raise UseRefused(use, refusal)
 
 
-def _count(meter: Meter, action: Metered) -> None:
-    """The action is over, so whatever keeps it from being counted is told, not raised."""
-    if not action.quantity:
-        return
-    use = replace(action.use, quantity=action.quantity)
+def _hold(meter: Meter, use: Use, held_for: timedelta) -> str | None:
+    """The hold on what the use costs, where there is one: in a unit of its own, for all that begin at the same moment to see."""
     try:
-        run_in_unit(lambda: record(use, _kept))
+        return run_in_unit(partial(hold_for, use, held_for))
     except (InsufficientCredits, MeteringError) as refused:
+        _leave_behind(use, refused)
+        raise UseRefused(use, refused) from refused
+    except DATABASE_ERRORS as error:
+        _without_asking(meter, error)
+        return None
+
+
+def _without_asking(meter: Meter, error: Exception) -> None:
+    db.session.rollback()
+    if meter.when_unavailable == "refuse":
+        raise MeteringUnavailable(f"uses of {meter.key} cannot be counted at the moment") from error
+
+
+def _count(meter: Meter, action: Metered, held: str | None) -> None:
+    """The action is over, so whatever keeps it from being counted is told, not raised."""
+    use = replace(action.use, quantity=action.quantity or 1)
+    if not action.quantity:
+        if held is not None:
+            _let_go(use.team_id, held)
+        return
+    try:
+        run_in_unit(partial(_record, use, held))
+    except (InsufficientCredits, MeteringError) as refused:
+        if held is not None:
+            _let_go(use.team_id, held)
         _uncounted(meter, type(refused).__name__)
         _leave_behind(use, refused)
     except DATABASE_ERRORS:
         db.session.rollback()
         _uncounted(meter, "unavailable")
+
+
+def _record(use: Use, held: str | None) -> None:
+    """In one unit, so that nobody else gets in between what is given back and what is taken of it."""
+    if held is not None:
+        _release(use.team_id, held)
+    record(use, _kept)
+
+
+def _release(team_id: str, held: str) -> None:
+    with suppress(HoldClosed):  # the action took longer than it was to be held
+        holds.release(team_id, held)
+
+
+def _let_go(team_id: str, held: str) -> None:
+    """Where that fails the hold ends by itself."""
+    try:
+        run_in_unit(partial(_release, team_id, held))
+    except DATABASE_ERRORS as error:
+        db.session.rollback()
+        log.warning("hold_not_released", team_id=team_id, hold_id=held, reason=type(error).__name__)
 
 
 def _leave_behind(use: Use, refused: Refusal) -> None:

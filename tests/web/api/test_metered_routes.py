@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 from io import BytesIO
+from threading import Event
 from typing import Any
 
 import pytest
 from flask import Flask, Response, g, request
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError
 
 from portal.accounts import audit
 from portal.accounts.models import AuditEntry, Membership
 from portal.api.authentication import Caller
 from portal.catalog.current import catalog
+from portal.core import clock
 from portal.core.database import db
 from portal.core.unit_of_work import in_transaction, unit_of_work
 from portal.credits.errors import InsufficientCredits
+from portal.credits.models import CreditHold
 from portal.usage import metered as metered_module
 from portal.usage.budget_settings import set_budget
 from portal.usage.metered import MeteringUnavailable, UseRefused, metered, metering, unmetered
@@ -233,6 +239,90 @@ def test_what_is_gone_meanwhile_leaves_the_action_uncounted(backend: Backend) ->
     assert booked(backend)["available"] == 0
     after = metered_module.UNCOUNTED.labels(meter="analyze_lead", why="InsufficientCredits")._value.get()
     assert after == before + 1
+
+
+HELD = timedelta(minutes=10)
+
+
+def open_holds(backend: Backend) -> int:
+    query = select(func.count()).where(CreditHold.team_id == backend.team_id, CreditHold.state == "open")
+    with backend.app.app_context():
+        return db.session.execute(query).scalar_one()
+
+
+def test_calls_at_the_same_moment_do_not_begin_by_the_same_credits(backend: Backend) -> None:
+    """Of 100 credits each call takes 60."""
+    begun, release = [], Event()
+
+    @metered("analyze_lead", quantity=30, held_for=HELD)
+    def analyze() -> str:
+        begun.append(booked(backend)["available"])
+        assert release.wait(20)
+        return "done"
+
+    def answer_of(_number: int) -> int:
+        with backend.app.app_context():
+            status = call(backend.app, backend.team_id, analyze).status_code
+        if status == 402:
+            release.set()
+        return status
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(answer_of, range(2))) == [200, 402]
+    assert begun == [40]
+    assert (booked(backend)["available"], booked(backend)["events"], open_holds(backend)) == (40, 1, 0)
+
+
+@pytest.mark.parametrize(("quantity", "left"), [(0, 100), (10, 80), (40, 20), (51, 100)])
+def test_what_a_held_call_comes_to_is_taken_and_no_more(backend: Backend, quantity: int, left: int) -> None:
+    """More than there is at its end is not taken, and stays uncounted."""
+    with backend.app.app_context(), metering("analyze_lead", backend.team_id, quantity=20, held_for=HELD) as action:
+        assert booked(backend)["available"] == 60
+        action.quantity = quantity
+    assert (booked(backend)["available"], open_holds(backend)) == (left, 0)
+
+
+@pytest.mark.parametrize(("charge_failed", "left"), [(False, 100), (True, 60)])
+def test_a_held_call_that_fails_gives_back_what_it_held(
+    backend: Backend, meter_set: Callable[..., None], charge_failed: bool, left: int
+) -> None:
+    meter_set(charge_failed=charge_failed)
+    held = metering("analyze_lead", backend.team_id, quantity=20, held_for=HELD)
+    with backend.app.app_context(), pytest.raises(ZeroDivisionError), held:
+        raise ZeroDivisionError
+    assert (booked(backend)["available"], open_holds(backend)) == (left, 0)
+
+
+def test_a_held_call_that_outlasts_its_hold_is_counted_if_it_can_be(backend: Backend) -> None:
+    held = metering("analyze_lead", backend.team_id, quantity=20, held_for=HELD)
+    with backend.app.app_context(), held, unit_of_work():
+        clock.advance(HELD)
+    assert (booked(backend)["available"], booked(backend)["events"], open_holds(backend)) == (60, 1, 0)
+
+
+def test_a_request_that_was_paid_for_holds_nothing_again(backend: Backend) -> None:
+    analyze = metered("analyze_lead", quantity=50, held_for=HELD)(lambda: str(booked(backend)["available"]))
+    for _time in range(2):
+        assert call(backend.app, backend.team_id, analyze, Idempotency_Key="order-1").get_data(as_text=True) == "0"
+    assert (booked(backend)["events"], open_holds(backend)) == (1, 0)
+
+
+def test_a_held_call_keeps_to_the_budget_of_its_member(backend: Backend, cast: Cast) -> None:
+    with backend.app.app_context():
+        with unit_of_work():
+            set_budget(backend.team_id, f"member:{cast.member.user_id}", 50, "stop", audit.SYSTEM)
+        mine = partial(metering, "analyze_lead", backend.team_id, user_id=cast.member.user_id, held_for=HELD)
+        with mine(quantity=20):
+            with pytest.raises(UseRefused) as refused, mine(quantity=10):
+                pytest.fail("the action began")
+            assert isinstance(refused.value.reason, BudgetExceeded)
+    assert booked(backend)["available"] == 60
+
+
+def test_of_a_meter_that_takes_no_credits_nothing_is_held(backend: Backend) -> None:
+    with backend.app.app_context(), metering("api_calls", backend.team_id, held_for=HELD):
+        assert open_holds(backend) == 0
+    assert booked(backend)["events"] == 1
 
 
 def test_a_metered_meter_ends_with_what_is_included(backend: Backend) -> None:
