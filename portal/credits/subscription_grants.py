@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import exists, func, select, update
 
 from portal.billing.models import Invoice, PaidPeriod, Subscription
 from portal.billing.paid_changes import period_of, record_paid_changes
@@ -46,13 +46,14 @@ def grant_paid_period(paid: PaidPeriod, now: datetime, ended_at: datetime | None
 
     A trial and a month are one grant each, given when it is paid, even if that is before its start (the ledger waits
     for it). A year is twelve, a month apart, counted from its start: the first likewise, each other when it begins,
-    unless the subscription had ended by then. Months that had begun when their payment became known are granted also if they
+    unless the subscription had ended by then, or another period had taken the year's place. Months that had begun when their payment became known are granted also if they
     are over: they end at once, repay what is owed, and what was paid for is found in the ledger. Later ones that went by
     without a grant, as in a pause, are left out.
     """
     granted, current, upcoming = 0, False, None
+    over = min(filter(None, (ended_at, _replaced_at(paid))), default=None)
     for start, end in steps(paid):
-        if not paid.credits_monthly or (ended_at is not None and start >= ended_at):
+        if not paid.credits_monthly or (over is not None and start >= over):
             break
         if start > max(now, paid.period_start):
             upcoming = start
@@ -64,10 +65,17 @@ def grant_paid_period(paid: PaidPeriod, now: datetime, ended_at: datetime | None
     if granted:
         # What was refunded or disputed before it was granted is undone at once: a year's later months, and news out of order.
         undo_invoice(paid.team_id, paid.invoice_stripe_id)
-    granted += _grant_upgrades(paid, now, ended_at)
+    granted += _grant_upgrades(paid, now, over)
     this = (PaidPeriod.id == paid.id) & PaidPeriod.next_grant_at.is_distinct_from(upcoming)
     db.session.execute(update(PaidPeriod).where(this).values(next_grant_at=upcoming))
     return granted
+
+
+def _replaced_at(paid: PaidPeriod) -> datetime | None:
+    """When another period of the subscription began within this one: Stripe has given back what was left of it then."""
+    within = (PaidPeriod.period_start > paid.period_start) & (PaidPeriod.period_start < paid.period_end)
+    of_it = PaidPeriod.subscription_stripe_id == paid.subscription_stripe_id
+    return db.session.execute(select(func.min(PaidPeriod.period_start)).where(of_it, within)).scalar()
 
 
 def _grant_upgrades(paid: PaidPeriod, now: datetime, ended_at: datetime | None) -> int:

@@ -238,6 +238,23 @@ def test_an_upgrade_of_a_year_gives_nothing_of_the_month_that_it_took_the_place_
     assert available(cast) == 2 * CREDITS["pro"] + lots[0].amount
 
 
+def test_a_year_that_a_month_has_taken_the_place_of_brings_no_further_months(cast: Cast, stage: Stage) -> None:
+    """The seller has done it at Stripe, which gave the rest of the year's money back."""
+    changer = on(stage, cast, "pro", "year")
+    paid_for(changer)
+    stage.advance(timedelta(days=4))
+    switch(changer, "pro", "month")
+    stage.deliver_all()
+    for _ in range(3):
+        stage.advance(timedelta(days=31))
+        stage.deliver_all()
+        stage.drain()
+    query = select(CreditGrant.effective_at).where(CreditGrant.cause_key.like("period:sub%:plan:%"))
+    begins = sorted(db.session.execute(query).scalars())
+    assert len(begins) == 5, "one of the year, and four of the months since"
+    assert available(cast) == CREDITS["pro"]
+
+
 def test_the_first_month_of_a_year_begun_within_a_month_is_explained_by_the_years_invoice(
     cast: Cast, stage: Stage
 ) -> None:
