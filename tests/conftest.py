@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from flask import Flask, has_app_context
 from flask.testing import FlaskClient
+from hypothesis import HealthCheck, settings
 from redis.exceptions import RedisError
 from sqlalchemy import Connection, Engine, create_engine, text
 from stripe import HTTPClient
@@ -33,6 +34,10 @@ from tests.cast import Cast, gather
 from tests.services import DatabaseUrls, Plan, Services
 from tests.sharing_out import ByFile
 from tests.stage import WEBHOOK_SECRET, Stage, serve_sandbox
+
+# How long it takes to think of examples says something of the machine, and nothing of the code.
+settings.register_profile("turnpike", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("turnpike")
 
 RUNNING = pytest.StashKey[Services]()
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
