@@ -51,7 +51,7 @@ def grant_paid_period(paid: PaidPeriod, now: datetime, ended_at: datetime | None
     without a grant, as in a pause, are left out.
     """
     granted, current, upcoming = 0, False, None
-    over = min(filter(None, (ended_at, _replaced_at(paid))), default=None)
+    over = _over_at(paid, ended_at)
     for start, end in steps(paid):
         if not paid.credits_monthly or (over is not None and start >= over):
             break
@@ -65,22 +65,26 @@ def grant_paid_period(paid: PaidPeriod, now: datetime, ended_at: datetime | None
     if granted:
         # What was refunded or disputed before it was granted is undone at once: a year's later months, and news out of order.
         undo_invoice(paid.team_id, paid.invoice_stripe_id)
-    granted += _grant_upgrades(paid, now, over)
+    granted += _grant_upgrades(paid, now, ended_at)
     this = (PaidPeriod.id == paid.id) & PaidPeriod.next_grant_at.is_distinct_from(upcoming)
     db.session.execute(update(PaidPeriod).where(this).values(next_grant_at=upcoming))
     return granted
 
 
-def _replaced_at(paid: PaidPeriod) -> datetime | None:
-    """When another period of the subscription began within this one: Stripe has given back what was left of it then."""
+def _over_at(paid: PaidPeriod, ended_at: datetime | None) -> datetime | None:
+    """When a paid period was over before its time: its subscription ended, or another period of that began within this one.
+
+    Stripe has given back what was left of it then.
+    """
     within = (PaidPeriod.period_start > paid.period_start) & (PaidPeriod.period_start < paid.period_end)
     of_it = PaidPeriod.subscription_stripe_id == paid.subscription_stripe_id
-    return db.session.execute(select(func.min(PaidPeriod.period_start)).where(of_it, within)).scalar()
+    replaced_at = db.session.execute(select(func.min(PaidPeriod.period_start)).where(of_it, within)).scalar()
+    return min(filter(None, (ended_at, replaced_at)), default=None)
 
 
 def _grant_upgrades(paid: PaidPeriod, now: datetime, ended_at: datetime | None) -> int:
     """What changes of plan add to the months that have begun; returns how many grants were new."""
-    invoices = settle_upgrades(paid, now, ended_at)
+    invoices = settle_upgrades(paid, now, _over_at(paid, ended_at))
     for invoice_stripe_id in dict.fromkeys(invoices):
         undo_invoice(paid.team_id, invoice_stripe_id)
     return len(invoices)

@@ -255,6 +255,29 @@ def test_a_year_that_a_month_has_taken_the_place_of_brings_no_further_months(cas
     assert available(cast) == CREDITS["pro"]
 
 
+def test_news_of_an_upgrade_give_nothing_more_of_a_year_that_was_replaced(cast: Cast, stage: Stage) -> None:
+    changer = on(stage, cast, "pro", "year")
+    paid_for(changer)
+    stage.advance(timedelta(days=4))
+    switch(changer, "business", "year")
+    stage.deliver_all()
+    payment = db.session.execute(select(Payment).where(Payment.type == "upgrade")).scalar_one()
+    upgrade, third = payment.payment_intent_stripe_id, payment.amount // 3
+    db.session.remove()
+    stage.advance(timedelta(days=4))
+    switch(changer, "business", "month")
+    stage.deliver_all()
+    for _ in range(2):
+        stage.advance(timedelta(days=31))
+        stage.deliver_all()
+        stage.drain()
+    before = available(cast)
+    stage.stripe("POST", "/v1/refunds", payment_intent=upgrade, amount=third)
+    stage.deliver_all()
+    assert available(cast) <= before
+    assert len(upgrade_lots(cast)) == 1
+
+
 def test_the_first_month_of_a_year_begun_within_a_month_is_explained_by_the_years_invoice(
     cast: Cast, stage: Stage
 ) -> None:
