@@ -237,7 +237,7 @@ def _count(meter: Meter, action: Metered, held: str | None) -> None:
             _let_go(use.team_id, held)
         return
     try:
-        run_in_unit(partial(_record, use, held))
+        _in_own_unit(partial(_record, use, held))
     except (InsufficientCredits, MeteringError) as refused:
         if held is not None:
             _let_go(use.team_id, held)
@@ -246,6 +246,15 @@ def _count(meter: Meter, action: Metered, held: str | None) -> None:
     except DATABASE_ERRORS:
         db.session.rollback()
         _uncounted(meter, "unavailable")
+
+
+def _in_own_unit(work: Callable[[], None]) -> None:
+    """Once more if that fails: an action that the database has failed leaves a transaction in which nothing can be done."""
+    try:
+        run_in_unit(work)
+    except DATABASE_ERRORS:
+        db.session.rollback()
+        run_in_unit(work)
 
 
 def _record(use: Use, held: str | None) -> None:
@@ -263,7 +272,7 @@ def _release(team_id: str, held: str) -> None:
 def _let_go(team_id: str, held: str) -> None:
     """Where that fails the hold ends by itself."""
     try:
-        run_in_unit(partial(_release, team_id, held))
+        _in_own_unit(partial(_release, team_id, held))
     except DATABASE_ERRORS as error:
         db.session.rollback()
         log.warning("hold_not_released", team_id=team_id, hold_id=held, reason=type(error).__name__)

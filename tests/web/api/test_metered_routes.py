@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from flask import Flask, Response, g, request
-from sqlalchemy import func, select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from portal.accounts import audit
 from portal.accounts.models import AuditEntry, Membership
@@ -291,6 +291,14 @@ def test_a_held_call_that_fails_gives_back_what_it_held(
     with backend.app.app_context(), pytest.raises(ZeroDivisionError), held:
         raise ZeroDivisionError
     assert (booked(backend)["available"], open_holds(backend)) == (left, 0)
+
+
+def test_a_held_call_that_the_database_fails_gives_back_what_it_held(backend: Backend) -> None:
+    """It leaves a transaction behind in which nothing can be done any more."""
+    held = metering("analyze_lead", backend.team_id, quantity=20, held_for=HELD)
+    with backend.app.app_context(), pytest.raises(DBAPIError), held:
+        db.session.execute(text("select 1 / 0"))
+    assert (booked(backend)["available"], open_holds(backend)) == (100, 0)
 
 
 def test_a_held_call_that_outlasts_its_hold_is_counted_if_it_can_be(backend: Backend) -> None:
