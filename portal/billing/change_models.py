@@ -28,7 +28,8 @@ class ChangePreview(Model):
     """What a change would bring, as it was shown: a contract until `expires_at`.
 
     `params` are what Stripe is asked for when somebody agrees, `basis` is what the subscription was made of, and `shown`
-    are the sums. All three are frozen: another wish, or another subscription, is another preview.
+    are the sums. All three are frozen: another wish, or another subscription, is another preview. Only what is used until a
+    plan is ended at once comes on top of the sums.
     """
 
     __tablename__ = "change_previews"

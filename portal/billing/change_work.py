@@ -31,7 +31,7 @@ from portal.billing.gateway import (
     Unavailable,
 )
 from portal.billing.invoice_intent import ASKS, REFUSED, failure_code, intent_of
-from portal.billing.leave_work import ReportUse
+from portal.billing.leave_preview import ReportUse
 from portal.billing.mirror import Json, ref
 from portal.billing.sync import SubscriptionState
 from portal.core import clock

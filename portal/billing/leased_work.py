@@ -40,7 +40,7 @@ class LeaseLost(Exception):
     """Another worker took the row over; whatever this one has done must be rolled back."""
 
 
-def drain(claim: Callable[[], Work | None], carry_out: Callable[[Work], None], at_most: int) -> int:
+def drain(claim: Callable[[], Work | None], carry_out: Callable[[Work], object], at_most: int) -> int:
     """Carry out work until none is due, `at_most` pieces were tried, or this process is to end; returns how many."""
     tried = 0
     while tried != at_most and not stopping() and (work := claim()) is not None:

@@ -7,6 +7,7 @@ the ten minutes they are done: the plan ends at an instant that is named, and a 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -30,6 +31,9 @@ from portal.core import clock
 from portal.core.database import db
 from portal.core.ids import new_id
 from portal.core.unit_of_work import end_read, unit_of_work
+
+# Tells Stripe of all that a team has used by now, and says whether that has come.
+ReportUse = Callable[[Gateway, str], bool]
 
 COMMENT_LENGTH_MAX = 500
 # In these states of the plan its last invoice has what was used beyond what is included.
@@ -65,10 +69,10 @@ def is_ending(live: Json) -> bool:
     return live.get("cancel_at") is not None or bool(live.get("cancel_at_period_end"))
 
 
-def make(gateway: Gateway, team: Team, user_id: str, wish: LeaveWish) -> str:
+def make(gateway: Gateway, team: Team, user_id: str, wish: LeaveWish, report_use: ReportUse) -> str:
     """Work out what an act would do and keep it; returns the preview's id.
 
-    Raises `ChangeRefused` when it cannot be done, and `GatewayError`. Nothing is charged or changed.
+    What `report_use` tells Stripe of is in what ending the plan at once would bill. Raises `ChangeRefused` when it cannot be done, and `GatewayError`. Nothing is charged or changed.
     """
     subscription = leavable(team.id, wish.act)
     if wish.act == "unpause" and charged_payment_method(team.id) is None:
@@ -80,6 +84,8 @@ def make(gateway: Gateway, team: Team, user_id: str, wish: LeaveWish) -> str:
     made_at = clock.now()
     params = _params(live, wish, made_at)
     _let_go(gateway, live, params)
+    if params.get("invoice_now"):
+        report_use(gateway, team.id)
     shown = quote(gateway, live, params)
     with unit_of_work() as session:
         preview = ChangePreview(

@@ -14,14 +14,11 @@ from portal.billing.change_outcome import Outcome, made
 from portal.billing.change_quote import holds_with_use
 from portal.billing.change_terms import basis_of, is_metered, period_of
 from portal.billing.gateway import CardDeclined, Failed, Gateway, InvalidRequest, NotFound
-from portal.billing.leave_preview import is_ending, quote
+from portal.billing.leave_preview import ReportUse, is_ending, quote
 from portal.billing.mirror import Json, ref
 from portal.core import clock
 from portal.core.failpoints import failpoint
-from portal.core.unit_of_work import end_read
-
-# Tells Stripe of all that a team has used by now, and says whether that has come.
-ReportUse = Callable[[Gateway, str], bool]
+from portal.core.unit_of_work import end_read, unit_of_work
 
 # As for a change of plan: what was agreed to is done soon or not at all, and an answer on its way is waited for.
 SENT_WITHIN = timedelta(hours=1)
@@ -35,8 +32,8 @@ def carry_out(stripe: Gateway, work: Work, report_use: ReportUse) -> Outcome:
     live = stripe.subscription(work.preview.subscription_stripe_id)
     if work.sent_before and _is_done(work, live):
         return _done(stripe, work, live)
-    if work.preview.kind == "cancel_now" and not report_use(stripe, work.change.team_id):
-        return Outcome("again")
+    if not work.sent_before and work.preview.params.get("invoice_now") and not report_use(stripe, work.change.team_id):
+        return _not_reported(work)
     if (refused := _why_not(stripe, work, live)) is not None:
         return refused
     note_sending(work)
@@ -47,6 +44,13 @@ def carry_out(stripe: Gateway, work: Work, report_use: ReportUse) -> Outcome:
     if _is_done(work, live):
         return _done(stripe, work, live)
     return refused or Outcome("failed", code="refused_by_stripe")
+
+
+def _not_reported(work: Work) -> Outcome:
+    """The last invoice would lack what Stripe was not told of; that is waited for no longer than for anything else."""
+    late = _is_late(work)
+    end_read()
+    return Outcome("stale" if late else "again")
 
 
 def _ask(stripe: Gateway, work: Work, live: Json) -> Outcome | None:
@@ -104,8 +108,14 @@ def _why_not(stripe: Gateway, work: Work, live: Json) -> Outcome | None:
 
 
 def _holds(stripe: Gateway, work: Work, live: Json) -> bool:
+    """What was used since it was shown comes on top; the sums are kept as they are now, since these will be charged."""
     counted = [item["price"]["id"] for item in live["items"]["data"] if is_metered(item)]
-    return holds_with_use(work.preview.shown, quote(stripe, live, work.preview.params), counted)
+    now = quote(stripe, live, work.preview.params)
+    if not holds_with_use(work.preview.shown, now, counted):
+        return False
+    with unit_of_work():
+        work.preview.shown, work.preview.amount_due = now, now["amount_due"]
+    return True
 
 
 def _is_late(work: Work) -> bool:

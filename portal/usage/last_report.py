@@ -9,17 +9,26 @@ from __future__ import annotations
 from functools import partial
 
 from portal.billing.gateway import Gateway
-from portal.core.jobs import ROUND
 from portal.core.unit_of_work import end_read, run_in_unit
-from portal.usage.meter_reports import freeze_all_of
-from portal.usage.meter_sending import all_sent, drain
+from portal.usage.meter_reports import billing_periods, freeze_all_of
+from portal.usage.meter_sending import open_reports, send_of_team
+
+# A call to Stripe each, also while a person waits for a page.
+AT_ONCE_MAX = 20
 
 
 def report_all(stripe: Gateway, team_id: str) -> bool:
-    """Whether Stripe has been told of all that the team has used by now. Outside of a unit of work."""
+    """Whether Stripe has been told of all that the team has used in the period under way. Outside of a unit of work."""
     end_read()
     run_in_unit(partial(freeze_all_of, team_id))
-    drain(lambda: stripe, ROUND, team_id)
-    sent = all_sent(team_id)
+    send_of_team(stripe, team_id, AT_ONCE_MAX)
+    told = not _waits(team_id)
     end_read()
-    return sent
+    return told
+
+
+def _waits(team_id: str) -> bool:
+    """Whether something is on its way that the next invoice would have. What belongs to earlier periods is not on it."""
+    periods = billing_periods([team_id])
+    found = ((report, periods.get((team_id, report.meter))) for report in open_reports(team_id))
+    return any(period is not None and report.dated_at >= period.start for report, period in found)

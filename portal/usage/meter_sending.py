@@ -70,27 +70,36 @@ class Address:
     meter_id: str | None
 
 
-def drain(gateway: Callable[[], Gateway], at_most: int, team_id: str | None = None) -> int:
-    """Send reports, all or a team's, until none is due, `at_most` were tried, or this process is to end; returns how many."""
+def drain(gateway: Callable[[], Gateway], at_most: int) -> int:
+    """Send reports until none is due, `at_most` were tried, or this process is to end; returns how many."""
     due = partial(leased_work.claim, MeterReport, OPEN_STATES)
-    if team_id is not None:
-        due = partial(due, MeterReport.team_id == team_id)
     return leased_work.drain(due, lambda work: _send(gateway(), *work), at_most)
 
 
-def all_sent(team_id: str) -> bool:
-    """Whether Stripe has answered every report of the team that there is."""
-    still = select(MeterReport.id).where(MeterReport.team_id == team_id, MeterReport.state.in_(OPEN_STATES))
-    return db.session.execute(still.limit(1)).scalar() is None
+def send_of_team(stripe: Gateway, team_id: str, at_most: int) -> None:
+    """Send a team's reports until none is due, one was not taken, or `at_most` were tried."""
+    for _ in range(at_most):
+        work = leased_work.claim(MeterReport, OPEN_STATES, MeterReport.team_id == team_id)
+        if work is None or not _send(stripe, *work):
+            return
 
 
-def _send(stripe: Gateway, report: MeterReport, token: str) -> None:
+def open_reports(team_id: str) -> list[MeterReport]:
+    """The team's reports that Stripe has not answered."""
+    still = select(MeterReport).where(MeterReport.team_id == team_id, MeterReport.state.in_(OPEN_STATES))
+    return list(db.session.execute(still).scalars())
+
+
+def _send(stripe: Gateway, report: MeterReport, token: str) -> bool:
+    """Whether Stripe has it."""
+    outcome: Outcome | None = None
     failpoint("meter_reports.claimed")
     with leased_work.one_try(report, token, failed="meter_report_failed"):
         outcome = _outcome(stripe, report, token)
         failpoint("meter_reports.asked")
         with unit_of_work():
             _record(report, token, outcome)
+    return outcome is not None and outcome.state == "delivered"
 
 
 def _outcome(stripe: Gateway, report: MeterReport, token: str) -> Outcome:

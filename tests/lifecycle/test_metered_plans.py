@@ -14,12 +14,13 @@ from sqlalchemy import select
 from portal import create_app
 from portal.billing import metered_items
 from portal.billing.catalog_sync import sync_catalog
-from portal.billing.change_models import ChangePreview
-from portal.billing.gateway import gateway
+from portal.billing.change_models import ChangePreview, PendingChange
+from portal.billing.gateway import Gateway, InvalidRequest, gateway
 from portal.billing.jobs import check_subscriptions
 from portal.billing.models import Invoice, SubscriptionItem
 from portal.billing.subscriptions import live_subscription
 from portal.catalog.current import catalog
+from portal.core.alarms import Alarm
 from portal.core.database import db
 from portal.core.times import day_words
 from portal.core.unit_of_work import unit_of_work
@@ -383,11 +384,14 @@ def test_what_was_used_a_moment_ago_is_on_the_last_invoice_of_a_plan_that_is_end
     assert "API calls beyond what is included: 25,000 at $1.00 USD for 1,000" in page
     assert "What is used until you agree comes on top" in page
     use(backend, 10_000)
-    person.client.post(f"{asked.location}/agreement")
+    agreed = person.client.post(f"{asked.location}/agreement")
     stage.drain()
     stage.deliver_all()
     assert live_subscription(team_id) is None
     assert invoices(stage)[0]["total"] == 3_500
+    assert "Charged $35.00" in words(person, agreed.location)
+    assert not db.session.execute(select(Alarm).where(Alarm.kind == "charge_differs")).all()
+    db.session.remove()
     assert at_stripe(stage, team_id) == 45_000
     assert not any(one.after_close for one in reports(team_id))
 
@@ -408,6 +412,34 @@ def test_a_plan_is_not_ended_at_once_before_stripe_has_what_was_used(
     assert live_subscription(team_id) is None
     assert (invoices(stage)[0]["total"], at_stripe(stage, team_id)) == (500, 15_000)
     db.session.remove()
+
+
+def test_a_report_that_stripe_does_not_take_keeps_nobody_from_leaving(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ending at once is given up after an hour, and the plan can be canceled for the end of its period."""
+    person, team_id, backend = buyer(stage, "starter")
+    pass_by(stage, TRIAL)
+    use(backend, 15_000)
+
+    def refuse(_self: Gateway, _params: dict[str, Any], _key: str) -> None:
+        raise InvalidRequest("There is no such meter.", "archived_meter")
+
+    monkeypatch.setattr(Gateway, "report_usage", refuse)
+    end(stage, person, team_id, "now")
+    stage.advance(HOUR + timedelta(minutes=1))
+    stage.drain()
+    assert read_change(team_id).state == "stale"
+    end(stage, person, team_id, "period_end")
+    assert subscription_of(stage)["cancel_at"] is not None
+    db.session.remove()
+
+
+def read_change(team_id: str) -> PendingChange:
+    query = select(PendingChange).where(PendingChange.team_id == team_id).order_by(PendingChange.created_at.desc())
+    found = db.session.execute(query.limit(1), execution_options={"populate_existing": True}).scalar_one()
+    db.session.remove()
+    return found
 
 
 def used_page(person: Person, team_id: str, query: str = "", of: str = "") -> str:

@@ -101,9 +101,7 @@ def _do(wish: LeaveWish) -> ResponseReturnValue:
     """Agree in the moment to what moves no money; show everything else first."""
     team, user_id = current_team(), signed_in_user().id
     try:
-        if wish.act == "cancel_now":
-            report_all(gateway(), team.id)  # what of it Stripe has by then is in the preview
-        preview_id = leave_preview.make(gateway(), team, user_id, wish)
+        preview_id = leave_preview.make(gateway(), team, user_id, wish, report_all)
         preview = load_for(team.id, ChangePreview, preview_id)
         if preview.kind == "cancel_now" or preview.shown["at_once"]:
             return redirect(url_for("billing.show_preview", team_id=team.id, preview_id=preview_id), 303)
