@@ -50,7 +50,8 @@ LEFT_OUT: dict[str, dict[str, str]] = {
 }
 # A bundle's credits are there from when we hear that it was paid; every other grant begins when Stripe says.
 FROM_RECEIPT = ("credit_grants", "effective_at", "bundle")
-# A reference to a row with a random id is told by the name that the row has for good; in a mail it stands in a link.
+# A reference to a row with a random id is told by the name that the row has for good; in a mail it stands in a link, and in
+# the cause of what ends a grant.
 NAMES = {
     "invoice_id": "select id, stripe_id from invoices",
     "entry_id": "select id, cause_key from credit_entries",
@@ -84,7 +85,8 @@ def _told(row: dict[str, Any], left_out: set[str], names: dict[str, dict[str, st
         if column not in left_out
     }
     words = json.dumps(kept, default=str, sort_keys=True)
-    return re.sub("inv_[0-9A-Z]{26}", lambda found: names["invoice_id"].get(found[0], found[0]), words)
+    words = re.sub("inv_[0-9A-Z]{26}", lambda found: names["invoice_id"].get(found[0], found[0]), words)
+    return re.sub(r"(?<=:grant:)\d+", lambda found: names["grant_id"].get(found[0], found[0]), words)
 
 
 def differences(expected: dict[str, list[str]], found: dict[str, list[str]]) -> list[str]:

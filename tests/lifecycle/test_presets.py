@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -132,17 +133,20 @@ def test_a_month_of_free_calls_ends_and_a_topup_does_not(preset: Stage) -> None:
 @on("plg")
 def test_tokens_are_bought_by_themselves_below_the_line_and_never_past_the_limit(preset: Stage) -> None:
     person, team_id, backend = buyer(preset, "tokens_10000")
+    address = f"/teams/{team_id}/credits/auto-purchase"
+    offered = re.search(r'value="(tokens_1000:[^"]*)"', person.client.get(address).get_data(as_text=True))
+    assert offered
     asked = {
         "threshold": "1,000",
         "counts": "total",
-        "bundle": "tokens_1000",
+        "bundle": offered[1],
         "day_count": "1",
         "day_money": "12",
         "month_count": "2",
         "month_money": "24",
         "agreed": "y",
     }
-    turned_on = person.client.post(f"/teams/{team_id}/credits/auto-purchase", data=asked)
+    turned_on = person.client.post(address, data=asked)
     assert turned_on.status_code == 303, turned_on.get_data(as_text=True)
     assert backend.use("generate_campaign", 1_800).status_code == 200
     preset.deliver_all()
