@@ -161,18 +161,15 @@ def _line(line: Json) -> Json:
 
 def holds(shown: Shown, now: Shown) -> bool:
     """Whether a change still bills what was shown for it: every line of it, and what is due."""
-    return all(shown[name] == now[name] for name in ("at_once", "amount_due", "total")) and _amounts(
-        shown, ()
-    ) == _amounts(now, ())
+    as_shown = all(shown[name] == now[name] for name in ("at_once", "amount_due", "total"))
+    return as_shown and _amounts(shown) == _amounts(now)
 
 
-def holds_with_use(shown: Shown, now: Shown, counted: Collection[str]) -> bool:
+def holds_but_for_use(shown: Shown, now: Shown, counted: Collection[str]) -> bool:
     """As `holds`, while use goes on: the lines of the prices that are `counted` may come to more by now, and nothing else."""
-    if not counted:
-        return holds(shown, now)
-    more = all(shown[name] <= now[name] for name in ("amount_due", "total"))
-    return more and _amounts(shown, counted) == _amounts(now, counted)
+    no_less = all(shown[name] <= now[name] for name in ("amount_due", "total"))
+    return no_less and _amounts(shown, counted) == _amounts(now, counted)
 
 
-def _amounts(shown: Shown, counted: Collection[str]) -> list[int]:
+def _amounts(shown: Shown, counted: Collection[str] = ()) -> list[int]:
     return sorted(line["amount"] for line in shown["lines"] if line["price"] not in counted)

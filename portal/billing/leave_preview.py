@@ -72,7 +72,8 @@ def is_ending(live: Json) -> bool:
 def make(gateway: Gateway, team: Team, user_id: str, wish: LeaveWish, report_use: ReportUse) -> str:
     """Work out what an act would do and keep it; returns the preview's id.
 
-    What `report_use` tells Stripe of is in what ending the plan at once would bill. Raises `ChangeRefused` when it cannot be done, and `GatewayError`. Nothing is charged or changed.
+    What `report_use` tells Stripe of is in what ending the plan at once would bill. Raises `ChangeRefused` when it cannot be
+    done, and `GatewayError`. Nothing is charged or changed.
     """
     subscription = leavable(team.id, wish.act)
     if wish.act == "unpause" and charged_payment_method(team.id) is None:

@@ -73,8 +73,8 @@ def _usage(subscription: Subscription, *, now: bool = False) -> str:
     counted = metered_prices(list(db.session.execute(prices).scalars()))
     names = " and ".join(price.meter_name for price in counted)
     going_on = " What is used until you agree comes on top of what is shown." if now else ""
-    told = f" What was used until then beyond what is included ({names}) is on a last invoice.{going_on}"
-    return told if counted else ""
+    told = f" What was used until then beyond what is included ({names}) is on a last invoice."
+    return told + going_on if counted else ""
 
 
 def _open_invoice(subscription: Subscription) -> str:

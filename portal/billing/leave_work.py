@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from portal.billing.change_claim import Work, note_sending
 from portal.billing.change_outcome import Outcome, made
-from portal.billing.change_quote import holds_with_use
+from portal.billing.change_quote import holds, holds_but_for_use
 from portal.billing.change_terms import basis_of, is_metered, period_of
 from portal.billing.gateway import CardDeclined, Failed, Gateway, InvalidRequest, NotFound
 from portal.billing.leave_preview import ReportUse, is_ending, quote
@@ -32,7 +32,7 @@ def carry_out(stripe: Gateway, work: Work, report_use: ReportUse) -> Outcome:
     live = stripe.subscription(work.preview.subscription_stripe_id)
     if work.sent_before and _is_done(work, live):
         return _done(stripe, work, live)
-    if not work.sent_before and work.preview.params.get("invoice_now") and not report_use(stripe, work.change.team_id):
+    if _bills_use(work) and not work.sent_before and not report_use(stripe, work.change.team_id):
         return _not_reported(work)
     if (refused := _why_not(stripe, work, live)) is not None:
         return refused
@@ -44,6 +44,11 @@ def carry_out(stripe: Gateway, work: Work, report_use: ReportUse) -> Outcome:
     if _is_done(work, live):
         return _done(stripe, work, live)
     return refused or Outcome("failed", code="refused_by_stripe")
+
+
+def _bills_use(work: Work) -> bool:
+    """Whether it ends with an invoice of all that was used until then."""
+    return bool(work.preview.params.get("invoice_now"))
 
 
 def _not_reported(work: Work) -> Outcome:
@@ -109,9 +114,11 @@ def _why_not(stripe: Gateway, work: Work, live: Json) -> Outcome | None:
 
 def _holds(stripe: Gateway, work: Work, live: Json) -> bool:
     """What was used since it was shown comes on top; the sums are kept as they are now, since these will be charged."""
-    counted = [item["price"]["id"] for item in live["items"]["data"] if is_metered(item)]
     now = quote(stripe, live, work.preview.params)
-    if not holds_with_use(work.preview.shown, now, counted):
+    counted = [item["price"]["id"] for item in live["items"]["data"] if is_metered(item)]
+    if not (_bills_use(work) and counted):
+        return holds(work.preview.shown, now)
+    if not holds_but_for_use(work.preview.shown, now, counted):
         return False
     with unit_of_work():
         work.preview.shown, work.preview.amount_due = now, now["amount_due"]

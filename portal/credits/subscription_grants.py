@@ -46,9 +46,9 @@ def grant_paid_period(paid: PaidPeriod, now: datetime, ended_at: datetime | None
 
     A trial and a month are one grant each, given when it is paid, even if that is before its start (the ledger waits
     for it). A year is twelve, a month apart, counted from its start: the first likewise, each other when it begins,
-    unless the subscription had ended by then, or another period had taken the year's place. Months that had begun when their payment became known are granted also if they
-    are over: they end at once, repay what is owed, and what was paid for is found in the ledger. Later ones that went by
-    without a grant, as in a pause, are left out.
+    unless the subscription had ended by then, or another period had taken the year's place. Months that had begun when
+    their payment became known are granted also if they are over: they end at once, repay what is owed, and what was paid
+    for is found in the ledger. Later ones that went by without a grant, as in a pause, are left out.
     """
     granted, current, upcoming = 0, False, None
     over = _over_at(paid, ended_at)

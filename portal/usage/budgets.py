@@ -29,7 +29,8 @@ from portal.usage.uses import BudgetExceeded, Use
 _SPENT = (
     " cross join lateral ("
     "   select cast(coalesce(sum(case when b.meter is null then d.cost else d.quantity end), 0) as bigint) as units"
-    "   from usage_daily d where d.team_id = b.team_id and d.meter = coalesce(b.meter, d.meter) and d.starts_at >= month.starts and d.starts_at < month.ends"
+    "   from usage_daily d where d.team_id = b.team_id and d.starts_at >= month.starts and d.starts_at < month.ends"
+    "   and d.meter = coalesce(b.meter, d.meter)"
     "   and (b.api_key_id is null or d.api_key_id = b.api_key_id) and (b.user_id is null or d.user_id = b.user_id)"
     " ) recorded"
     " cross join lateral ("

@@ -156,9 +156,9 @@ def hold_for(use: Use, expires_in: timedelta) -> str | None:
     None where nothing is to be held: it is recorded already, or costs nothing. Raises as `metering.record` would.
     """
     lock_account(use.team_id)
-    if (refusal := refusal_of(use)) is not None:
-        raise refusal
     found = storage.find(use.team_id, [use])
+    if (refusal := refusal_of(use, found)) is not None:
+        raise refusal
     amount = (found.meters[use.meter].cost or 0) * use.quantity
     if use.key in found.stored or not amount:
         return None

@@ -158,7 +158,7 @@ def metering(
     """Meter what is done inside. Raises `UseRefused` and `MeteringUnavailable` before it, `UnknownMeter` for a meter that
     the catalog does not have, and `ValueError` for a quantity below 0.
 
-    What it costs is `held_for` so long at most (a minute to a week, as any hold); of a meter that takes no credits nothing is.
+    What it costs is `held_for` so long at most (a second to a week, as any hold); of a meter that takes no credits nothing is.
     """
     known = catalog().meter(meter)
     if known is None:
@@ -180,7 +180,7 @@ def metering(
     finally:
         if known.charge_failed or not action.failed:
             _count(known, action, held)
-        elif held is not None:
+        else:
             _let_go(action.use.team_id, held)
 
 
@@ -231,16 +231,14 @@ def _without_asking(meter: Meter, error: Exception) -> None:
 
 def _count(meter: Meter, action: Metered, held: str | None) -> None:
     """The action is over, so whatever keeps it from being counted is told, not raised."""
-    use = replace(action.use, quantity=action.quantity or 1)
     if not action.quantity:
-        if held is not None:
-            _let_go(use.team_id, held)
+        _let_go(action.use.team_id, held)
         return
+    use = replace(action.use, quantity=action.quantity)
     try:
         _in_own_unit(partial(_record, use, held))
     except (InsufficientCredits, MeteringError) as refused:
-        if held is not None:
-            _let_go(use.team_id, held)
+        _let_go(use.team_id, held)
         _uncounted(meter, type(refused).__name__)
         _leave_behind(use, refused)
     except DATABASE_ERRORS:
@@ -269,8 +267,10 @@ def _release(team_id: str, held: str) -> None:
         holds.release(team_id, held)
 
 
-def _let_go(team_id: str, held: str) -> None:
-    """Where that fails the hold ends by itself."""
+def _let_go(team_id: str, held: str | None) -> None:
+    """Give back what is held, if anything is. Where that fails the hold ends by itself."""
+    if held is None:
+        return
     try:
         _in_own_unit(partial(_release, team_id, held))
     except DATABASE_ERRORS as error:

@@ -118,9 +118,12 @@ def _buy_more(team_id: str, uses: Sequence[Use], outcomes: Sequence[Answer | Ref
         intend_if_crossed(team_id, needs_purchase=needs_purchase)
 
 
-def refusal_of(use: Use) -> Refusal | None:
-    """Why the use would be refused as things are now; None when it would be recorded, or has been. It changes nothing."""
-    found = storage.find(use.team_id, [use])
+def refusal_of(use: Use, found: Found | None = None) -> Refusal | None:
+    """Why the use would be refused as things are now; None when it would be recorded, or has been. It changes nothing.
+
+    `found` is what stands under its key and so on, where that has been looked up.
+    """
+    found = found or storage.find(use.team_id, [use])
     if use.key in found.stored:
         outcome = _settled(use, found)
         return None if isinstance(outcome, Answer) else outcome

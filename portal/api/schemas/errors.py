@@ -35,7 +35,24 @@ class ErrorAnswer(Answer):
     error = fields.Nested(ErrorDetail, required=True)
 
 
-class CreditsMissingDetail(ErrorDetail):
+class LimitFigures(Answer):
+    """Of what a plan includes, or a budget allows, and a use would go beyond."""
+
+    included = fields.Integer(metadata={"description": "Of a metered meter: units a month that the plan includes."})
+    used = fields.Integer(metadata={"description": "How many of them are used, or how much of the budget."})
+    budget = fields.Integer(
+        metadata={
+            "description": "How much a month the budget of the API key or the member is: in credits, or in units of `meter`"
+            " where that is given."
+        }
+    )
+    meter = fields.String(
+        metadata={"description": "Of a budget in units of a metered meter: which one.", "example": "api_calls"}
+    )
+    quantity = fields.Integer(metadata={"description": "Of such a budget: the units that the use would take."})
+
+
+class CreditsMissingDetail(ErrorDetail, LimitFigures):
     balance = fields.Integer(
         metadata={"description": "Credits that are left, held ones among them, less what is owed.", "example": 1}
     )
@@ -57,17 +74,6 @@ class CreditsMissingDetail(ErrorDetail):
             "example": "off",
         }
     )
-    included = fields.Integer(metadata={"description": "Of a metered meter: units a month that the plan includes."})
-    used = fields.Integer(metadata={"description": "How many of them are used, or how much of the budget."})
-    budget = fields.Integer(
-        metadata={
-            "description": "Of an API key or a member: how much a month its budget is, in credits, or in units of `meter` where that is given."
-        }
-    )
-    meter = fields.String(
-        metadata={"description": "Of a budget in units of a metered meter: which one.", "example": "api_calls"}
-    )
-    quantity = fields.Integer(metadata={"description": "Of such a budget: the units that the use would take."})
     buy_url = text(
         "Where a person of the team can get more, or can change the budget that stopped it.",
         format="uri",

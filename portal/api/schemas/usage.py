@@ -24,7 +24,7 @@ from portal.api.schemas.common import (
     text,
     whole,
 )
-from portal.api.schemas.errors import TYPES
+from portal.api.schemas.errors import TYPES, LimitFigures
 from portal.credits.purchase_standing import STANDINGS
 
 BATCH_MAX = 1_000
@@ -101,7 +101,7 @@ class UsageAnswer(Answer):
     )
 
 
-class RefusedUse(Answer):
+class RefusedUse(LimitFigures):
     type = text("What kind of error it is.", enum=list(TYPES), example="insufficient_credits")
     code = text("What happened, for programs.", example="insufficient_credits")
     message = text("What happened, for people; safe to show.", example="This takes 3 credits and 1 are left.")
@@ -115,17 +115,6 @@ class RefusedUse(Answer):
     auto_purchase = fields.String(
         metadata={"description": "How auto-purchase stands, as in a 402.", "enum": list(STANDINGS)}
     )
-    included = fields.Integer(metadata={"description": "Units a month that the plan includes."})
-    used = fields.Integer(metadata={"description": "How many of them are used, or how much of the budget."})
-    budget = fields.Integer(
-        metadata={
-            "description": "How much a month the budget of the API key or the member is that stopped it: credits, or units of `meter`."
-        }
-    )
-    meter = fields.String(
-        metadata={"description": "Of a budget in units of a metered meter: which one.", "example": "api_calls"}
-    )
-    quantity = fields.Integer(metadata={"description": "Of such a budget: the units that the use would take."})
     buy_url = fields.String(
         metadata={"description": "Where a person of the team can get more, or can change the budget.", "format": "uri"}
     )
